@@ -1,0 +1,1 @@
+//! Benchmarks: recode-bench

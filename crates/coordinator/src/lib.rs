@@ -1,0 +1,1 @@
+//! The coordinator: replicated job state, planning, dispatch

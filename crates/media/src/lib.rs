@@ -1,0 +1,1 @@
+//! FFmpeg and containers; knows nothing of jobs

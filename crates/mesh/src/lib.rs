@@ -1,0 +1,1 @@
+//! How recode processes find and talk to each other

@@ -1,0 +1,1 @@
+//! The node: runs Attempts

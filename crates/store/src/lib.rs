@@ -1,0 +1,1 @@
+//! Artifacts over object_store

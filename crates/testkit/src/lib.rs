@@ -1,0 +1,1 @@
+//! For tests only: in-process cluster and generated clips

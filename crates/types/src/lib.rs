@@ -1,0 +1,28 @@
+//! The vocabulary of recode as plain data: no IO, no async, no FFmpeg, no protobuf.
+//!
+//! One noun per file. Everything here is serialisable, ordered and comparable, so that it can stand in the replicated
+//! log, in an artifact and in a test without translation. See STYLE.md's table of nouns in `ARCHITECTURE.md`.
+
+pub mod artifact;
+pub mod container;
+pub mod id;
+pub mod rendition;
+pub mod report;
+pub mod request;
+pub mod score;
+pub mod segment;
+pub mod source;
+pub mod table;
+pub mod task;
+pub mod time;
+
+pub use artifact::{ArtifactRef, Digest};
+pub use container::Container;
+pub use id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
+pub use rendition::{Codec, Knob, RateControl, Rendition};
+pub use request::{JobRequest, OutputRequest};
+pub use score::{Metric, ScoreSummary};
+pub use segment::Segment;
+pub use source::{SourceFacts, SourceIdentity, Track, TrackKind, VideoFacts};
+pub use table::{FrameRow, FrameTable};
+pub use time::{Rational, TimeBase};

@@ -1,0 +1,319 @@
+//! What a node is given to do and what it reports back.
+
+use crate::artifact::ArtifactRef;
+use crate::id::{AttemptNo, TaskId};
+use crate::rendition::{Knob, Rendition};
+use crate::request::OutputRequest;
+use crate::score::{Metric, ScoreSummary};
+use crate::segment::Segment;
+use crate::source::ReadMode;
+use serde::{Deserialize, Serialize};
+
+/// A granted Attempt: everything a node needs, by value or by artifact. The node decides nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The Task.
+    pub task: TaskId,
+    /// Fencing token together with `task`.
+    pub attempt: AttemptNo,
+    /// Root URL of the work store that artifact keys are relative to.
+    pub work_store: String,
+    /// The work.
+    pub work: Work,
+}
+
+/// The work of a Task, one variant per kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// Learn what the Source is.
+    Probe {
+        /// URL of the Source.
+        source: String,
+        /// Decode every frame.
+        deep: bool,
+        /// Only this part is wanted; see [`crate::JobRequest`].
+        start_us: Option<i64>,
+        /// See `start_us`.
+        duration_us: Option<i64>,
+    },
+    /// Encode one Segment in every Rendition of a group, from one decode.
+    Encode(EncodeWork),
+    /// Encode one Segment cheaply at trial knobs.
+    Trial(EncodeWork),
+    /// Encode the audio tracks of an Output that cannot be copied.
+    Audio {
+        /// `SourceFacts` artifact.
+        facts: ArtifactRef,
+        /// The Output.
+        output: OutputRequest,
+        /// FFmpeg's indices of the tracks to encode, in Output order.
+        tracks: Vec<u32>,
+        /// See [`crate::JobRequest`].
+        start_us: Option<i64>,
+        /// See `start_us`.
+        duration_us: Option<i64>,
+    },
+    /// Encode one further video track from beginning to end.
+    Whole {
+        /// `SourceFacts` artifact.
+        facts: ArtifactRef,
+        /// The Output.
+        output: OutputRequest,
+        /// FFmpeg's index of the track.
+        track: u32,
+        /// See [`crate::JobRequest`].
+        start_us: Option<i64>,
+        /// See `start_us`.
+        duration_us: Option<i64>,
+    },
+    /// Join Chunks, audio and everything else into the Output, check it and put it where it belongs.
+    Stitch(StitchWork),
+    /// Stream copy or other unsplit work.
+    Command {
+        /// URL of the Source.
+        source: String,
+        /// The Output.
+        output: OutputRequest,
+        /// Replace what exists.
+        overwrite: bool,
+        /// See [`crate::JobRequest`].
+        start_us: Option<i64>,
+        /// See `start_us`.
+        duration_us: Option<i64>,
+    },
+}
+
+impl Work {
+    /// Heavy work fills a slot with an encoder; light work runs beside it.
+    pub fn is_heavy(&self) -> bool {
+        matches!(
+            self,
+            Work::Encode(_) | Work::Trial(_) | Work::Whole { .. } | Work::Probe { deep: true, .. }
+        )
+    }
+}
+
+/// One Segment to encode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncodeWork {
+    /// `SourceFacts` artifact.
+    pub facts: ArtifactRef,
+    /// The span to encode. Rows refer to the facts' frame table.
+    pub segment: Segment,
+    /// How to read it.
+    pub read_mode: ReadMode,
+    /// The Renditions to make, each with its settled knob and the content address of its Chunk. Ones that are already
+    /// committed are left out.
+    pub renditions: Vec<EncodeRendition>,
+    /// Metrics to compute in the same pass.
+    pub score: Vec<Metric>,
+    /// Decode and compare every output frame.
+    pub verify_full: bool,
+    /// Parameter sets every Chunk of a Rendition must agree on, once the first is committed; one per `renditions`.
+    pub params: Vec<Option<crate::artifact::Digest>>,
+}
+
+/// One Rendition inside an [`EncodeWork`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncodeRendition {
+    /// Index of the Output this belongs to.
+    pub output: u16,
+    /// The encoding.
+    pub rendition: Rendition,
+    /// Quality and peak for this Chunk.
+    pub knob: Knob,
+    /// Digest of what was asked (source identity, interval, filters, encoder arguments); the node adds the build.
+    pub address: crate::artifact::Digest,
+}
+
+/// Everything needed to make one Output from its parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StitchWork {
+    /// `SourceFacts` artifact.
+    pub facts: ArtifactRef,
+    /// Index of the Output.
+    pub output_index: u16,
+    /// The Output.
+    pub output: OutputRequest,
+    /// Segments of the Plan, in order.
+    pub segments: ArtifactRef,
+    /// The Chunks of this Output, in Segment order: a JSON list of [`ChunkFacts`] as an artifact, since it can be long.
+    pub chunks: ArtifactRef,
+    /// Encoded audio, where there is any.
+    pub audio: Option<ArtifactRef>,
+    /// Further video tracks, as (FFmpeg's index, encoded artifact).
+    pub whole: Vec<(u32, ArtifactRef)>,
+    /// Replace what exists.
+    pub overwrite: bool,
+    /// See [`crate::JobRequest`].
+    pub start_us: Option<i64>,
+    /// See `start_us`.
+    pub duration_us: Option<i64>,
+    /// Metrics that were computed with the Chunks and are to be merged.
+    pub score: Vec<Metric>,
+}
+
+/// One committed Chunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChunkFacts {
+    /// Index of the Output it belongs to.
+    pub output: u16,
+    /// Its Segment.
+    pub segment: u32,
+    /// Content address it answers.
+    pub address: crate::artifact::Digest,
+    /// Stored bytes (an MP4 or MOV file with one video track).
+    pub artifact: ArtifactRef,
+    /// Frames in it.
+    pub frames: u32,
+    /// Bytes of its video packets.
+    pub payload_bytes: u64,
+    /// Digest of its parameter sets (sample entry).
+    pub params: crate::artifact::Digest,
+    /// Signature of the last frame before this Segment, where the decode saw it.
+    pub signature_before: Option<u32>,
+    /// Signature of the first frame of this Segment.
+    pub signature_first: u32,
+    /// Signature of the last frame of this Segment.
+    pub signature_last: u32,
+    /// Signature of the first frame after this Segment, where the decode saw it.
+    pub signature_after: Option<u32>,
+    /// Per-frame scores as an artifact (JSON), where asked for.
+    pub score_frames: Option<ArtifactRef>,
+    /// Pooled scores of the Chunk.
+    pub scores: Vec<ScoreSummary>,
+    /// It was found finished (cache), not encoded by this Attempt.
+    pub reused: bool,
+}
+
+/// What an Attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Wall time in milliseconds.
+    pub wall_ms: u64,
+    /// User and system time of child processes in milliseconds.
+    pub cpu_ms: u64,
+    /// Bytes read from the Source.
+    pub source_bytes_read: u64,
+    /// Bytes written to the work store or the Output.
+    pub bytes_written: u64,
+    /// Peak resident set of the largest child in bytes.
+    pub peak_rss_bytes: u64,
+}
+
+/// How an Attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// Finished; what came out depends on the kind of Task.
+    Done {
+        /// The result.
+        result: TaskResult,
+        /// What it used.
+        usage: Usage,
+    },
+    /// Did not finish.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What it used.
+        usage: Usage,
+    },
+}
+
+/// The result of a finished Attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TaskResult {
+    /// `SourceFacts` as an artifact.
+    Probed {
+        /// The facts.
+        facts: ArtifactRef,
+    },
+    /// One entry per Rendition of the work.
+    Encoded {
+        /// The Chunks.
+        chunks: Vec<ChunkFacts>,
+    },
+    /// Size as a function of the knob: one list per Rendition of the work, of (quality_milli, payload bytes).
+    Tried {
+        /// The points, sorted by knob.
+        points: Vec<Vec<(u32, u64)>>,
+    },
+    /// Encoded audio or a whole video track.
+    Track {
+        /// The file.
+        artifact: ArtifactRef,
+        /// Bytes of its packets.
+        payload_bytes: u64,
+    },
+    /// The Output is in its place.
+    Stitched {
+        /// What was made.
+        output: OutputFacts,
+    },
+    /// Nothing was written: Chunks must be made again first (a peak limit is broken across a joint).
+    Revise {
+        /// (segment, buffer fullness at its first frame in thousandths, bits missing at the worst moment)
+        violations: Vec<(u32, u32, u64)>,
+    },
+}
+
+/// A finished Output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputFacts {
+    /// Index of the Output.
+    pub output: u16,
+    /// Where it is.
+    pub url: String,
+    /// File size.
+    pub size_bytes: u64,
+    /// Video frames.
+    pub frames: u64,
+    /// Duration in microseconds.
+    pub duration_us: i64,
+    /// Bytes of video packets.
+    pub video_bytes: u64,
+    /// Scores of the whole Output.
+    pub scores: Vec<ScoreSummary>,
+    /// Where the per-frame scores are: a URL beside the Output.
+    pub score_frames_url: Option<String>,
+    /// What could not be kept, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Why an Attempt failed. The class decides what happens next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Decides retry elsewhere, retry here, or fail the Job.
+    pub class: FailureClass,
+    /// One sentence naming the thing and the remedy.
+    pub message: String,
+    /// The last lines of FFmpeg's stderr, where FFmpeg failed.
+    pub stderr_tail: Option<String>,
+}
+
+/// Class of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The Source or the request cannot be served by any node: fail the Job.
+    BadInput,
+    /// This node lacks something: retry elsewhere.
+    MissingCapability,
+    /// Disk, memory: retry later or elsewhere.
+    OutOfResources,
+    /// A signal ended it: retry.
+    Killed,
+    /// The Source's frames are not where its index says: re-plan with a deep probe.
+    IndexLied,
+    /// The Source changed while it was read: fail the Job.
+    SourceChanged,
+    /// The store did not answer or answered wrongly: retry with backoff.
+    Store,
+    /// The Output exists and may not be replaced: fail the Job.
+    OutputExists,
+    /// Anything else: retry, then fail.
+    Unknown,
+}
