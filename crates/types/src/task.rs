@@ -24,7 +24,7 @@ pub struct Grant {
 
 /// The work of a Task, one variant per kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Work {
     /// Learn what the Source is.
     Probe {
@@ -204,7 +204,7 @@ pub struct Usage {
 
 /// How an Attempt ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {
     /// Finished; what came out depends on the kind of Task.
     Done {
@@ -224,7 +224,7 @@ pub enum AttemptOutcome {
 
 /// The result of a finished Attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum TaskResult {
     /// `SourceFacts` as an artifact.
     Probed {
