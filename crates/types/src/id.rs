@@ -139,6 +139,39 @@ impl fmt::Display for TaskKey {
     }
 }
 
+impl FromStr for TaskKey {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let bad = || ParseIdError {
+            text: text.to_owned(),
+            kind: "task key",
+            prefix: "probe, audio.0, encode.0.12",
+        };
+        fn number<T: FromStr>(text: Option<&&str>) -> Option<T> {
+            text.and_then(|t| t.parse().ok())
+        }
+        let parts: Vec<&str> = text.split('.').collect();
+        let (first, second) = (parts.get(1), parts.get(2));
+        let output = || number(first);
+        let group = || Some((number(first)?, number(second)?));
+        let key = match (parts[0], parts.len()) {
+            ("probe", 1) => Some(Self::Probe { deep: false }),
+            ("probe", 2) if parts[1] == "deep" => Some(Self::Probe { deep: true }),
+            ("audio", 2) => output().map(|output| Self::Audio { output }),
+            ("whole", 3) => output()
+                .zip(number(second))
+                .map(|(output, track)| Self::Whole { output, track }),
+            ("trial", 3) => group().map(|(group, segment)| Self::Trial { group, segment }),
+            ("encode", 3) => group().map(|(group, segment)| Self::Encode { group, segment }),
+            ("stitch", 2) => output().map(|output| Self::Stitch { output }),
+            ("score", 2) => number(first).map(|segment| Self::Score { segment }),
+            ("command", 2) => output().map(|output| Self::Command { output }),
+            _ => None,
+        };
+        key.ok_or_else(bad)
+    }
+}
+
 /// A Task of a Job. Printed as `task_<job hex>.encode.0.12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {
@@ -154,9 +187,66 @@ impl fmt::Display for TaskId {
     }
 }
 
+impl FromStr for TaskId {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let bad = || ParseIdError {
+            text: text.to_owned(),
+            kind: "task",
+            prefix: "task_",
+        };
+        let (job, key) = text
+            .strip_prefix("task_")
+            .and_then(|rest| rest.split_once('.'))
+            .ok_or_else(bad)?;
+        Ok(Self {
+            job: format!("job_{job}").parse().map_err(|_| bad())?,
+            key: key.parse().map_err(|_| bad())?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_id_reads_back_what_it_prints() {
+        let job = JobId(0x0123_4567_89ab_cdef);
+        for key in [
+            TaskKey::Probe { deep: false },
+            TaskKey::Probe { deep: true },
+            TaskKey::Audio { output: 3 },
+            TaskKey::Whole {
+                output: 1,
+                track: 7,
+            },
+            TaskKey::Trial {
+                group: 0,
+                segment: 9,
+            },
+            TaskKey::Encode {
+                group: 2,
+                segment: 4_000_000,
+            },
+            TaskKey::Stitch { output: 0 },
+            TaskKey::Score { segment: 5 },
+            TaskKey::Command { output: 0 },
+        ] {
+            let id = TaskId { job, key };
+            assert_eq!(id.to_string().parse::<TaskId>().unwrap(), id);
+        }
+        for bad in [
+            "",
+            "probe.shallow",
+            "encode.0",
+            "encode.0.1.2",
+            "encode.-1.2",
+            "stitch.70000",
+        ] {
+            assert!(bad.parse::<TaskKey>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_job_id_reads_back_what_it_prints() {

@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod container;
+pub mod event;
 pub mod id;
 pub mod rendition;
 pub mod report;
@@ -18,6 +19,7 @@ pub mod time;
 
 pub use artifact::{ArtifactRef, Digest};
 pub use container::Container;
+pub use event::{AttemptProgress, Event, EventKind, JobState, JobStatus, Progress};
 pub use id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
 pub use rendition::{Codec, Knob, RateControl, Rendition};
 pub use request::{JobRequest, OutputRequest};
