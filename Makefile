@@ -1,0 +1,33 @@
+# recode: every command a contributor needs. `make` alone lists them.
+.PHONY: help setup demo test build fidelity evidence bench tools clean
+PYTHON ?= python3
+
+help:           ## This list
+	@sed -n 's/^\([a-z]*\):.*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:          ## Fetch what is missing (FFmpeg, a linker); quick when nothing is
+	@$(PYTHON) scripts/setup.py
+
+build: setup    ## Build the release binaries
+	cargo build --release --locked --package recode-client --package recode-coordinator --package recode-node --package recode-bench
+
+demo: setup     ## Transcode a sample in Segments, score it, say where the result is
+	@scripts/demo.sh
+
+test: setup     ## Format, lints, all tests, licences
+	@scripts/test.sh
+
+fidelity: setup ## Judge every file of RECODE_MEDIA with RECODE_JUDGE (ONLY=glob PASS=names JOBS=2)
+	@$(PYTHON) bench/fidelity/run.py
+
+evidence:       ## Measure one line of the promises (LINE=1.n), or show where all stand
+	@$(PYTHON) bench/evidence.py $(if $(LINE),run $(LINE),show)
+
+bench: setup    ## Build and list the benchmarks
+	cargo build --release --locked --package recode-bench && $${CARGO_TARGET_DIR:-target}/release/recode-bench --help
+
+tools:          ## Optional: the test runner and the licence check that CI prefers (slow to build)
+	cargo install --locked cargo-nextest cargo-deny
+
+clean:          ## Remove what builds and demos left; tools stay
+	cargo clean

@@ -1,0 +1,37 @@
+#!/bin/sh
+# What `make test` runs: format, lints, the whole workspace's tests, licences and advisories, the Python parts.
+# Every step runs even when an earlier one failed; the last line says which did.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+failed=""
+step() {
+    name=$1; shift
+    echo "== $name"
+    "$@" || failed="$failed $name"
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+
+step format cargo fmt --all -- --check
+if cargo clippy --version >/dev/null 2>&1; then
+    step lints cargo clippy --quiet --workspace --all-targets --locked
+else
+    echo "== lints: skipped, cargo clippy is not installed"
+fi
+if has cargo-nextest; then
+    step tests cargo nextest run --workspace --locked --no-fail-fast
+else
+    echo "(cargo-nextest is not installed; cargo test runs the same tests)"
+    step tests cargo test --workspace --locked --no-fail-fast
+fi
+if has cargo-deny; then
+    step licences cargo deny --all-features --locked check
+else
+    echo "== licences: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)"
+fi
+step python python3 -m unittest discover --start-directory scripts/tests --top-level-directory scripts
+
+if [ -n "$failed" ]; then
+    echo "make test: FAILED:$failed"
+    exit 1
+fi
+echo "make test: all steps passed"
