@@ -117,7 +117,9 @@ pub struct SourceFacts {
     pub identity: SourceIdentity,
     /// FFmpeg's demuxer name, such as `mov,mp4,m4a,3gp,3g2,mj2`.
     pub format: String,
-    /// Earliest timestamp of any stream in microseconds: what a plain FFmpeg process subtracts from all timestamps.
+    /// What is subtracted from the frame table's timestamps to get those a plain FFmpeg process would write, in
+    /// microseconds: the earliest timestamp of any stream, or 0 where the table is on that timeline already (rewrapped or
+    /// linear Sources).
     pub start_us: i64,
     /// Duration the container declares, in microseconds.
     pub duration_us: Option<i64>,
@@ -137,6 +139,9 @@ pub struct SourceFacts {
     pub table: Option<ArtifactRef>,
     /// The packet index `recode-media` made; opaque to everyone else.
     pub index: Option<ArtifactRef>,
+    /// The main video rewrapped into an indexed form on a timeline that starts at 0, for Sources without an index of their
+    /// own. Then `index` describes this artifact, not the Source.
+    pub rewrapped: Option<ArtifactRef>,
     /// Digest of the index bytes in the Source (moov, Cues), part of the Source's identity.
     pub index_digest: Option<Digest>,
     /// Identity of the FFmpeg build that looked.

@@ -142,6 +142,8 @@ pub struct StitchWork {
     pub chunks: ArtifactRef,
     /// Encoded audio, where there is any.
     pub audio: Option<ArtifactRef>,
+    /// FFmpeg's indices of the Source's audio tracks that `audio` holds, in its order. Other wanted tracks are copied.
+    pub audio_tracks: Vec<u32>,
     /// Further video tracks, as (FFmpeg's index, encoded artifact).
     pub whole: Vec<(u32, ArtifactRef)>,
     /// Replace what exists.
