@@ -1,0 +1,530 @@
+//! Running FFmpeg: one child process as a typed stream of progress, with its end explained.
+//!
+//! Promises: the child and everything it started are gone when its [`Child`] is dropped, when it hangs, and within
+//! moments when this process dies, however it dies. Bounded memory whatever the child prints. Knows nothing of what the
+//! arguments mean.
+
+use crate::parse::progress::{Progress, Reader};
+use crate::sandbox::{Confinement, Limits};
+use recode_types::task::{Failure, FailureClass};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::sync::oneshot;
+
+mod failure;
+mod watchdog;
+
+pub use failure::classify;
+use watchdog::Watchdog;
+
+/// Lines of stderr that are kept.
+const TAIL_LINES: usize = 100;
+/// Bytes of one line of stderr that are kept.
+const LINE_BYTES: usize = 2_000;
+
+/// What to run, and how.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Arguments. What `run` needs itself (`-progress`, `-nostdin`, `-hide_banner`) is put before them.
+    pub args: Vec<OsString>,
+    /// Stdin is a pipe that the caller writes into.
+    pub stdin: bool,
+    /// Stdout is a pipe that the caller reads.
+    pub stdout: bool,
+    /// Resource limits.
+    pub limits: Limits,
+    /// Working directory.
+    pub directory: Option<PathBuf>,
+    /// Killed when it has shown no progress for this long, or for ten times its usual step where that is longer.
+    pub patience: Duration,
+    /// Killed when it has run this long.
+    pub wall: Option<Duration>,
+    /// Keep the first bytes of stderr up to this length as well; see [`Finished::stderr`].
+    pub stderr_bytes: usize,
+}
+
+impl Invocation {
+    /// With no pipe but stderr, default limits, and the usual patience of 30 s.
+    pub fn new(args: Vec<OsString>) -> Self {
+        Self {
+            args,
+            stdin: false,
+            stdout: false,
+            limits: Limits::default(),
+            directory: None,
+            patience: Duration::from_secs(30),
+            wall: None,
+            stderr_bytes: 0,
+        }
+    }
+
+    /// The caller will write into stdin.
+    pub fn with_stdin(mut self) -> Self {
+        self.stdin = true;
+        self
+    }
+
+    /// The caller will read stdout.
+    pub fn with_stdout(mut self) -> Self {
+        self.stdout = true;
+        self
+    }
+
+    /// Keeps the first bytes of stderr, for parsing.
+    pub fn with_stderr(mut self, bytes: usize) -> Self {
+        self.stderr_bytes = bytes;
+        self
+    }
+}
+
+/// What a child process used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChildUsage {
+    /// User and system time.
+    pub cpu: Duration,
+    /// From start to end.
+    pub wall: Duration,
+    /// Peak resident set in bytes.
+    pub peak_rss_bytes: u64,
+}
+
+/// A run that ended well.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// What it used.
+    pub usage: ChildUsage,
+    /// The last report.
+    pub progress: Progress,
+    /// Last lines of stderr.
+    pub stderr_tail: String,
+    /// First bytes of stderr, as many as [`Invocation::stderr_bytes`] asked for.
+    pub stderr: String,
+}
+
+/// A run that did not.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", failure.message)]
+pub struct Error {
+    /// Class, sentence and the last lines of stderr.
+    pub failure: Failure,
+    /// The argument list.
+    pub args: Vec<OsString>,
+    /// How the process ended, where it ran at all.
+    pub status: Option<ExitStatus>,
+    /// What it used.
+    pub usage: ChildUsage,
+    /// First bytes of stderr, as many as [`Invocation::stderr_bytes`] asked for.
+    pub stderr: String,
+}
+
+/// A running FFmpeg.
+/// # Cancel safety
+/// Dropping it, or the future of [`Child::wait`], kills the process group at once.
+#[derive(Debug)]
+pub struct Child {
+    /// Where to write, when asked for. Close it to end the input.
+    pub stdin: Option<ChildStdin>,
+    /// What to read, when asked for. Read it while waiting, or the child stalls.
+    pub stdout: Option<ChildStdout>,
+    stderr: ChildStderr,
+    progress: tokio::net::unix::pipe::Receiver,
+    end: tokio::task::JoinHandle<std::io::Result<(ExitStatus, ChildUsage)>>,
+    group: Kill,
+    started: Instant,
+    args: Vec<OsString>,
+    patience: Duration,
+    wall: Option<Duration>,
+    stderr_bytes: usize,
+}
+
+/// The process group of a child. Kills never race with the reuse of its number: it is reaped under the same lock.
+#[derive(Debug)]
+struct Group {
+    pid: rustix::process::Pid,
+    reaped: Mutex<bool>,
+}
+
+impl Group {
+    fn kill(&self) {
+        let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*reaped {
+            // Only "no such process" is possible here, and then there is nothing left to kill.
+            let _ = rustix::process::kill_process_group(self.pid, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Blocks until the child has ended.
+    fn reap(&self) -> std::io::Result<(ExitStatus, ChildUsage)> {
+        use rustix::process::{WaitId, WaitIdOptions};
+        loop {
+            match rustix::process::waitid(
+                WaitId::Pid(self.pid),
+                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            ) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+                Ok(_) => break,
+            }
+        }
+        let mut reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = rustix::process::kill_process_group(self.pid, rustix::process::Signal::KILL);
+        *reaped = true;
+        let mut status = 0;
+        // SAFETY: all zeroes is a valid rusage, and wait4 writes through two pointers to live values of the right type.
+        #[allow(unsafe_code)]
+        let (pid, usage) = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            let pid = libc::wait4(self.pid.as_raw_nonzero().get(), &mut status, 0, &mut usage);
+            (pid, usage)
+        };
+        if pid < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        let time = |t: libc::timeval| {
+            Duration::from_secs(t.tv_sec.unsigned_abs())
+                + Duration::from_micros(t.tv_usec.unsigned_abs())
+        };
+        let usage = ChildUsage {
+            cpu: time(usage.ru_utime) + time(usage.ru_stime),
+            wall: Duration::ZERO,
+            peak_rss_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
+        };
+        Ok((ExitStatus::from_raw(status), usage))
+    }
+}
+
+/// Kills its group when dropped.
+#[derive(Debug)]
+struct Kill(Arc<Group>);
+impl Drop for Kill {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+type Start = Box<dyn FnOnce() + Send>;
+
+/// The thread that starts every child. A child dies with the thread that started it (that is how Linux counts), so that
+/// thread must be one that lives as long as the process.
+fn starter() -> &'static mpsc::Sender<Start> {
+    static STARTER: OnceLock<mpsc::Sender<Start>> = OnceLock::new();
+    STARTER.get_or_init(|| {
+        let (tx, rx) = mpsc::channel::<Start>();
+        std::thread::Builder::new()
+            .name("ffmpeg-starter".to_owned())
+            .spawn(move || {
+                for start in rx {
+                    start();
+                }
+            })
+            .expect("a thread can be started at the first use of ffmpeg");
+        tx
+    })
+}
+
+/// Starts FFmpeg.
+/// # Errors
+/// It cannot be started: the executable is gone, or the system is out of processes or descriptors.
+pub async fn spawn(ffmpeg: &Path, invocation: Invocation) -> Result<Child, Error> {
+    let Invocation {
+        args,
+        stdin,
+        stdout,
+        limits,
+        directory,
+        patience,
+        wall,
+        stderr_bytes,
+    } = invocation;
+    let refused = |e: &std::io::Error| Error {
+        failure: failure::not_started(ffmpeg, e),
+        args: args.clone(),
+        status: None,
+        usage: ChildUsage::default(),
+        stderr: String::new(),
+    };
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|e| refused(&e.into()))?;
+    let mut command = std::process::Command::new(ffmpeg);
+    command.arg("-hide_banner");
+    if !stdin {
+        command.arg("-nostdin");
+    }
+    command
+        .args(["-nostats", "-progress"])
+        .arg(format!("pipe:{}", write.as_raw_fd()))
+        .args(&args)
+        .stdin(if stdin { Stdio::piped() } else { Stdio::null() })
+        .stdout(if stdout {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
+        .stderr(Stdio::piped());
+    if let Some(directory) = &directory {
+        command.current_dir(directory);
+    }
+    Confinement::apply(limits, Some(&write), &mut command);
+    tracing::debug!(args = ?command.get_args().collect::<Vec<_>>(), "starting ffmpeg");
+    let (tx, rx) = oneshot::channel();
+    starter()
+        .send(Box::new(move || {
+            let write: OwnedFd = write;
+            let child = command.spawn().map(|child| {
+                let pid = rustix::process::Pid::from_child(&child);
+                let group = Group {
+                    pid,
+                    reaped: Mutex::new(false),
+                };
+                (child, Kill(Arc::new(group)))
+            });
+            drop(write);
+            if let Err(Ok((_, group))) = tx.send(child) {
+                // Nobody waits any more.
+                group.0.kill();
+                let _ = group.0.reap();
+            }
+        }))
+        .expect("the starter lives as long as the process");
+    let (mut child, group): (std::process::Child, Kill) = rx
+        .await
+        .expect("the starter answers every request")
+        .map_err(|e| refused(&e))?;
+    let reaper = group.0.clone();
+    let end = tokio::task::spawn_blocking(move || reaper.reap());
+    let stdin = child.stdin.take().map(ChildStdin::from_std).transpose();
+    let stdout = child.stdout.take().map(ChildStdout::from_std).transpose();
+    let stderr = ChildStderr::from_std(child.stderr.take().expect("stderr is a pipe"));
+    let progress = tokio::net::unix::pipe::Receiver::from_owned_fd(read);
+    let stdin = stdin.map_err(|e| refused(&e))?;
+    let stdout = stdout.map_err(|e| refused(&e))?;
+    let stderr = stderr.map_err(|e| refused(&e))?;
+    let progress = progress.map_err(|e| refused(&e))?;
+    Ok(Child {
+        stdin,
+        stdout,
+        stderr,
+        progress,
+        end,
+        group,
+        started: Instant::now(),
+        args,
+        patience,
+        wall,
+        stderr_bytes,
+    })
+}
+
+impl Child {
+    /// The number of the process, for tests and logs.
+    pub fn pid(&self) -> u32 {
+        self.group.0.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Waits for the end. `on_progress` sees every report.
+    /// # Errors
+    /// [`Error`] with its class: it ended badly, hung, or ran too long.
+    pub async fn wait(self, mut on_progress: impl FnMut(Progress)) -> Result<Finished, Error> {
+        let Self {
+            stdin,
+            stdout,
+            stderr,
+            progress,
+            mut end,
+            group,
+            started,
+            args,
+            patience,
+            wall,
+            stderr_bytes,
+        } = self;
+        // Unless the caller took them, nobody will use these: an open pipe would keep the child waiting.
+        drop((stdin, stdout));
+        let last = Mutex::new(Progress::default());
+        let steps = AtomicU64::new(0);
+        let lines = Mutex::new(Lines::new(stderr_bytes));
+        let read_progress = async {
+            let mut reader = Reader::default();
+            let mut input = BufReader::new(progress).lines();
+            while let Ok(Some(line)) = input.next_line().await {
+                if let Some(report) = reader.line(&line) {
+                    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                    if (report.frames, report.bytes, report.time)
+                        != (last.frames, last.bytes, last.time)
+                    {
+                        steps.fetch_add(1, Ordering::Relaxed);
+                    }
+                    *last = report;
+                    on_progress(report);
+                }
+            }
+        };
+        let read_stderr = async {
+            let mut input = BufReader::new(stderr);
+            let mut buffer = vec![0; 16 * 1024];
+            while let Ok(n @ 1..) = input.read(&mut buffer).await {
+                let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                lines.push(&buffer[..n]);
+            }
+        };
+        let pumps = async { tokio::join!(read_progress, read_stderr) };
+        tokio::pin!(pumps);
+        let mut pumped = false;
+        let mut watchdog = Watchdog::new(group.0.pid, patience, wall);
+        let mut tick = tokio::time::interval(watchdog.period());
+        let mut stopped: Option<Failure> = None;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut end => break ended,
+                _ = &mut pumps, if !pumped => pumped = true,
+                _ = tick.tick(), if stopped.is_none() => {
+                    stopped = watchdog.check(started.elapsed(), steps.load(Ordering::Relaxed));
+                    if stopped.is_some() {
+                        group.0.kill();
+                    }
+                }
+            }
+        };
+        if !pumped {
+            // Everything is in the pipes already, unless someone inherited them: then it is not worth waiting for.
+            let _ = tokio::time::timeout(Duration::from_secs(1), &mut pumps).await;
+        }
+        drop(group);
+        let ended = ended
+            .map_err(std::io::Error::other)
+            .and_then(std::convert::identity);
+        let lines = std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner));
+        let (stderr_tail, stderr) = lines.finish();
+        let failed = |failure, status, usage, stderr| {
+            Err(Error {
+                failure,
+                args,
+                status,
+                usage,
+                stderr,
+            })
+        };
+        let (status, mut usage) = match ended {
+            Ok(end) => end,
+            Err(e) => {
+                return failed(failure::lost(&e), None, ChildUsage::default(), stderr);
+            }
+        };
+        usage.wall = started.elapsed();
+        if let Some(mut failure) = stopped {
+            failure.stderr_tail = Some(stderr_tail);
+            return failed(failure, Some(status), usage, stderr);
+        }
+        if !status.success() {
+            return failed(classify(status, &stderr_tail), Some(status), usage, stderr);
+        }
+        let progress = *last.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Finished {
+            usage,
+            progress,
+            stderr_tail,
+            stderr,
+        })
+    }
+
+    /// Waits for the end while handing every line of stdout to `on_line`; the invocation must have asked for stdout.
+    /// # Errors
+    /// As [`Child::wait`].
+    /// # Panics
+    /// When stdout is not a pipe, or was taken.
+    pub async fn wait_lines(
+        mut self,
+        mut on_line: impl FnMut(&str),
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Finished, Error> {
+        let stdout = self.stdout.take().expect("stdout was asked for");
+        let read = async {
+            let mut lines = BufReader::with_capacity(64 * 1024, stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                on_line(&line);
+            }
+        };
+        let (finished, ()) = tokio::join!(self.wait(on_progress), read);
+        finished
+    }
+}
+
+/// Runs to the end and forgets progress.
+/// # Errors
+/// As [`spawn`] and [`Child::wait`].
+pub async fn run(ffmpeg: &Path, invocation: Invocation) -> Result<Finished, Error> {
+    spawn(ffmpeg, invocation).await?.wait(|_| {}).await
+}
+
+/// Bounded memory of what was printed.
+#[derive(Default)]
+struct Lines {
+    first: Vec<u8>,
+    first_bytes: usize,
+    open: Vec<u8>,
+    tail: VecDeque<String>,
+}
+
+impl Lines {
+    fn new(first_bytes: usize) -> Self {
+        Self {
+            first_bytes,
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let room = self.first_bytes - self.first.len();
+        self.first
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        for &byte in bytes {
+            if byte == b'\n' || byte == b'\r' {
+                self.close();
+            } else if self.open.len() < LINE_BYTES {
+                self.open.push(byte);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail
+            .push_back(String::from_utf8_lossy(&self.open).into_owned());
+        self.open.clear();
+    }
+
+    fn finish(mut self) -> (String, String) {
+        self.close();
+        let tail: Vec<String> = self.tail.into();
+        (
+            tail.join("\n"),
+            String::from_utf8_lossy(&self.first).into_owned(),
+        )
+    }
+}
+
+/// The failure of a run that could not be told apart otherwise.
+fn plain(class: FailureClass, message: String) -> Failure {
+    Failure {
+        class,
+        message,
+        stderr_tail: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
