@@ -1,0 +1,83 @@
+//! Nodes as the Leader sees them: what a node says, and what it is told.
+
+use crate::event::AttemptProgress;
+use crate::id::{AttemptNo, NodeId, TaskId};
+use crate::task::{AttemptOutcome, Grant};
+use serde::{Deserialize, Serialize};
+
+/// What a node is. Said once, at the start of an exchange.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHello {
+    /// For people: host name and process id.
+    pub name: String,
+    /// Version of the node's program.
+    pub version: String,
+    /// Heavy Attempts it runs at once.
+    pub heavy_slots: u32,
+    /// Light Attempts it runs beside them.
+    pub light_slots: u32,
+    /// The FFmpeg build it uses, its first version line.
+    pub ffmpeg: String,
+    /// Encoders and filters its FFmpeg has.
+    pub capabilities: Vec<String>,
+}
+
+/// A node's whole present state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Chosen by the node process at start; a process that starts again is a new node.
+    pub instance: String,
+    /// Counts up within one exchange.
+    pub sequence: u64,
+    /// Only in the first report of an exchange.
+    pub hello: Option<NodeHello>,
+    /// Attempts it holds: granted, waiting or running.
+    pub running: Vec<AttemptProgress>,
+    /// Attempts that ended and are not acknowledged yet.
+    pub finished: Vec<FinishedAttempt>,
+    /// Heavy Attempts it would take now, beyond those it holds.
+    pub free_heavy: u32,
+    /// Light Attempts it would take now, beyond those it holds.
+    pub free_light: u32,
+    /// It finishes what it has and takes nothing new.
+    pub draining: bool,
+}
+
+/// An Attempt that ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FinishedAttempt {
+    /// Which.
+    pub token: AttemptToken,
+    /// How.
+    pub outcome: AttemptOutcome,
+}
+
+/// The fencing token: which Attempt of which Task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptToken {
+    /// The Task.
+    pub task: TaskId,
+    /// Which Attempt.
+    pub attempt: AttemptNo,
+}
+
+impl std::fmt::Display for AttemptToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}#{}", self.task, self.attempt)
+    }
+}
+
+/// What a node is to do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeOrders {
+    /// The highest sequence of a report this is an answer to.
+    pub sequence: u64,
+    /// The id the log gave the node.
+    pub node: Option<NodeId>,
+    /// New Attempts. May be repeated until a report lists them as running or finished.
+    pub grants: Vec<Grant>,
+    /// Attempts to end: kill what runs, forget what came out.
+    pub revocations: Vec<AttemptToken>,
+    /// Finished Attempts that need not be reported again.
+    pub acknowledged: Vec<AttemptToken>,
+}
