@@ -4,3 +4,8 @@ pub mod parse;
 pub mod run;
 pub mod sandbox;
 pub mod toolchain;
+pub mod bytes;
+pub mod clip;
+pub mod index;
+mod matroska;
+pub mod mp4;

@@ -1,0 +1,202 @@
+//! What a container's own index says: which bytes of a Source are which frames.
+//!
+//! [`read`] parses the index of an MP4/MOV (`moov` and every `moof`) or of a Matroska/WebM file with Cues, reading
+//! headers only. Everything else, and whatever is too odd to be trusted, is *scan class*: `Ok(None)`, to be rewrapped or
+//! decoded linearly by others. A wrong index is worse than none, so a doubt is answered with `None`.
+//!
+//! Timestamps are those FFmpeg shows for the file with `-copyts`: edit lists are applied as FFmpeg applies them.
+//!
+//! ```text
+//!   Source bytes ──read──► SourceIndex ──frame_table──► FrameTable      (what a viewer gets)
+//!                               └──────clip::build────► clip file       (what a decoder needs for a Segment)
+//! ```
+
+mod packets;
+mod stored;
+
+pub use packets::{Packet, Packets};
+
+use crate::bytes::ByteSource;
+use recode_types::table::{FrameRow, FrameTable};
+use recode_types::time::TimeBase;
+use recode_types::{Digest, TrackKind};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// A Source whose index cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The Source could not be read.
+    #[error("cannot read the source")]
+    Io(#[from] std::io::Error),
+    /// There is nothing in it.
+    #[error("the file is empty (0 bytes)")]
+    Empty,
+    /// An MP4/MOV without its index, as an interrupted upload or recording leaves behind.
+    #[error(
+        "the file has no index (moov): it is cut off or was never finished; upload or record it again"
+    )]
+    NoMoov,
+    /// The index itself is cut off.
+    #[error("the file ends inside its index ({0}): it is cut off; upload it again")]
+    Truncated(&'static str),
+    /// Stored index bytes that are not an index of this version.
+    #[error("the stored index is damaged or of another version; probe the source again")]
+    Stored,
+    /// There is no such track in the index.
+    #[error("the index has no track {0}")]
+    NoTrack(u32),
+}
+
+/// Which family of containers an index was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// MP4 and QuickTime.
+    Mp4,
+    /// Matroska and WebM.
+    Matroska,
+}
+
+/// The index of one Source.
+/// # Shape
+/// `tracks` in FFmpeg's stream order. Packets are listed for video tracks only; sound is never cut.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceIndex {
+    /// The container.
+    pub format: Format,
+    /// Length of the Source.
+    pub size_bytes: u64,
+    /// SHA-256 over the index bytes as they stand in the Source: part of its identity.
+    pub digest: Digest,
+    /// Where the index bytes are, sorted: everything that is neither a packet nor padding.
+    pub head: Vec<Range<u64>>,
+    /// All tracks.
+    pub tracks: Vec<TrackIndex>,
+    /// What a clip must repeat from the file's head.
+    pub(crate) preamble: Preamble,
+}
+
+/// The parts of a file's head that decide how its pictures are shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Preamble {
+    /// MP4: `ftyp` box verbatim (may be empty) and the movie's matrix.
+    Mp4 { ftyp: Vec<u8>, matrix: Vec<u8> },
+    /// Matroska: EBML header and Info element verbatim, and the cue points of each cluster that has one.
+    Matroska {
+        ebml: Vec<u8>,
+        info: Vec<u8>,
+        /// First byte of the Segment element's content; cluster positions count from here.
+        segment_start: u64,
+        /// One past the last byte of the last cluster.
+        clusters_end: u64,
+        /// Nanoseconds per tick.
+        timestamp_scale: u64,
+    },
+}
+
+/// One track.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackIndex {
+    /// FFmpeg's stream index.
+    pub stream: u32,
+    /// Track ID (MP4) or track number (Matroska).
+    pub id: u64,
+    /// Its kind.
+    pub kind: TrackKind,
+    /// Four-character code of the first sample description, or the CodecID.
+    pub codec: String,
+    /// Seconds per tick of all timestamps.
+    pub time_base: TimeBase,
+    /// Every packet is listed. `false` for Matroska on a remote store, where only key frames named by Cues are known:
+    /// see [`crate::clip`] for how the rows are filled in.
+    pub complete: bool,
+    /// Packets in decode order (video only).
+    pub packets: Packets,
+    /// What a clip must repeat of the track's description, verbatim.
+    pub(crate) entry: Entry,
+}
+
+/// A track's description, verbatim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Entry {
+    /// MP4: `stsd` box, `tkhd` box, and which description holds from which packet on.
+    Mp4 {
+        stsd: Vec<u8>,
+        tkhd: Vec<u8>,
+        descriptions: Vec<(u32, u32)>,
+    },
+    /// Matroska: TrackEntry element, and its codec delay in ticks.
+    Matroska { entry: Vec<u8>, delay: i64 },
+}
+
+/// Reads the index of `source`. `Ok(None)`: scan class.
+/// # Errors
+/// [`Error`]: nothing else could read the file either, or it could not be fetched.
+pub async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>, Error> {
+    if source.size() == 0 {
+        return Err(Error::Empty);
+    }
+    let start = source.read(0..source.size().min(16)).await?;
+    if start.starts_with(&crate::matroska::EBML_MAGIC) {
+        return crate::matroska::read(source).await;
+    }
+    if crate::mp4::looks_like(&start) {
+        return crate::mp4::read(source).await;
+    }
+    Ok(None)
+}
+
+impl SourceIndex {
+    /// The track with FFmpeg's stream index `stream`.
+    /// # Errors
+    /// [`Error::NoTrack`].
+    pub fn track(&self, stream: u32) -> Result<&TrackIndex, Error> {
+        self.tracks
+            .iter()
+            .find(|track| track.stream == stream)
+            .ok_or(Error::NoTrack(stream))
+    }
+
+    /// The frames of one video track in presentation order, on the timeline FFmpeg shows with `-copyts`.
+    ///
+    /// Frames outside the edit list are no rows, nor are packets that show nothing. A repeated timestamp is moved one
+    /// tick on. For an incomplete track (see [`TrackIndex::complete`]) the rows are its known key frames only.
+    /// # Errors
+    /// [`Error::NoTrack`].
+    pub fn frame_table(&self, stream: u32) -> Result<FrameTable, Error> {
+        let track = self.track(stream)?;
+        let mut rows: Vec<(FrameRow, i64)> = track
+            .packets
+            .iter()
+            .filter(|packet| packet.shown())
+            .map(|packet| {
+                let row = FrameRow {
+                    pts: packet.pts,
+                    key: packet.key,
+                    signature: None,
+                };
+                (row, packet.duration)
+            })
+            .collect();
+        rows.sort_by_key(|(row, _)| row.pts);
+        for i in 1..rows.len() {
+            if rows[i].0.pts <= rows[i - 1].0.pts {
+                rows[i].0.pts = rows[i - 1].0.pts + 1;
+            }
+        }
+        let step = match rows.as_slice() {
+            [.., (before, _), (last, _)] => last.pts - before.pts,
+            _ => 1,
+        };
+        let last_duration = rows
+            .last()
+            .map(|(_, duration)| *duration)
+            .filter(|duration| *duration > 0)
+            .unwrap_or(step);
+        Ok(FrameTable {
+            time_base: track.time_base,
+            rows: rows.into_iter().map(|(row, _)| row).collect(),
+            last_duration,
+        })
+    }
+}
