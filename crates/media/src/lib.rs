@@ -1,11 +1,11 @@
 //! FFmpeg and containers; knows nothing of jobs
 
-pub mod parse;
-pub mod run;
-pub mod sandbox;
-pub mod toolchain;
 pub mod bytes;
 pub mod clip;
 pub mod index;
 mod matroska;
 pub mod mp4;
+pub mod parse;
+pub mod run;
+pub mod sandbox;
+pub mod toolchain;

@@ -35,10 +35,7 @@ pub(super) fn offset(edits: &[Edit], timescale: u32, movie_timescale: u32) -> i6
         [first, rest @ ..] if first.media_time == -1 => (first.duration, rest),
         all => (0, all),
     };
-    let start = rest
-        .first()
-        .map_or(0, |edit| edit.media_time)
-        .max(0);
+    let start = rest.first().map_or(0, |edit| edit.media_time).max(0);
     start.saturating_sub(rescale(empty, timescale, movie_timescale))
 }
 

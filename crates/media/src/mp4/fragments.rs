@@ -175,7 +175,9 @@ impl<'a> Run<'a> {
         };
         let entry = u64::from((flags & 0xf00).count_ones()) * 4;
         // A run without entries of its own is all defaults: its count is then only bounded by sanity.
-        let most = (cursor.0.len() as u64).checked_div(entry).unwrap_or(1 << 20);
+        let most = (cursor.0.len() as u64)
+            .checked_div(entry)
+            .unwrap_or(1 << 20);
         if count > most {
             return None;
         }

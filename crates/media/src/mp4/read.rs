@@ -17,7 +17,8 @@ const LARGEST_INDEX: u64 = 1 << 30;
 
 /// Boxes at the top of a file of which one begins it.
 const FIRST: [&[u8; 4]; 11] = [
-    b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx", b"uuid", b"moof",
+    b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx", b"uuid",
+    b"moof",
 ];
 
 /// Whether the first bytes of a file are those of an MP4 or QuickTime file.
@@ -45,7 +46,11 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
     };
     // Still pictures have their own structure, which FFmpeg reads as tiles and items.
     let brand = found.ftyp.get(8..12);
-    if brand.is_some_and(|brand| [b"avif", b"avis", b"heic", b"mif1"].iter().any(|b| *b == brand)) {
+    if brand.is_some_and(|brand| {
+        [b"avif", b"avis", b"heic", b"mif1"]
+            .iter()
+            .any(|b| *b == brand)
+    }) {
         return Ok(None);
     }
     let size = source.size();
@@ -68,7 +73,11 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
 
 async fn find(source: &dyn ByteSource) -> Result<Found, Error> {
     let size = source.size();
-    let step = if source.is_remote() { 64 << 10 } else { 4 << 10 };
+    let step = if source.is_remote() {
+        64 << 10
+    } else {
+        4 << 10
+    };
     let mut window = Window::new(source, step);
     let mut hash = sha2::Sha256::new();
     let mut found = Found {
@@ -92,7 +101,11 @@ async fn find(source: &dyn ByteSource) -> Result<Found, Error> {
                     // The last fragment of a file that is cut off: what came before is whole.
                     break;
                 }
-                return Err(Error::Truncated(if kind == *b"moov" { "moov" } else { "ftyp" }));
+                return Err(Error::Truncated(if kind == *b"moov" {
+                    "moov"
+                } else {
+                    "ftyp"
+                }));
             }
             if length > LARGEST_INDEX {
                 return Err(Error::Truncated("moov"));
@@ -146,7 +159,10 @@ pub(super) fn tracks(
                     // Cut off: FFmpeg stops at the first sample that is not there.
                     return None;
                 }
-                if descriptions.last().is_none_or(|(_, d)| *d != sample.description) {
+                if descriptions
+                    .last()
+                    .is_none_or(|(_, d)| *d != sample.description)
+                {
                     if sample.description == 0 || sample.description as usize > codecs.len() {
                         return None;
                     }
