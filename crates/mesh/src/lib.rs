@@ -1,1 +1,15 @@
-//! How recode processes find and talk to each other
+//! How recode processes find and talk to each other. Everybody else sees typed calls and streams, never a channel.
+//!
+//! This is the one layer that retries: [`retry`] says how often and how long, and nothing below or above repeats a
+//! request. Every request carries an id or a fencing token, so repeating one is always safe.
+
+mod error;
+pub mod jobs;
+pub mod leader;
+pub mod report;
+pub mod retry;
+
+pub use error::Error;
+pub use jobs::{JobView, Jobs, Watched};
+pub use leader::Leader;
+pub use report::Exchange;
