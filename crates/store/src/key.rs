@@ -1,0 +1,105 @@
+//! The object layout below a work store's root, written down once.
+//!
+//! ```text
+//! jobs/<job>/tasks/<task>/<attempt>/<name>           what one Attempt made: facts.json, table.bin, audio.mka, ...
+//! jobs/<job>/chunks/<address>/<output>.<attempt>.mp4 one try at one Chunk
+//! jobs/<job>/plan/<digest>.<ending>                  what the Leader wrote: named by its own bytes
+//! ```
+//!
+//! Every key that a node writes ends in an Attempt's number, and Attempts are never reused: two tries never meet under
+//! one key, so a late upload of a lost Attempt harms nobody. Keys are plain ASCII, so that every store takes them.
+
+use recode_types::{AttemptNo, Digest, JobId, TaskId};
+
+/// Everything of a Job lies below this prefix, which ends in a slash.
+pub fn job(job: JobId) -> String {
+    format!("jobs/{job}/")
+}
+
+/// Something an Attempt made.
+///
+/// # Panics
+/// When `name` is not a plain file name: it is chosen by us, never by a user.
+pub fn of_attempt(task: &TaskId, attempt: AttemptNo, name: &str) -> String {
+    assert!(is_plain(name), "{name:?} is not a plain file name");
+    format!("{}tasks/{}/{attempt}/{name}", job(task.job), task.key)
+}
+
+/// One try at the Chunk that answers `address`, for the Output numbered `output`.
+///
+/// # Panics
+/// As [`of_attempt`], for `ending`.
+pub fn chunk(of: JobId, address: &Digest, output: u16, attempt: AttemptNo, ending: &str) -> String {
+    assert!(is_plain(ending), "{ending:?} is not a plain ending");
+    format!("{}chunks/{address}/{output}.{attempt}.{ending}", job(of))
+}
+
+/// Something the Leader wrote, named by its own digest: writing it twice is harmless.
+///
+/// # Panics
+/// As [`of_attempt`], for `ending`.
+pub fn of_plan(of: JobId, digest: &Digest, ending: &str) -> String {
+    assert!(is_plain(ending), "{ending:?} is not a plain ending");
+    format!("{}plan/{digest}.{ending}", job(of))
+}
+
+/// Whether `key` is one that this module could have made: relative, without tricks. Keys arrive in messages.
+pub fn is_valid(key: &str) -> bool {
+    key.len() <= 1024 && key.starts_with("jobs/") && key.split('/').all(is_plain)
+}
+
+fn is_plain(part: &str) -> bool {
+    !part.is_empty()
+        && !part.starts_with('.')
+        && part
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use recode_types::TaskKey;
+
+    #[test]
+    fn keys_are_what_the_layout_says() {
+        let id = JobId(1);
+        let task = TaskId {
+            job: id,
+            key: TaskKey::Encode {
+                group: 0,
+                segment: 12,
+            },
+        };
+        let hex = "00000000000000000000000000000001";
+        assert_eq!(
+            of_attempt(&task, 3, "scores.json"),
+            format!("jobs/job_{hex}/tasks/encode.0.12/3/scores.json")
+        );
+        let digest = Digest::of(b"");
+        let chunk = chunk(id, &digest, 1, 2, "mp4");
+        assert_eq!(chunk, format!("jobs/job_{hex}/chunks/{digest}/1.2.mp4"));
+        for key in [
+            chunk,
+            of_plan(id, &digest, "json"),
+            of_attempt(&task, 1, "x"),
+        ] {
+            assert!(is_valid(&key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_from_outside_cannot_leave_the_store() {
+        for key in [
+            "",
+            "/jobs/x",
+            "jobs/../x",
+            "jobs//x",
+            "jobs/.x",
+            "jobs/a b",
+            "etc/passwd",
+        ] {
+            assert!(!is_valid(key), "{key}");
+        }
+    }
+}

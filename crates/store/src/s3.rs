@@ -1,0 +1,95 @@
+//! Builds the S3 client from the environment and the AWS profile. The only file that knows their settings.
+
+use crate::error::Error;
+use crate::profile::Profile;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use std::time::Duration;
+
+/// What a client is used for decides how long silence is tolerated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Small requests, and bodies that should start to flow at once.
+    Read,
+    /// The answer comes only after a part of up to 8 MiB has left: 1 Mbit/s must still work.
+    Write,
+}
+
+/// A client for one bucket. Opens no connection.
+pub(crate) fn client(bucket: &str, purpose: Use) -> Result<AmazonS3, Error> {
+    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    let profile = Profile::from_environment()?;
+    let named = std::env::var("AWS_PROFILE").is_ok_and(|p| !p.is_empty());
+    let set = |builder: &AmazonS3Builder, key: Key| builder.get_config_value(&key).is_some();
+    let in_environment = set(&builder, Key::AccessKeyId);
+    // Keys travel together: half of them from one place and half from another never fit.
+    if !in_environment || (named && std::env::var_os("AWS_ACCESS_KEY_ID").is_none()) {
+        for (key, value) in [
+            (Key::AccessKeyId, profile.access_key_id),
+            (Key::SecretAccessKey, profile.secret_access_key),
+            (Key::Token, profile.session_token),
+        ] {
+            if let Some(value) = value {
+                builder = builder.with_config(key, value);
+            }
+        }
+    }
+    if !set(&builder, Key::Region)
+        && !set(&builder, Key::DefaultRegion)
+        && let Some(region) = profile.region
+    {
+        builder = builder.with_region(region);
+    }
+    if !set(&builder, Key::Endpoint)
+        && !set(&builder, Key::S3Endpoint)
+        && let Some(endpoint) = profile.endpoint_url
+    {
+        builder = builder.with_endpoint(endpoint);
+    }
+    let endpoint = builder
+        .get_config_value(&Key::S3Endpoint)
+        .or_else(|| builder.get_config_value(&Key::Endpoint));
+    // Whoever writes http:// into the endpoint has decided; a second switch only costs an hour of searching.
+    let plain = endpoint
+        .as_deref()
+        .is_some_and(|e| e.starts_with("http://"));
+    let silence = match purpose {
+        Use::Read => Duration::from_secs(12),
+        Use::Write => Duration::from_secs(120),
+    };
+    let options = ClientOptions::new()
+        .with_connect_timeout(Duration::from_secs(4))
+        .with_timeout_disabled()
+        .with_read_timeout(silence)
+        .with_allow_http(plain);
+    builder
+        .with_client_options(options)
+        .with_retry(RetryConfig {
+            backoff: BackoffConfig {
+                init_backoff: Duration::from_millis(100),
+                max_backoff: Duration::from_secs(2),
+                base: 2.0,
+            },
+            // Short: the outer policy of this crate and the Leader's retries stand above it.
+            max_retries: 4,
+            retry_timeout: Duration::from_secs(8),
+        })
+        // Some stores that call themselves S3 compatible lack the bulk call.
+        .with_disable_bulk_delete(true)
+        .build()
+        .map_err(|e| {
+            Error::Invalid(format!(
+                "the S3 settings for bucket \"{bucket}\" cannot be used: {e}; check AWS_ENDPOINT_URL, AWS_REGION and the AWS keys"
+            ))
+        })
+}
+
+/// Whether any source of credentials is configured. Without one only the metadata service of a cloud machine is left.
+pub(crate) fn has_credentials() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    set("AWS_ACCESS_KEY_ID")
+        || set("AWS_WEB_IDENTITY_TOKEN_FILE")
+        || set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+        || set("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        || Profile::from_environment().is_ok_and(|p| p.access_key_id.is_some())
+}
