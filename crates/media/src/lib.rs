@@ -1,5 +1,6 @@
 //! FFmpeg and containers; knows nothing of jobs
 
+pub mod args;
 pub mod bytes;
 pub mod clip;
 pub mod index;

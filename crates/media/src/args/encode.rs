@@ -1,0 +1,268 @@
+//! One Segment in one or several Renditions from one decode, with the signature of every decoded frame on stdout and,
+//! where asked for, scores from the same process.
+
+use super::encoder::{self, Setting, Threads};
+use super::graph::{self, Path};
+use super::list::List;
+use super::{Clock, Input, Span};
+use recode_types::rendition::{Codec, Knob, Rendition};
+use recode_types::score::Metric;
+use recode_types::source::VideoFacts;
+use recode_types::time::{Rational, TimeBase};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Everything that decides the argument list of an encode.
+#[derive(Clone, Debug)]
+pub struct EncodeArgs<'a> {
+    /// What to decode.
+    pub input: Input,
+    /// Which frames to encode.
+    pub span: Span,
+    /// Time base of the decoded frames: the clip's, or the frame table's.
+    pub time_base: TimeBase,
+    /// Ticks to add to the input's timestamps to reach the Output's timeline. Only a change of the frame rate looks at
+    /// it, so that all Segments share one phase.
+    pub shift: i64,
+    /// The Source's video.
+    pub video: &'a VideoFacts,
+    /// What to make; at least one.
+    pub outputs: Vec<EncodeOutput<'a>>,
+    /// Score in the same process. Needs [`crate::toolchain::Ffmpeg::has_loopback_decoder`].
+    pub score: Option<FusedScore>,
+    /// Release series of FFmpeg.
+    pub major: u32,
+}
+
+/// One Rendition of an encode.
+#[derive(Clone, Debug)]
+pub struct EncodeOutput<'a> {
+    /// The encoding.
+    pub rendition: &'a Rendition,
+    /// Quality and peak of this Chunk.
+    pub knob: Knob,
+    /// Planned picture size.
+    pub size: (u32, u32),
+    /// Where the Chunk goes.
+    pub path: PathBuf,
+}
+
+/// Scoring in the process that encodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FusedScore {
+    /// What to measure.
+    pub metrics: Vec<Metric>,
+    /// One log file per output. The first line of frames is context where [`Span::neighbours`] has a frame before, and
+    /// the last where it has one after: the reader of the log drops them.
+    pub logs: Vec<PathBuf>,
+}
+
+impl EncodeArgs<'_> {
+    /// Muxer of a Chunk: MP4, or MOV for ProRes, which MP4 has no code for.
+    pub fn chunk_muxer(codec: Codec) -> &'static str {
+        match codec {
+            Codec::Prores => "mov",
+            _ => "mp4",
+        }
+    }
+
+    /// Frames that output `i` will have, when the span has `frames`: the same, unless the frame rate changes. `None`
+    /// where only the run itself shows it (the last Segment at a changed rate).
+    pub fn output_frames(&self, i: usize, frames: u64) -> Option<u64> {
+        let Some(fps) = self.outputs[i].rendition.fps else {
+            return Some(frames);
+        };
+        match self.span {
+            Span::Time {
+                start_pts,
+                after_pts: Some(after),
+                ..
+            } => {
+                let grid = |pts| graph::on_grid(pts + self.shift, self.time_base, fps);
+                Some((grid(after) - grid(start_pts)).unsigned_abs())
+            }
+            _ => None,
+        }
+    }
+
+    /// The argument list.
+    /// # Errors
+    /// [`encoder::Error`]: a Rendition its encoder cannot make.
+    pub fn build(&self) -> Result<Vec<OsString>, encoder::Error> {
+        let mut list = List::default();
+        list.opt("-loglevel", "level+warning").flag("-y");
+        // Graphs of their own would each bring a pool of threads; one core is all a Chunk has.
+        list.opt("-filter_threads", 1);
+        list.opt("-filter_complex_threads", 1);
+        if self.input.clock == Clock::Stored {
+            list.flag("-copyts");
+        }
+        list.opt("-threads", 1);
+        if let Some(demuxer) = self.input.demuxer {
+            list.opt("-f", demuxer);
+        }
+        // A picture that changes its size on the way is scaled, rather than the graph started anew: a new graph would
+        // forget which frame it is at.
+        list.opt("-reinit_filter", 0);
+        list.input(&self.input.path);
+        let formats: Vec<Option<String>> = self
+            .outputs
+            .iter()
+            .map(|o| encoder::pixel_format(o.rendition, &self.video.pix_fmt))
+            .collect();
+        let rates: Vec<Rational> = self.outputs.iter().map(|o| self.rate(o)).collect();
+        let paths: Vec<Path<'_>> = self
+            .outputs
+            .iter()
+            .enumerate()
+            .map(|(i, o)| Path {
+                deinterlace: o.rendition.deinterlace,
+                fps: o.rendition.fps,
+                size: o.size,
+                format: formats[i].as_deref(),
+                even: self.is_even(o).then_some(rates[i]),
+                reference: self.score.is_some(),
+            })
+            .collect();
+        let from = graph::From {
+            input: &self.input,
+            time_base: self.time_base,
+            span: self.span,
+            shift: self.shift,
+        };
+        list.opt("-filter_complex", graph::graph(&from, true, &paths));
+        for (i, output) in self.outputs.iter().enumerate() {
+            list.opt("-map", format!("[v{i}]"));
+            let ticks = match (self.is_even(output), output.rendition.fps) {
+                (false, None) => self.time_base,
+                _ => Rational::new(rates[i].den, rates[i].num),
+            };
+            encoder::push(
+                &mut list,
+                &Setting {
+                    rendition: output.rendition,
+                    knob: Some(output.knob),
+                    video: self.video,
+                    rate: rates[i],
+                    major: self.major,
+                    threads: Threads::One,
+                },
+            )?;
+            list.opt("-fps_mode", "passthrough");
+            list.opt("-enc_time_base", format!("{}:{}", ticks.num, ticks.den));
+            list.opt("-fflags", "+bitexact");
+            list.opt("-f", Self::chunk_muxer(output.rendition.codec));
+            list.file(&output.path);
+        }
+        list.opt("-map", "[sig]");
+        list.opt("-fps_mode", "passthrough");
+        let ticks = self.time_base;
+        list.opt("-enc_time_base", format!("{}:{}", ticks.num, ticks.den));
+        list.opt("-f", "framecrc").flag("pipe:1");
+        if self.input.clock == Clock::Plain {
+            pin_clock(&mut list);
+        }
+        if let Some(score) = &self.score {
+            self.push_score(&mut list, score);
+        }
+        Ok(list.0)
+    }
+
+    /// The frame rate an output's encoder is told.
+    fn rate(&self, output: &EncodeOutput<'_>) -> Rational {
+        let rate = output.rendition.fps.unwrap_or(self.video.frame_rate);
+        let rate = if rate.num > 0 {
+            rate
+        } else {
+            Rational::new(25, 1)
+        };
+        match output.rendition.codec {
+            Codec::Mpeg2 => encoder::mpeg2_rate(rate),
+            _ => rate,
+        }
+    }
+
+    /// Whether frames reach the encoder evenly spaced instead of at their own times. The Output's timestamps come from
+    /// the frame table either way.
+    fn is_even(&self, output: &EncodeOutput<'_>) -> bool {
+        // MPEG-2 knows constant rates only; a Source read by counting has timestamps an encoder may refuse.
+        output.rendition.codec == Codec::Mpeg2 || matches!(self.span, Span::Ordinal { .. })
+    }
+
+    fn push_score(&self, list: &mut List, score: &FusedScore) {
+        let (before, after) = self.span.neighbours();
+        for (i, log) in score.logs.iter().enumerate() {
+            list.opt("-threads", 1);
+            list.opt("-dec", format!("{i}:0"));
+            // Context exists on the reference side only: all features but motion look at one frame, and motion looks at
+            // the reference. Frames are paired by number.
+            let pad = match (before, after) {
+                (false, false) => String::new(),
+                _ => format!(
+                    "tpad=start={}:stop={}:start_mode=clone:stop_mode=clone,",
+                    u8::from(before),
+                    u8::from(after)
+                ),
+            };
+            list.opt(
+                "-filter_complex",
+                format!(
+                    "[dec:{i}]{pad}settb=1/1000,setpts=N[m{i}];[r{i}]settb=1/1000,setpts=N[q{i}];[m{i}][q{i}]{}[o{i}]",
+                    libvmaf(&score.metrics, log)
+                ),
+            );
+            list.opt("-map", format!("[o{i}]"));
+            list.opt("-fps_mode", "passthrough");
+            list.opt("-c:v", "wrapped_avframe");
+            list.opt("-f", "null").flag("-");
+        }
+    }
+}
+
+/// Makes a run use every stream, so that FFmpeg subtracts the start of the whole file from all timestamps.
+pub(super) fn pin_clock(list: &mut List) {
+    list.opt("-map", 0).opt("-c", "copy");
+    list.opt("-f", "null").flag("-");
+}
+
+/// The scoring filter. libvmaf always computes VMAF; the others are further features.
+pub(super) fn libvmaf(metrics: &[Metric], log: &std::path::Path) -> String {
+    let features: Vec<&str> = metrics
+        .iter()
+        .filter_map(|m| match m {
+            Metric::Vmaf => None,
+            Metric::Psnr => Some("name=psnr"),
+            Metric::Ssim => Some("name=float_ssim"),
+            Metric::MsSsim => Some("name=float_ms_ssim"),
+        })
+        .collect();
+    let mut filter = format!(
+        "libvmaf=log_fmt=json:n_threads=1:model='version=vmaf_v0.6.1':log_path={}",
+        escape(&log.to_string_lossy())
+    );
+    if !features.is_empty() {
+        filter += &format!(":feature='{}'", features.join("|"));
+    }
+    filter
+}
+
+/// Escapes a value for use inside a filter graph: once for the option, once for the graph.
+fn escape(value: &str) -> String {
+    let once: String = value.chars().fold(String::new(), |mut out, c| {
+        if matches!(c, '\\' | '\'' | ':') {
+            out.push('\\');
+        }
+        out.push(c);
+        out
+    });
+    once.chars().fold(String::new(), |mut out, c| {
+        if matches!(c, '\\' | '\'' | '[' | ']' | ',' | ';') {
+            out.push('\\');
+        }
+        out.push(c);
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests;

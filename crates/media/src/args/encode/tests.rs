@@ -1,0 +1,257 @@
+use super::super::list::shown;
+use super::*;
+use recode_types::rendition::{Deinterlace, PeakLimit, Profile, RateControl, Scale};
+
+pub(crate) fn rendition(codec: Codec) -> Rendition {
+    Rendition {
+        codec,
+        encoder: codec.default_encoder().to_owned(),
+        rate: (codec != Codec::Prores).then_some(RateControl::Crf(23_000)),
+        peak: None,
+        preset: None,
+        tune: None,
+        encoder_profile: None,
+        profile: Profile::Quality,
+        scale: Scale::Source,
+        fps: None,
+        deinterlace: Deinterlace::Off,
+        pix_fmt: None,
+        gop: None,
+    }
+}
+
+pub(crate) fn video() -> VideoFacts {
+    VideoFacts {
+        track: 0,
+        codec: "h264".to_owned(),
+        time_base: TimeBase::new(1, 30000),
+        frames: 1140,
+        start_pts: 0,
+        end_pts: 1_141_140,
+        width: 1280,
+        height: 720,
+        pix_fmt: "yuv420p".to_owned(),
+        sample_aspect: Rational::new(1, 1),
+        frame_rate: Rational::new(30000, 1001),
+        interlaced_top_first: None,
+        dolby_vision_profile: None,
+        hdr10_plus: false,
+        hdr10_static: false,
+        captions: false,
+        alpha: false,
+    }
+}
+
+fn args<'a>(video: &'a VideoFacts, renditions: &'a [Rendition]) -> EncodeArgs<'a> {
+    EncodeArgs {
+        input: Input {
+            path: "/s/clip.mp4".into(),
+            demuxer: Some("mp4"),
+            stream: 0,
+            clock: Clock::Stored,
+        },
+        span: Span::Time {
+            start_pts: 1001,
+            end_pts: Some(60060),
+            before_pts: Some(0),
+            after_pts: Some(60060),
+        },
+        time_base: video.time_base,
+        shift: 0,
+        video,
+        outputs: renditions
+            .iter()
+            .enumerate()
+            .map(|(i, rendition)| EncodeOutput {
+                rendition,
+                knob: Knob {
+                    quality_milli: 23_500,
+                    peak: None,
+                    buffer_start_milli: 900,
+                },
+                size: (1280, 720),
+                path: format!("/s/{i}.mp4").into(),
+            })
+            .collect(),
+        score: None,
+        major: 9,
+    }
+}
+
+fn built(args: &EncodeArgs<'_>) -> String {
+    shown(&args.build().unwrap())
+}
+
+#[test]
+fn a_plain_rendition_is_what_a_user_would_write_plus_what_chunks_need() {
+    let video = video();
+    let mut r = rendition(Codec::H264);
+    r.preset = Some("medium".to_owned());
+    assert_eq!(
+        built(&args(&video, &[r])),
+        "-loglevel level+warning -y -filter_threads 1 -filter_complex_threads 1 -copyts -threads 1 -f mp4 \
+         -reinit_filter 0 -i file:/s/clip.mp4 -filter_complex \
+         [0:0]split=2[s][d0];[s]scale=64:36:flags=neighbor,format=gray[sig];\
+         [d0]trim=start_pts=1001:end_pts=60060,scale=1280:720:flags=bicubic,format=yuv420p[v0] \
+         -map [v0] -c:v libx264 -preset medium -crf 23.5 -threads 1 -x264-params fps=30000/1001 \
+         -fps_mode passthrough -enc_time_base 1:30000 -fflags +bitexact -f mp4 file:/s/0.mp4 \
+         -map [sig] -fps_mode passthrough -enc_time_base 1:30000 -f framecrc pipe:1"
+    );
+}
+
+#[test]
+fn several_renditions_share_one_decode_and_scores_come_along() {
+    let video = video();
+    let renditions = [rendition(Codec::H265), rendition(Codec::Av1)];
+    let mut args = args(&video, &renditions);
+    args.score = Some(FusedScore {
+        metrics: vec![Metric::Vmaf, Metric::Psnr, Metric::MsSsim],
+        logs: vec!["/s/a:b.json".into(), "/s/1.json".into()],
+    });
+    let text = built(&args);
+    for part in [
+        "[0:0]split=3[s][d0][d1];",
+        "[d1]trim=start_pts=0:end_pts=60061,scale=1280:720:flags=bicubic,format=yuv420p,split=2[e1][r1];\
+         [e1]trim=start_pts=1001:end_pts=60060[v1]",
+        "-c:v libx265 -crf 23.5 -a53cc 1 -x265-params log-level=warning:fps=30000/1001:pools=none:frame-threads=1",
+        "-c:v libsvtav1 -crf 24 -svtav1-params lp=1:fps-num=30000:fps-denom=1001",
+        "-dec 1:0 -filter_complex [dec:1]tpad=start=1:stop=1:start_mode=clone:stop_mode=clone,settb=1/1000,setpts=N[m1];\
+         [r1]settb=1/1000,setpts=N[q1];[m1][q1]libvmaf=",
+        "log_path=/s/a\\\\:b.json:feature='name=psnr|name=float_ms_ssim'[o0]",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+}
+
+#[test]
+fn a_source_read_by_counting_stops_after_its_segment() {
+    let video = video();
+    let renditions = [rendition(Codec::Vp9)];
+    let mut args = args(&video, &renditions);
+    args.input.clock = Clock::Plain;
+    args.input.demuxer = None;
+    args.span = Span::Ordinal {
+        first: 100,
+        count: 50,
+        more: true,
+    };
+    let text = built(&args);
+    for part in [
+        "[s]trim=end_frame=151,scale=64:36",
+        "[d0]trim=start_frame=100:end_frame=150,scale=1280:720:flags=bicubic,format=yuv420p,settb=1001/30000,setpts=N[v0]",
+        "-c:v libvpx-vp9 -deadline good -crf 24 -b:v 0 -threads 1 -row-mt 0",
+        "-enc_time_base 1001:30000 -fflags",
+        "-map 0 -c copy -f null -",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert!(!text.contains("-copyts"));
+}
+
+#[test]
+fn a_changed_frame_rate_keeps_one_phase_over_all_segments() {
+    let video = video();
+    let mut r = rendition(Codec::H264);
+    r.fps = Some(Rational::new(25, 1));
+    r.deinterlace = Deinterlace::Auto;
+    let renditions = [r];
+    let mut args = args(&video, &renditions);
+    args.shift = 300_300;
+    let text = built(&args);
+    // (1001 + 300300) / 30000 * 25 = 251.08, (60060 + 300300) / 30000 * 25 = 300.3
+    for part in [
+        "[d0]trim=start_pts=0:end_pts=60061,bwdif=mode=send_frame:deint=interlaced,settb=1/30000,setpts=PTS+(300300),\
+         fps=25/1:round=near:eof_action=pass,scale=1280:720:flags=bicubic,format=yuv420p,trim=start_pts=251:end_pts=300[v0]",
+        "-enc_time_base 1:25 ",
+        "fps=25/1 -fps_mode",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert_eq!(args.output_frames(0, 59), Some(49));
+}
+
+#[test]
+fn peaks_interlace_and_a_fixed_grid_reach_the_encoder() {
+    let mut video = video();
+    video.interlaced_top_first = Some(true);
+    let mut r = rendition(Codec::H264);
+    r.gop = Some(48);
+    r.profile = Profile::Latency;
+    let renditions = [r, rendition(Codec::Mpeg2), rendition(Codec::Prores)];
+    let mut args = args(&video, &renditions);
+    let peak = Some(PeakLimit {
+        maxrate_bps: 4_000_000,
+        bufsize_bits: 8_000_000,
+    });
+    args.outputs[0].knob.peak = peak;
+    args.outputs[0].knob.buffer_start_milli = 512;
+    let text = built(&args);
+    for part in [
+        "-c:v libx264 -tune zerolatency -crf 23.5 -maxrate 4000000 -bufsize 8000000 -g 48 -keyint_min 48 \
+         -sc_threshold 0 -flags +ildct+ilme -threads 1 -x264-params fps=30000/1001:vbv-init=0.512",
+        "settb=1001/30000,setpts=N[v1]",
+        "-c:v mpeg2video -q:v 23.5 -flags +ildct+ilme -threads 1",
+        "format=yuv422p10le[v2]",
+        "-c:v prores_ks -flags +ildct -threads 1",
+        "-f mov file:/s/2.mp4",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+}
+
+#[test]
+fn wishes_an_encoder_cannot_meet_are_refused_with_the_remedy() {
+    let check = |change: fn(&mut Rendition), message: &str| {
+        let mut r = rendition(Codec::Av1);
+        change(&mut r);
+        assert_eq!(encoder::check(&r).unwrap_err().to_string(), message);
+    };
+    check(
+        |r| r.preset = Some("quick".to_owned()),
+        "libsvtav1 has no preset quick: choose one of 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0",
+    );
+    check(
+        |r| r.encoder = "libx264".to_owned(),
+        "libx264 does not make av1: leave --encoder out or choose the codec it makes",
+    );
+    check(
+        |r| r.rate = Some(RateControl::Crf(64_000)),
+        "--crf 64 is beyond libsvtav1's scale: choose 0 to 63",
+    );
+    check(
+        |r| r.pix_fmt = Some("yuv444p".to_owned()),
+        "libsvtav1 has no pixel format yuv444p: choose one of yuv420p, yuv420p10le",
+    );
+    check(
+        |r| {
+            *r = Rendition {
+                preset: Some("slow".to_owned()),
+                ..rendition(Codec::Prores)
+            }
+        },
+        "prores_ks has no preset to choose: leave slow out",
+    );
+    let mut named = rendition(Codec::Av1);
+    named.preset = Some("medium".to_owned());
+    assert_eq!(encoder::check(&named), Ok(()));
+}
+
+#[test]
+fn the_pixel_format_stays_as_near_as_the_encoder_allows() {
+    let check = |codec: Codec, source: &str, expected: &str| {
+        assert_eq!(
+            encoder::pixel_format(&rendition(codec), source).as_deref(),
+            Some(expected),
+            "{codec} from {source}"
+        );
+    };
+    check(Codec::H264, "yuvj420p", "yuvj420p");
+    check(Codec::Vp9, "yuvj420p", "yuv420p");
+    check(Codec::H264, "yuv420p12le", "yuv420p10le");
+    check(Codec::H265, "yuv422p10le", "yuv422p10le");
+    check(Codec::Av1, "yuv444p", "yuv420p");
+    check(Codec::Av1, "yuv422p10le", "yuv420p10le");
+    check(Codec::Prores, "yuv420p", "yuv422p10le");
+    check(Codec::Mpeg2, "yuv444p10le", "yuv422p");
+    check(Codec::H264, "rgb24", "yuv420p");
+}

@@ -1,0 +1,194 @@
+//! The filter graph of an encode.
+//!
+//! ```text
+//!            +-> scale 64x36, grey ---------------------------------------------> signature of every decoded frame
+//! decoded ---+
+//!            +-> wide span -> deinterlace -> fps -> scale -> format -+-> exact span -> encoder     (once per Rendition)
+//!                                                                    +-> wide span --> reference for scoring
+//! ```
+//! "Wide" is the Segment with one frame of context at either end, where something needs context.
+
+use super::{Clock, Input, Span};
+use recode_types::rendition::Deinterlace;
+use recode_types::time::{Rational, TimeBase};
+use std::fmt::Write as _;
+
+/// What happens to pictures on their way to one encoder.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path<'a> {
+    pub deinterlace: Deinterlace,
+    pub fps: Option<Rational>,
+    pub size: (u32, u32),
+    pub format: Option<&'a str>,
+    /// Frames leave evenly spaced at this rate, whatever their timestamps were.
+    pub even: Option<Rational>,
+    /// A second way out, wide, for scoring.
+    pub reference: bool,
+}
+
+/// What the graph reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct From<'a> {
+    pub input: &'a Input,
+    pub time_base: TimeBase,
+    pub span: Span,
+    /// Ticks to add to `input`'s timestamps to get the Output's timeline.
+    pub shift: i64,
+}
+
+impl Path<'_> {
+    /// Whether context frames must reach the filters.
+    fn wide(&self) -> bool {
+        self.reference || self.fps.is_some() || self.deinterlace != Deinterlace::Off
+    }
+}
+
+/// The whole graph. Outputs are labelled `sig`, `v0`, `v1` ... and `r0`, `r1` ...
+pub(super) fn graph(from: &From<'_>, signature: bool, paths: &[Path<'_>]) -> String {
+    let mut out = String::new();
+    let stream = from.input.stream;
+    let ways = paths.len() + usize::from(signature);
+    let _ = write!(out, "[0:{stream}]split={ways}");
+    if signature {
+        out.push_str("[s]");
+    }
+    for i in 0..paths.len() {
+        let _ = write!(out, "[d{i}]");
+    }
+    if signature {
+        let stop = match (from.span, from.input.clock) {
+            // Nothing else would end the decode of the rest of a whole file.
+            (Span::Ordinal { first, count, more }, Clock::Plain) => {
+                format!("trim=end_frame={},", first + count + u64::from(more))
+            }
+            _ => String::new(),
+        };
+        let _ = write!(out, ";[s]{stop}scale=64:36:flags=neighbor,format=gray[sig]");
+    }
+    for (i, path) in paths.iter().enumerate() {
+        let mut chain: Vec<String> = vec![];
+        let wide = path.wide();
+        chain.extend(select(from.span, wide));
+        match path.deinterlace {
+            Deinterlace::Off => {}
+            Deinterlace::Auto => chain.push("bwdif=mode=send_frame:deint=interlaced".to_owned()),
+            Deinterlace::On => chain.push("bwdif=mode=send_frame:deint=all".to_owned()),
+        }
+        if path.deinterlace != Deinterlace::Off {
+            // It halves the time base.
+            chain.push(format!("settb={}", from.time_base));
+        }
+        let mut exact = if wide { within(from.span) } else { None };
+        if let Some(fps) = path.fps {
+            let (shifted, ticks) = output_grid(from.span, from.time_base, from.shift, fps);
+            if from.shift != 0 {
+                chain.push(format!("setpts=PTS+({})", from.shift));
+            }
+            chain.push(format!("fps={fps}:round=near:eof_action=pass"));
+            exact = Some(shifted);
+            if path.reference {
+                // One frame of context on the new grid, not all that repeat the neighbour.
+                chain.push(ticks);
+            }
+        }
+        let (w, h) = path.size;
+        chain.push(format!("scale={w}:{h}:flags=bicubic"));
+        chain.extend(path.format.map(|f| format!("format={f}")));
+        let mut last: Vec<String> = exact.into_iter().collect();
+        if let Some(rate) = path.even {
+            last.push(format!("settb={}/{}", rate.den, rate.num));
+            last.push("setpts=N".to_owned());
+        }
+        if path.reference {
+            let _ = write!(out, ";[d{i}]{},split=2[e{i}][r{i}]", chain.join(","));
+            let last = if last.is_empty() {
+                "null".to_owned()
+            } else {
+                last.join(",")
+            };
+            let _ = write!(out, ";[e{i}]{last}[v{i}]");
+        } else {
+            chain.extend(last);
+            let _ = write!(out, ";[d{i}]{}[v{i}]", chain.join(","));
+        }
+    }
+    out
+}
+
+/// Keeps the span, with a frame of context at either end when `wide`. `None`: nothing to leave out.
+fn select(span: Span, wide: bool) -> Option<String> {
+    match span {
+        Span::Time {
+            start_pts,
+            end_pts,
+            before_pts,
+            after_pts,
+        } => {
+            let (start, end) = if wide {
+                (
+                    before_pts.unwrap_or(start_pts),
+                    after_pts.map(|p| p + 1).or(end_pts),
+                )
+            } else {
+                (start_pts, end_pts)
+            };
+            Some(trim(start, end))
+        }
+        Span::Ordinal { first, count, more } => {
+            let before = u64::from(wide && first > 0);
+            let after = u64::from(wide && more);
+            Some(format!(
+                "trim=start_frame={}:end_frame={}",
+                first - before,
+                first + count + after
+            ))
+        }
+    }
+}
+
+/// Keeps the span out of what [`select`] kept when wide.
+fn within(span: Span) -> Option<String> {
+    match span {
+        Span::Time { .. } => select(span, false),
+        Span::Ordinal { first, count, .. } => {
+            let before = u64::from(first > 0);
+            Some(format!(
+                "trim=start_frame={before}:end_frame={}",
+                before + count
+            ))
+        }
+    }
+}
+
+fn trim(start: i64, end: Option<i64>) -> String {
+    match end {
+        Some(end) => format!("trim=start_pts={start}:end_pts={end}"),
+        None => format!("trim=start_pts={start}"),
+    }
+}
+
+/// Exact and wide trims of a span after a change to `fps`, in ticks of the new rate on the Output's timeline.
+fn output_grid(span: Span, time_base: TimeBase, shift: i64, fps: Rational) -> (String, String) {
+    match span {
+        Span::Time {
+            start_pts,
+            after_pts,
+            before_pts,
+            ..
+        } => {
+            let grid = |pts: i64| on_grid(pts + shift, time_base, fps);
+            let start = grid(start_pts);
+            let end = after_pts.map(grid);
+            let wide = trim(start - i64::from(before_pts.is_some()), end.map(|e| e + 1));
+            (trim(start, end), wide)
+        }
+        // Frames counted rather than timed have no grid to share: the planner gives such Sources one Segment when it
+        // changes their rate.
+        Span::Ordinal { .. } => ("null".to_owned(), "null".to_owned()),
+    }
+}
+
+/// The tick of a constant rate at which a frame is shown first.
+pub(super) fn on_grid(pts: i64, time_base: TimeBase, fps: Rational) -> i64 {
+    time_base.rescale(pts, Rational::new(fps.den, fps.num))
+}
