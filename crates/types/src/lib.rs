@@ -17,6 +17,7 @@ pub mod source;
 pub mod table;
 pub mod task;
 pub mod time;
+pub mod travel;
 
 pub use artifact::{ArtifactRef, Digest};
 pub use container::Container;
