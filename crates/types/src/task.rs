@@ -106,6 +106,8 @@ pub struct EncodeWork {
     /// The Renditions to make, each with its settled knob and the content address of its Chunk. Ones that are already
     /// committed are left out.
     pub renditions: Vec<EncodeRendition>,
+    /// See [`crate::JobRequest`]: the Output's zero, where a frame rate's grid begins.
+    pub start_us: Option<i64>,
     /// Metrics to compute in the same pass.
     pub score: Vec<Metric>,
     /// Decode and compare every output frame.
