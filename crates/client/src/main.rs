@@ -1,0 +1,159 @@
+//! `recode-client`: transcodes on this machine, or hands the work to a coordinator.
+//!
+//! Results go to standard output, everything said to people on the way to standard error. A command that fails says
+//! why in one sentence beginning with `recode-client:` and ends with the exit code of [`fault::Kind::code`].
+
+mod bars;
+mod cache;
+mod fault;
+mod flags;
+mod follow;
+mod job_file;
+mod logs;
+mod place;
+mod preflight;
+mod progress;
+mod request;
+mod state;
+mod summary;
+mod transcode;
+mod units;
+
+use clap::{CommandFactory as _, Parser as _};
+use fault::{Fault, Kind};
+use flags::{Cli, Command};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    let json = match &cli.command {
+        Command::Transcode(args) => args.talk.json,
+        Command::Probe(args) => args.talk.json,
+        Command::Score(args) => args.talk.json,
+        Command::Cache(flags::Cache { action }) => match action {
+            flags::CacheAction::List { json, .. } | flags::CacheAction::Prune { json, .. } => *json,
+        },
+        Command::Completion { .. } => false,
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            tell(&fault, json);
+            ExitCode::from(fault.kind.code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Fault> {
+    let cwd = std::env::current_dir().map_err(|e| {
+        Fault::environment(format!(
+            "the current folder cannot be found ({e}); change to one that exists"
+        ))
+    })?;
+    match command {
+        Command::Transcode(args) => {
+            logs::start(&args.talk)?;
+            transcode::run(*args, &cwd)
+        }
+        Command::Probe(args) => {
+            logs::start(&args.talk)?;
+            probe::run(args, &cwd)
+        }
+        Command::Score(args) => {
+            logs::start(&args.talk)?;
+            score::run(args, &cwd)
+        }
+        Command::Cache(args) => cache::run(args.action, &cwd),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "recode-client", &mut script);
+            say(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+    }
+}
+
+/// Writes a result to standard output.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // A reader that has gone (`| head`) has read all it wanted.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn tell(fault: &Fault, json: bool) {
+    if json {
+        say(&format!("{}\n", fault.json()));
+    }
+    if let Some(tail) = &fault.stderr_tail {
+        bars::line(tail.trim_end());
+    }
+    bars::line(&format!("recode-client: {fault}"));
+}
+
+/// Help and version are answers; anything else becomes one sentence.
+fn refused(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            say(&error.render().to_string());
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            bars::line(error.render().to_string().trim_end());
+            return ExitCode::from(Kind::Usage.code());
+        }
+        _ => {}
+    }
+    let json = std::env::args().any(|arg| arg == "--json");
+    tell(&Fault::usage(one_sentence(&error.render().to_string())), json);
+    ExitCode::from(Kind::Usage.code())
+}
+
+/// The sentence in clap's message, without the usage and hints that follow it.
+fn one_sentence(rendered: &str) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for line in rendered.lines().map(str::trim) {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            parts.push(format!("({tip})"));
+        } else if !line.is_empty() {
+            parts.push(line.trim_start_matches("error: ").to_owned());
+        }
+    }
+    let sentence = parts.join(" ");
+    if sentence.contains('(') || sentence.contains('[') || sentence.contains("such as") {
+        sentence
+    } else {
+        format!("{sentence}; see recode-client transcode --help")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clap_says_becomes_one_sentence() {
+        let of = |words: &[&str]| {
+            one_sentence(&Cli::try_parse_from(words).unwrap_err().render().to_string())
+        };
+        assert_eq!(
+            of(&["recode-client", "transcode", "i.mp4", "-o", "o.mp4", "--codec", "h266"]),
+            "invalid value 'h266' for '--codec <CODEC>' [possible values: h264, h265, av1, vp9, prores, mpeg2, copy] (a similar value exists: 'h264')"
+        );
+        assert_eq!(
+            of(&["recode-client", "transcode", "i.mp4", "-o", "o.mp4", "--crf", "good"]),
+            "invalid value 'good' for '--crf <N>': \"good\" is not a number such as 18 or 23.5"
+        );
+        assert_eq!(
+            of(&["recode-client", "transcode", "-o", "o.mp4"]),
+            "the following required arguments were not provided: <INPUT>; see recode-client transcode --help"
+        );
+    }
+}
