@@ -32,7 +32,9 @@ impl Bars {
         if quiet || !std::io::stderr().is_terminal() {
             return None;
         }
-        SCREEN.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        SCREEN.get_or_init(|| {
+            MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10))
+        });
         Some(Self {
             bars: BTreeMap::new(),
         })
@@ -52,7 +54,9 @@ impl Bars {
                 bar.reset();
             }
             if line.total > 0 {
-                bar.set_style(style("{prefix:>7} {bar:32} {percent:>3}%  {pos}/{len}  {msg}"));
+                bar.set_style(style(
+                    "{prefix:>7} {bar:32} {percent:>3}%  {pos}/{len}  {msg}",
+                ));
                 bar.set_length(line.total);
                 bar.set_position(line.done);
             } else {

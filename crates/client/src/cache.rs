@@ -68,7 +68,11 @@ fn list(entries: &[Entry], cwd: &Path) -> String {
                 |job| {
                     let outputs: Vec<String> =
                         job.outputs.iter().map(|o| place::show(o, cwd)).collect();
-                    format!("{} -> {}", place::show(&job.source, cwd), outputs.join(", "))
+                    format!(
+                        "{} -> {}",
+                        place::show(&job.source, cwd),
+                        outputs.join(", ")
+                    )
                 },
             );
             [

@@ -108,13 +108,23 @@ pub struct Transcode {
     #[command(flatten)]
     pub work: JobFlags,
     /// Chunks encoded at the same time [default: from cores and memory]
-    #[arg(long, value_name = "N", env = "RECODE_WORKERS", help_heading = "Machine")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "RECODE_WORKERS",
+        help_heading = "Machine"
+    )]
     pub workers: Option<u32>,
     /// Where.
     #[command(flatten)]
     pub machine: Machine,
     /// Keep finished chunks for later jobs, up to this size [default: none are kept]
-    #[arg(long, value_name = "SIZE", env = "RECODE_CACHE", help_heading = "Machine")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "RECODE_CACHE",
+        help_heading = "Machine"
+    )]
     pub cache: Option<ByteSize>,
     /// Hand the job to this coordinator instead of working in this process
     #[arg(
@@ -186,22 +196,52 @@ pub struct OutputFlags {
     #[arg(long, value_name = "NAME", help_heading = "Video")]
     pub encoder: Option<String>,
     /// Constant quality on the encoder's own scale [default: the encoder's usual]
-    #[arg(long, value_name = "N", help_heading = "Video", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Video",
+        allow_hyphen_values = true
+    )]
     pub crf: Option<Quality>,
     /// Mean bit rate of the video, such as 4M
-    #[arg(long, value_name = "RATE", help_heading = "Video", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "RATE",
+        help_heading = "Video",
+        allow_hyphen_values = true
+    )]
     pub bitrate: Option<BitRate>,
     /// Size of the whole file, such as 700MB
-    #[arg(long, value_name = "SIZE", help_heading = "Video", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        help_heading = "Video",
+        allow_hyphen_values = true
+    )]
     pub size: Option<ByteSize>,
     /// Peak bit rate, over a buffer of --bufsize
-    #[arg(long, value_name = "RATE", help_heading = "Video", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "RATE",
+        help_heading = "Video",
+        allow_hyphen_values = true
+    )]
     pub maxrate: Option<BitRate>,
     /// Buffer of --maxrate, in bits, such as 8M
-    #[arg(long, value_name = "BITS", help_heading = "Video", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "BITS",
+        help_heading = "Video",
+        allow_hyphen_values = true
+    )]
     pub bufsize: Option<BitRate>,
     /// The encoder's preset, in its own words
-    #[arg(long, value_name = "NAME", help_heading = "Video", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = "Video",
+        allow_hyphen_values = true
+    )]
     pub preset: Option<String>,
     /// The encoder's tune, in its own words
     #[arg(long, value_name = "NAME", help_heading = "Video")]
@@ -219,7 +259,12 @@ pub struct OutputFlags {
     #[arg(long, help_heading = "Video")]
     pub stretch: bool,
     /// Constant frame rate [default: every frame keeps its own time]
-    #[arg(long, value_name = "RATE", help_heading = "Video", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "RATE",
+        help_heading = "Video",
+        allow_hyphen_values = true
+    )]
     pub fps: Option<Frames>,
     /// Make progressive frames: `auto` where the picture is interlaced, `on` always
     #[arg(
@@ -241,7 +286,12 @@ pub struct OutputFlags {
     #[arg(long, value_name = "CODEC", value_parser = audio_codec(), help_heading = "Sound and the rest")]
     pub audio_codec: Option<AudioCodec>,
     /// Bit rate of each encoded audio track, such as 128k
-    #[arg(long, value_name = "RATE", help_heading = "Sound and the rest", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "RATE",
+        help_heading = "Sound and the rest",
+        allow_hyphen_values = true
+    )]
     pub audio_bitrate: Option<BitRate>,
 }
 
@@ -400,9 +450,31 @@ mod tests {
     #[test]
     fn a_full_line_is_understood() {
         let cli = Cli::try_parse_from([
-            "recode-client", "transcode", "in.mp4", "-o", "out.mkv", "--codec", "h265", "--crf", "23.5",
-            "--scale", "1280x720", "--score", "vmaf,psnr", "--deinterlace", "--segment", "10s", "--tracks",
-            "video,audio:eng", "--label", "team=news", "-v", "--cache", "2GB", "--verify", "full",
+            "recode-client",
+            "transcode",
+            "in.mp4",
+            "-o",
+            "out.mkv",
+            "--codec",
+            "h265",
+            "--crf",
+            "23.5",
+            "--scale",
+            "1280x720",
+            "--score",
+            "vmaf,psnr",
+            "--deinterlace",
+            "--segment",
+            "10s",
+            "--tracks",
+            "video,audio:eng",
+            "--label",
+            "team=news",
+            "-v",
+            "--cache",
+            "2GB",
+            "--verify",
+            "full",
         ])
         .expect("these flags are documented");
         let Command::Transcode(t) = cli.command else {

@@ -134,7 +134,9 @@ impl Screen {
                         tracing::warn!(%task, attempt, "{message}; it is tried again");
                     }
                     EventKind::Replanning { reason } => {
-                        tracing::info!("the source is looked at again by decoding all of it: {reason}");
+                        tracing::info!(
+                            "the source is looked at again by decoding all of it: {reason}"
+                        );
                     }
                     EventKind::Reopened { chunks, reason } => {
                         tracing::info!("{chunks} chunks are encoded again: {reason}");

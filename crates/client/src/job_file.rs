@@ -87,8 +87,9 @@ pub fn parse(name: &str, text: &str) -> Result<JobFile, Fault> {
             let Value::Object(own) = value else {
                 return Err(fault(name, &at, "a table of keys is needed"));
             };
-            let flags: OutputFlags = serde_json::from_value(Value::Object(with_defaults(own, &defaults)))
-                .map_err(|e| fault(name, &at, &e.to_string()))?;
+            let flags: OutputFlags =
+                serde_json::from_value(Value::Object(with_defaults(own, &defaults)))
+                    .map_err(|e| fault(name, &at, &e.to_string()))?;
             match flags.path {
                 Some(_) => Ok(flags),
                 None => Err(fault(name, &at, "it has no path")),
@@ -117,7 +118,11 @@ fn with_defaults(mut own: Map<String, Value>, defaults: &Map<String, Value>) -> 
 
 fn fault(name: &str, at: &str, what: &str) -> Fault {
     let what = what.trim().trim_end_matches('.').replace('\n', " ");
-    let at = if at.is_empty() { String::new() } else { format!(", {at}") };
+    let at = if at.is_empty() {
+        String::new()
+    } else {
+        format!(", {at}")
+    };
     Fault::usage(format!("in the job file {name}{at}: {what}"))
 }
 
@@ -155,7 +160,10 @@ bitrate = "800k"
         assert_eq!(file.outputs[0].scale, Some(Size::Height(1080)));
         assert_eq!(file.outputs[1].codec, Some(Codec::H264));
         assert_eq!(file.outputs[1].bitrate, Some(BitRate(800_000)));
-        assert_eq!(file.outputs[1].crf, None, "its own bitrate replaces the default crf");
+        assert_eq!(
+            file.outputs[1].crf, None,
+            "its own bitrate replaces the default crf"
+        );
     }
 
     #[test]
@@ -163,7 +171,10 @@ bitrate = "800k"
         let json = r#"{"input":"film.mkv","segment":"10s","score":["vmaf","ms-ssim"],"labels":{"team":"news"},
             "defaults":{"codec":"h264","crf":21.5},
             "output":[{"path":"big.mp4","scale":"1080p"},{"path":"small.mp4","scale":"640x360","bitrate":"800k"}]}"#;
-        assert_eq!(parse("l.json", json).unwrap(), parse("l.toml", LADDER).unwrap());
+        assert_eq!(
+            parse("l.json", json).unwrap(),
+            parse("l.toml", LADDER).unwrap()
+        );
     }
 
     #[test]
@@ -172,14 +183,26 @@ bitrate = "800k"
             ("input = ", "line 1"),
             ("input = \"a\"", "[[output]]"),
             ("[[output]]\ncrf = 20", "output 1: it has no path"),
-            ("[[output]]\npath = \"a.mp4\"\n[[output]]\npath = \"b.mp4\"\ncrv = 3", "output 2: unknown field `crv`"),
-            ("sgment = 3\n[[output]]\npath = \"a.mp4\"", "unknown field `sgment`"),
-            ("[[output]]\npath = \"a.mp4\"\nscale = \"big\"", "picture size"),
+            (
+                "[[output]]\npath = \"a.mp4\"\n[[output]]\npath = \"b.mp4\"\ncrv = 3",
+                "output 2: unknown field `crv`",
+            ),
+            (
+                "sgment = 3\n[[output]]\npath = \"a.mp4\"",
+                "unknown field `sgment`",
+            ),
+            (
+                "[[output]]\npath = \"a.mp4\"\nscale = \"big\"",
+                "picture size",
+            ),
             ("[[output]]\npath = \"a.mp4\"\ncodec = \"h266\"", "h266"),
             ("verify = \"most\"\n[[output]]\npath = \"a.mp4\"", "verify"),
         ] {
             let message = parse("j.toml", text).unwrap_err().message;
-            assert!(message.contains(part) && !message.contains('\n'), "{text}: {message}");
+            assert!(
+                message.contains(part) && !message.contains('\n'),
+                "{text}: {message}"
+            );
         }
     }
 }

@@ -92,9 +92,17 @@ impl Client {
         while let Some(watched) = watch.next().await? {
             see(&watched);
             if let Watched::Event(event) = watched
-                && let EventKind::Ended { state, class, reason } = event.kind
+                && let EventKind::Ended {
+                    state,
+                    class,
+                    reason,
+                } = event.kind
             {
-                end = Some(End { state, class, reason });
+                end = Some(End {
+                    state,
+                    class,
+                    reason,
+                });
             }
         }
         end.ok_or_else(|| Error::Internal("the events ended without an end".into()))

@@ -59,14 +59,9 @@ fn run(command: Command) -> Result<(), Fault> {
             logs::start(&args.talk)?;
             transcode::run(*args, &cwd)
         }
-        Command::Probe(args) => {
-            logs::start(&args.talk)?;
-            probe::run(args, &cwd)
-        }
-        Command::Score(args) => {
-            logs::start(&args.talk)?;
-            score::run(args, &cwd)
-        }
+        Command::Probe(_) | Command::Score(_) => Err(Fault::usage(
+            "this build cannot work on its own; name a coordinator with --endpoint",
+        )),
         Command::Cache(args) => cache::run(args.action, &cwd),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -109,7 +104,10 @@ fn refused(error: &clap::Error) -> ExitCode {
         _ => {}
     }
     let json = std::env::args().any(|arg| arg == "--json");
-    tell(&Fault::usage(one_sentence(&error.render().to_string())), json);
+    tell(
+        &Fault::usage(one_sentence(&error.render().to_string())),
+        json,
+    );
     ExitCode::from(Kind::Usage.code())
 }
 
@@ -144,11 +142,27 @@ mod tests {
             one_sentence(&Cli::try_parse_from(words).unwrap_err().render().to_string())
         };
         assert_eq!(
-            of(&["recode-client", "transcode", "i.mp4", "-o", "o.mp4", "--codec", "h266"]),
+            of(&[
+                "recode-client",
+                "transcode",
+                "i.mp4",
+                "-o",
+                "o.mp4",
+                "--codec",
+                "h266"
+            ]),
             "invalid value 'h266' for '--codec <CODEC>' [possible values: h264, h265, av1, vp9, prores, mpeg2, copy] (a similar value exists: 'h264')"
         );
         assert_eq!(
-            of(&["recode-client", "transcode", "i.mp4", "-o", "o.mp4", "--crf", "good"]),
+            of(&[
+                "recode-client",
+                "transcode",
+                "i.mp4",
+                "-o",
+                "o.mp4",
+                "--crf",
+                "good"
+            ]),
             "invalid value 'good' for '--crf <N>': \"good\" is not a number such as 18 or 23.5"
         );
         assert_eq!(

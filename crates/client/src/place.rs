@@ -43,7 +43,9 @@ impl Place {
         }
         if typed == "-" {
             return fault(match purpose {
-                Use::Read => "standard input cannot be read more than once; save it to a file first".into(),
+                Use::Read => {
+                    "standard input cannot be read more than once; save it to a file first".into()
+                }
                 Use::Write => "standard output cannot take a video; name a file".into(),
             });
         }
@@ -78,7 +80,11 @@ impl Place {
             if host.is_empty() || (scheme == "s3" && key.is_empty()) {
                 return fault(format!(
                     "{typed} is incomplete; write {}",
-                    if scheme == "s3" { "s3://bucket/key" } else { "http://host/path" }
+                    if scheme == "s3" {
+                        "s3://bucket/key"
+                    } else {
+                        "http://host/path"
+                    }
                 ));
             }
             return Ok(Self {
@@ -92,9 +98,8 @@ impl Place {
 
     fn local(typed: &str, path: PathBuf, kind: Kind) -> Result<Self, Fault> {
         let path = tidy(&path);
-        let url = Url::from_file_path(&path).map_err(|()| {
-            Fault::new(kind, format!("{typed} cannot be made an absolute path"))
-        })?;
+        let url = Url::from_file_path(&path)
+            .map_err(|()| Fault::new(kind, format!("{typed} cannot be made an absolute path")))?;
         Ok(Self {
             typed: typed.to_owned(),
             url: url.into(),
@@ -155,9 +160,15 @@ mod tests {
 
     #[test]
     fn paths_become_absolute_urls_and_come_back() {
-        assert_eq!(url("a b%.mp4", Use::Read).unwrap(), "file:///home/me/a%20b%25.mp4");
+        assert_eq!(
+            url("a b%.mp4", Use::Read).unwrap(),
+            "file:///home/me/a%20b%25.mp4"
+        );
         assert_eq!(url("/x/./y.mp4", Use::Write).unwrap(), "file:///x/y.mp4");
-        assert_eq!(url("file:///x/ä.mp4", Use::Read).unwrap(), "file:///x/%C3%A4.mp4");
+        assert_eq!(
+            url("file:///x/ä.mp4", Use::Read).unwrap(),
+            "file:///x/%C3%A4.mp4"
+        );
         let cwd = Path::new("/home/me");
         assert_eq!(show("file:///home/me/a%20b%25.mp4", cwd), "a b%.mp4");
         assert_eq!(show("file:///x/y.mp4", cwd), "/x/y.mp4");
@@ -167,7 +178,10 @@ mod tests {
     #[test]
     fn remote_places_keep_their_url() {
         assert_eq!(url("S3://b/k.mp4", Use::Write).unwrap(), "s3://b/k.mp4");
-        assert_eq!(url("https://h/a.mp4?x=1", Use::Read).unwrap(), "https://h/a.mp4?x=1");
+        assert_eq!(
+            url("https://h/a.mp4?x=1", Use::Read).unwrap(),
+            "https://h/a.mp4?x=1"
+        );
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub fn source(place: &Place) -> Result<Option<Metadata>, Fault> {
                     "{typed} cannot be looked at, since a folder on its path may not be entered; change its permissions"
                 ),
                 ErrorKind::NotADirectory => {
-                    format!("{typed} does not exist, since a part of its path is a file; check the path")
+                    format!(
+                        "{typed} does not exist, since a part of its path is a file; check the path"
+                    )
                 }
                 _ => format!("{typed} cannot be looked at ({e}); check the path"),
             });
@@ -61,7 +63,11 @@ pub fn source(place: &Place) -> Result<Option<Metadata>, Fault> {
 /// # Errors
 /// [`Kind::Output`](crate::fault::Kind::Output), or [`Kind::Usage`](crate::fault::Kind::Usage) where an Output is the
 /// Source under another name.
-pub fn outputs(request: &JobRequest, source: Option<&Metadata>, resumes: bool) -> Result<(), Fault> {
+pub fn outputs(
+    request: &JobRequest,
+    source: Option<&Metadata>,
+    resumes: bool,
+) -> Result<(), Fault> {
     for output in &request.outputs {
         let Some(path) = path_of(&output.url) else {
             continue;
@@ -100,9 +106,7 @@ fn one_output(path: &Path, source: Option<&Metadata>, replace: bool) -> Result<(
         Ok(meta) if meta.is_dir() => Err(Fault::output(format!(
             "{name} is a directory; name a file in it"
         ))),
-        Ok(meta)
-            if source.is_some_and(|s| (s.dev(), s.ino()) == (meta.dev(), meta.ino())) =>
-        {
+        Ok(meta) if source.is_some_and(|s| (s.dev(), s.ino()) == (meta.dev(), meta.ino())) => {
             Err(Fault::usage(format!(
                 "{name} is the input under another name; name another output, the source is never written to"
             )))
@@ -166,12 +170,32 @@ mod tests {
         let check = |name: &str, source, replace| {
             one_output(&d.join(name), source, replace).map_err(|f| f.message)
         };
-        assert!(check("there.mp4", None, false).unwrap_err().contains("--force"));
+        assert!(
+            check("there.mp4", None, false)
+                .unwrap_err()
+                .contains("--force")
+        );
         assert!(check("there.mp4", None, true).is_ok());
-        assert!(check("link.mp4", Some(&source), true).unwrap_err().contains("another name"));
-        assert!(check("folder.mp4", None, true).unwrap_err().contains("is a directory"));
-        assert!(check("no/such.mp4", None, true).unwrap_err().contains("mkdir -p"));
-        assert!(check("there.mp4/x.mp4", None, true).unwrap_err().contains("not a directory"));
+        assert!(
+            check("link.mp4", Some(&source), true)
+                .unwrap_err()
+                .contains("another name")
+        );
+        assert!(
+            check("folder.mp4", None, true)
+                .unwrap_err()
+                .contains("is a directory")
+        );
+        assert!(
+            check("no/such.mp4", None, true)
+                .unwrap_err()
+                .contains("mkdir -p")
+        );
+        assert!(
+            check("there.mp4/x.mp4", None, true)
+                .unwrap_err()
+                .contains("not a directory")
+        );
         assert!(check("new.mp4", None, false).is_ok());
     }
 }

@@ -259,7 +259,10 @@ mod tests {
             frames_done: done,
             frames_total: 1000,
             running: vec![running(
-                TaskKey::Encode { group: 0, segment: 0 },
+                TaskKey::Encode {
+                    group: 0,
+                    segment: 0,
+                },
                 frames,
                 frames * 40_000,
             )],
@@ -283,7 +286,11 @@ mod tests {
         model.progress(&encoding(500, 100), 1000);
         assert_eq!(model.frames_per_second(), Some(100.0));
         assert_eq!(model.eta_seconds(), Some(4.0));
-        let line = model.lines().into_iter().find(|l| l.phase == Phase::Encode).unwrap();
+        let line = model
+            .lines()
+            .into_iter()
+            .find(|l| l.phase == Phase::Encode)
+            .unwrap();
         assert_eq!((line.done, line.total), (600, 1000));
         assert_eq!(line.note, "100.0 frames/s  4.00x  ETA 0:04");
     }
@@ -305,12 +312,24 @@ mod tests {
         model.event(&planned());
         assert!(model.lines()[0].finished);
         let mut p = encoding(900, 10);
-        p.running.push(running(TaskKey::Audio { output: 0 }, 0, 61_000_000));
+        p.running
+            .push(running(TaskKey::Audio { output: 0 }, 0, 61_000_000));
         model.progress(&p, 0);
         let names: Vec<_> = model.lines().iter().map(|l| l.phase.name()).collect();
         assert_eq!(names, ["probe", "audio", "encode"]);
         assert_eq!(model.lines()[1].note, "0:01:01");
-        model.progress(&Progress { frames_done: 1000, frames_total: 1000, ..Progress::default() }, 10);
-        assert!(model.lines().iter().all(|l| l.finished), "{:?}", model.lines());
+        model.progress(
+            &Progress {
+                frames_done: 1000,
+                frames_total: 1000,
+                ..Progress::default()
+            },
+            10,
+        );
+        assert!(
+            model.lines().iter().all(|l| l.finished),
+            "{:?}",
+            model.lines()
+        );
     }
 }

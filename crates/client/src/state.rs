@@ -140,7 +140,9 @@ impl State {
                 };
                 return Err(Fault::new(
                     crate::fault::Kind::Job,
-                    format!("{holder} is already working on exactly this; wait for it, or give this one its own --state DIR"),
+                    format!(
+                        "{holder} is already working on exactly this; wait for it, or give this one its own --state DIR"
+                    ),
                 ));
             }
             if !is_same(&lock, &path.join("lock")) {
@@ -287,7 +289,11 @@ pub fn job_digest(request: &JobRequest, source: Option<&Metadata>) -> Digest {
 }
 
 fn usual() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     set("XDG_STATE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".local/state")))
         .map(|base| base.join("recode"))
@@ -301,8 +307,7 @@ fn is_same(file: &File, path: &Path) -> bool {
 }
 
 fn is_locked(lock: &Path) -> bool {
-    File::open(lock)
-        .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    File::open(lock).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 fn remove_oldest(entries: Vec<Entry>, keep: u64) -> Vec<Entry> {
@@ -408,9 +413,14 @@ mod tests {
         let digest = job_digest(&request, None);
         let claim = state.claim(&digest, &request).unwrap();
         let message = state.claim(&digest, &request).unwrap_err().message;
-        assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+        assert!(
+            message.contains(&format!("process {}", std::process::id())),
+            "{message}"
+        );
         drop(claim);
-        state.claim(&digest, &request).expect("the lock went with its holder");
+        state
+            .claim(&digest, &request)
+            .expect("the lock went with its holder");
     }
 
     #[test]
@@ -453,12 +463,19 @@ mod tests {
         let old = cache.join("old");
         std::fs::write(&old, [0; 100]).unwrap();
         let long_ago = SystemTime::now() - Duration::from_secs(1000);
-        File::options().write(true).open(&old).unwrap().set_modified(long_ago).unwrap();
+        File::options()
+            .write(true)
+            .open(&old)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
         std::fs::write(cache.join("new"), [0; 100]).unwrap();
         state.trim_cache(150);
         assert!(!old.exists() && cache.join("new").exists());
 
-        let claim = state.claim(&job_digest(&request("a"), None), &request("a")).unwrap();
+        let claim = state
+            .claim(&job_digest(&request("a"), None), &request("a"))
+            .unwrap();
         let removed = state.prune(0);
         assert_eq!(removed.len(), 1, "{removed:?}");
         assert!(claim.path().exists(), "a running job was removed");

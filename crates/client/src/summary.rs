@@ -2,8 +2,8 @@
 
 use crate::place;
 use crate::units::{show_bytes, show_rate, show_seconds};
-use recode_types::report::{JobReport, OutputReport};
 use recode_types::ScoreSummary;
+use recode_types::report::{JobReport, OutputReport};
 use std::fmt::Write as _;
 use std::path::Path;
 

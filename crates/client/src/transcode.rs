@@ -61,7 +61,10 @@ struct Wanted {
 
 fn wanted(args: &Transcode, cwd: &Path) -> Result<Wanted, Fault> {
     let Some(path) = &args.job else {
-        let input = args.input.as_deref().expect("clap asks for it without --job");
+        let input = args
+            .input
+            .as_deref()
+            .expect("clap asks for it without --job");
         return Ok(Wanted {
             source: Place::parse(input, cwd, Use::Read)?,
             work: args.work.clone(),
@@ -141,7 +144,11 @@ fn remote(
         .chain(request.outputs.iter().map(|o| &o.url))
         .find(|url| url.starts_with("file://"));
     if let Some(url) = local {
-        let name = if *url == source.url { &source.typed } else { url };
+        let name = if *url == source.url {
+            &source.typed
+        } else {
+            url
+        };
         return Err(Fault::usage(format!(
             "{name} is on this machine, where the nodes of {endpoint} may not see it; name an s3:// URL, or leave \
              --endpoint out to work here"
@@ -171,10 +178,13 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|e| Fault::environment(format!("no threads can be started ({e}); end other programs")))
+        .map_err(|e| {
+            Fault::environment(format!(
+                "no threads can be started ({e}); end other programs"
+            ))
+        })
 }
 
-#[cfg(not(feature = "embedded"))]
 fn embedded(_: &Transcode, _: &JobRequest, _: &Place) -> Result<Followed, Fault> {
     Err(Fault::usage(
         "this build cannot work on its own; name a coordinator with --endpoint",

@@ -109,9 +109,17 @@ fn nanos(text: &str) -> Option<u128> {
     {
         return None;
     }
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: u128 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let kept = &frac[..frac.len().min(9)];
-    let frac: u128 = if kept.is_empty() { 0 } else { kept.parse().ok()? };
+    let frac: u128 = if kept.is_empty() {
+        0
+    } else {
+        kept.parse().ok()?
+    };
     Some(whole * 1_000_000_000 + frac * 10u128.pow(9 - kept.len() as u32))
 }
 
@@ -145,7 +153,9 @@ impl FromStr for Span {
             }
             for (i, part) in parts.iter().enumerate() {
                 let last = i + 1 == parts.len();
-                let value = nanos(part).filter(|n| last || n % 1_000_000_000 == 0).ok_or_else(bad)?;
+                let value = nanos(part)
+                    .filter(|n| last || n % 1_000_000_000 == 0)
+                    .ok_or_else(bad)?;
                 // Minutes and seconds after a colon stay below 60, or it is not a clock reading.
                 if (i > 0 && value >= 60_000_000_000) || (!last && part.contains('.')) {
                     return Err(bad());
@@ -159,7 +169,9 @@ impl FromStr for Span {
             let mut previous = u128::MAX;
             while !rest.is_empty() {
                 let (number, tail) = split_unit(rest);
-                let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+                let unit_len = tail
+                    .find(|c: char| c.is_ascii_digit())
+                    .unwrap_or(tail.len());
                 let unit: u128 = match tail[..unit_len].trim() {
                     "h" => 3_600_000_000,
                     "m" | "min" => 60_000_000,
@@ -317,7 +329,8 @@ fn choice(text: &str) -> Result<TrackChoice, String> {
                 language: None,
             });
         }
-        let language = text.len() >= 2 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let language =
+            text.len() >= 2 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         language
             .then(|| TrackChoice {
                 kind,
@@ -410,7 +423,9 @@ mod tests {
         ] {
             reads(text, Span(us));
         }
-        refuses::<Span>(&["", "s", "1:60", "1:2:3:4", "1.5:00", "5x", "3s1h", "1m5", "1e3", "--1"]);
+        refuses::<Span>(&[
+            "", "s", "1:60", "1:2:3:4", "1.5:00", "5x", "3s1h", "1m5", "1e3", "--1",
+        ]);
     }
 
     #[test]
