@@ -4,7 +4,7 @@
 pub mod encode;
 pub mod encoder;
 mod graph;
-mod list;
+pub(crate) mod list;
 
 use std::path::PathBuf;
 

@@ -7,6 +7,7 @@ pub mod index;
 mod matroska;
 pub mod mp4;
 pub mod parse;
+pub mod probe;
 pub mod run;
 pub mod sandbox;
 pub mod toolchain;

@@ -220,7 +220,7 @@ impl EncodeArgs<'_> {
 }
 
 /// Makes a run use every stream, so that FFmpeg subtracts the start of the whole file from all timestamps.
-pub(super) fn pin_clock(list: &mut List) {
+pub(crate) fn pin_clock(list: &mut List) {
     list.opt("-map", 0).opt("-c", "copy");
     list.opt("-f", "null").flag("-");
 }

@@ -1,0 +1,372 @@
+//! Learning about a Source by asking FFmpeg: what it is, where its frames are, what they look like. No ffprobe needed.
+
+use crate::args::encode::pin_clock;
+use crate::args::list::List;
+use crate::parse::banner::{Banner, tag};
+use crate::parse::framecrc::{self, Item};
+use crate::parse::progress::Progress;
+use crate::parse::showinfo::Shown;
+use crate::run::{self, ChildUsage, Invocation};
+use crate::toolchain::Ffmpeg;
+use recode_types::source::TrackKind;
+use recode_types::table::{FrameRow, FrameTable};
+use recode_types::task::{Failure, FailureClass};
+use recode_types::time::{Rational, TimeBase};
+use std::path::Path;
+
+mod packets;
+
+pub use packets::{Packet, are_sane};
+
+/// Bytes of FFmpeg's log that are looked at.
+const LOG_BYTES: usize = 8 << 20;
+/// Frames that are decoded to see what they look like.
+const FRAMES: u32 = 4;
+
+/// Why a Source cannot be probed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// FFmpeg cannot open it.
+    #[error("the source cannot be opened: {reason}")]
+    CannotOpen {
+        /// FFmpeg's reason.
+        reason: String,
+        /// The last lines FFmpeg printed.
+        stderr_tail: String,
+    },
+    /// It has a video stream, but no frame of it can be decoded.
+    #[error("no frame of the video can be decoded: {reason}")]
+    NoFrame {
+        /// FFmpeg's reason.
+        reason: String,
+        /// The last lines FFmpeg printed.
+        stderr_tail: String,
+    },
+    /// FFmpeg failed otherwise.
+    #[error(transparent)]
+    Run(#[from] Box<run::Error>),
+}
+
+impl From<run::Error> for Error {
+    fn from(e: run::Error) -> Self {
+        Self::Run(Box::new(e))
+    }
+}
+
+impl Error {
+    /// As the outcome of an Attempt.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::CannotOpen { stderr_tail, .. } | Self::NoFrame { stderr_tail, .. } => Failure {
+                class: FailureClass::BadInput,
+                message: self.to_string(),
+                stderr_tail: Some(stderr_tail.clone()),
+            },
+            Self::Run(e) => e.failure.clone(),
+        }
+    }
+}
+
+/// What one short run showed.
+#[derive(Clone, Debug)]
+pub struct Prelude {
+    /// What the container says.
+    pub banner: Banner,
+    /// The main video; `None`: there is no picture but at most a cover.
+    pub picture: Option<Picture>,
+    /// What the run used.
+    pub usage: ChildUsage,
+}
+
+/// What decoding the first frames of the main video showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// FFmpeg's stream index.
+    pub track: u32,
+    /// FFmpeg's codec name.
+    pub codec: String,
+    /// Size after FFmpeg has turned the picture upright.
+    pub width: u32,
+    /// See `width`.
+    pub height: u32,
+    /// Pixel format.
+    pub pix_fmt: String,
+    /// Sample aspect ratio after turning; 0/1 where unknown.
+    pub sample_aspect: Rational,
+    /// `Some(true)`: interlaced, top field first.
+    pub interlaced_top_first: Option<bool>,
+    /// Time base of decoded frames.
+    pub time_base: TimeBase,
+    /// Frame rate as FFmpeg guesses it; 25/1 where it guesses none, as FFmpeg itself assumes.
+    pub frame_rate: Rational,
+    /// PTS of the first frame on the plain timeline.
+    pub first_pts: Option<i64>,
+    /// Dolby Vision profile, from the container or the frames (then 0).
+    pub dolby_vision_profile: Option<u32>,
+    /// HDR10+ metadata on frames.
+    pub hdr10_plus: bool,
+    /// Mastering display or light level.
+    pub hdr10_static: bool,
+    /// CEA-608/708 captions on frames.
+    pub captions: bool,
+    /// An alpha plane beside the pictures.
+    pub alpha: bool,
+}
+
+/// Opens a Source and decodes its first frames, in one run.
+/// # Errors
+/// [`Error`]; a Source without any picture is no error here.
+pub async fn prelude(ffmpeg: &Ffmpeg, source: &Path) -> Result<Prelude, Error> {
+    let mut list = List::default();
+    list.opt("-threads", 1).input(source);
+    // `V` leaves covers out.
+    list.opt("-map", "0:V:0?");
+    list.opt("-vf", "showinfo=checksum=0")
+        .opt("-frames:v", FRAMES);
+    list.opt("-fps_mode", "passthrough");
+    list.opt("-f", "null").flag("-");
+    let ended = run::run(&ffmpeg.path, Invocation::new(list.0).with_stderr(LOG_BYTES)).await;
+    let (log, usage, failed) = match ended {
+        Ok(finished) => (finished.stderr, finished.usage, None),
+        Err(e) => (e.stderr.clone(), e.usage, Some(e)),
+    };
+    // Killed, hung, not started: that says nothing about the Source.
+    if let Some(e) = &failed
+        && e.status.is_none_or(|s| s.code().is_none())
+    {
+        return Err(failed.expect("looked at above").into());
+    }
+    let reason = |e: &Option<run::Error>| {
+        let e = e.as_ref().map(|e| &e.failure);
+        (
+            e.map_or("ffmpeg decoded nothing", |f| {
+                f.message.trim_start_matches("ffmpeg failed: ")
+            })
+            .to_owned(),
+            e.and_then(|f| f.stderr_tail.clone()).unwrap_or_default(),
+        )
+    };
+    let Some(banner) = Banner::parse(&log) else {
+        let (reason, stderr_tail) = reason(&failed);
+        return Err(Error::CannotOpen {
+            reason,
+            stderr_tail,
+        });
+    };
+    let moving = |t: &&recode_types::Track| t.kind == TrackKind::Video && !t.attached_pic;
+    let picture = match Shown::parse(&log) {
+        Some(shown) => Some(picture(&banner, &shown)),
+        None if banner.tracks.iter().any(|t| moving(&t)) => {
+            let (reason, stderr_tail) = reason(&failed);
+            return Err(Error::NoFrame {
+                reason,
+                stderr_tail,
+            });
+        }
+        None => None,
+    };
+    Ok(Prelude {
+        banner,
+        picture,
+        usage,
+    })
+}
+
+/// Puts together what the container and the frames say. Pure.
+fn picture(banner: &Banner, shown: &Shown) -> Picture {
+    let first = &shown.frames[0];
+    let track = banner.tracks.iter().find(|t| t.index == shown.track);
+    let side = banner.side_data.get(&shown.track);
+    let any = |names: &[&str]| {
+        shown.frames.iter().any(|f| f.has(names))
+            || side
+                .into_iter()
+                .flatten()
+                .any(|s| names.iter().any(|n| s.to_ascii_lowercase().starts_with(n)))
+    };
+    let declared = side.into_iter().flatten().find_map(|s| {
+        let record = s.strip_prefix("DOVI configuration record:")?;
+        let (_, profile) = record.split_once("profile: ")?;
+        profile.split(',').next()?.trim().parse::<u32>().ok()
+    });
+    let rate = shown.frame_rate;
+    Picture {
+        track: shown.track,
+        codec: track.map_or_else(String::new, |t| t.codec.clone()),
+        width: first.size.0,
+        height: first.size.1,
+        pix_fmt: first.pix_fmt.clone(),
+        sample_aspect: first.sample_aspect,
+        interlaced_top_first: shown.frames.iter().find_map(|f| f.interlaced_top_first),
+        time_base: shown.time_base,
+        frame_rate: if rate.num > 0 {
+            rate
+        } else {
+            Rational::new(25, 1)
+        },
+        first_pts: first.pts,
+        dolby_vision_profile: declared.or_else(|| any(&["dolby vision"]).then_some(0)),
+        hdr10_plus: any(&["hdr10+", "hdr dynamic metadata smpte2094-40"]),
+        hdr10_static: any(&["mastering display", "content light level"]),
+        captions: any(&["atsc a53", "a/53 closed captions"]),
+        alpha: track.is_some_and(|t| tag(&t.tags, "alpha_mode").is_some_and(|v| v == "1")),
+    }
+}
+
+/// Lists the packets of one video stream without decoding, on the plain timeline. Reads the whole Source.
+/// # Errors
+/// [`Error::Run`]
+pub async fn scan_packets(
+    ffmpeg: &Ffmpeg,
+    source: &Path,
+    stream: u32,
+    on_progress: impl FnMut(Progress),
+) -> Result<(TimeBase, Vec<Packet>, ChildUsage), Error> {
+    let mut list = List::default();
+    list.opt("-loglevel", "level+error").input(source);
+    list.opt("-map", format!("0:{stream}")).opt("-c", "copy");
+    list.opt("-f", "framecrc").flag("pipe:1");
+    pin_clock(&mut list);
+    let mut time_base = TimeBase::new(1, 90_000);
+    let mut packets = vec![];
+    let child = run::spawn(&ffmpeg.path, Invocation::new(list.0).with_stdout()).await?;
+    let finished = child
+        .wait_lines(
+            |line| match framecrc::read(line) {
+                Some(Item::TimeBase(base)) => time_base = base,
+                Some(Item::Packet(line)) => packets.push(Packet::from(line)),
+                None => {}
+            },
+            on_progress,
+        )
+        .await?;
+    Ok((time_base, packets, finished.usage))
+}
+
+/// What a full decode showed.
+#[derive(Clone, Debug)]
+pub struct DeepScan {
+    /// The frames a plain FFmpeg process gets from the Source, each with its signature; only the first row is marked as
+    /// a key frame, since decoding is the only way to reach the others.
+    pub table: FrameTable,
+    /// What the run used.
+    pub usage: ChildUsage,
+}
+
+/// Decodes the Source from its start to its end as a plain FFmpeg process would, and lists every frame. `time_base` as
+/// [`Picture::time_base`].
+/// # Errors
+/// [`Error::NoFrame`], [`Error::Run`]
+pub async fn deep(
+    ffmpeg: &Ffmpeg,
+    source: &Path,
+    stream: u32,
+    time_base: TimeBase,
+    on_progress: impl FnMut(Progress),
+) -> Result<DeepScan, Error> {
+    let mut list = List::default();
+    list.opt("-loglevel", "level+error");
+    list.opt("-filter_complex_threads", 1);
+    list.opt("-reinit_filter", 0).input(source);
+    let filter = "scale=64:36:flags=neighbor,format=gray";
+    list.opt("-filter_complex", format!("[0:{stream}]{filter}[sig]"));
+    list.opt("-map", "[sig]");
+    list.opt("-fps_mode", "passthrough");
+    list.opt(
+        "-enc_time_base",
+        format!("{}:{}", time_base.num, time_base.den),
+    );
+    list.opt("-f", "framecrc").flag("pipe:1");
+    pin_clock(&mut list);
+    let child = run::spawn(&ffmpeg.path, Invocation::new(list.0).with_stdout()).await?;
+    let mut rows = Rows::default();
+    let finished = child
+        .wait_lines(
+            |line| {
+                if let Some(Item::Packet(line)) = framecrc::read(line) {
+                    rows.push(line.pts, line.duration, line.checksum);
+                }
+            },
+            on_progress,
+        )
+        .await?;
+    if rows.rows.is_empty() {
+        return Err(Error::NoFrame {
+            reason: "a decode of the whole source gave none".to_owned(),
+            stderr_tail: finished.stderr_tail,
+        });
+    }
+    Ok(DeepScan {
+        table: rows.table(time_base),
+        usage: finished.usage,
+    })
+}
+
+/// Decoded frames in the order in which they came.
+#[derive(Debug, Default)]
+struct Rows {
+    rows: Vec<FrameRow>,
+    last_duration: i64,
+}
+
+impl Rows {
+    /// A frame without a time, or one that repeats a time, comes a tick after the one before.
+    fn push(&mut self, pts: Option<i64>, duration: i64, signature: u32) {
+        let least = self.rows.last().map(|row| row.pts + 1);
+        let pts = match (pts, least) {
+            (Some(pts), Some(least)) => pts.max(least),
+            (Some(pts), None) => pts,
+            (None, least) => least.unwrap_or(0),
+        };
+        self.rows.push(FrameRow {
+            pts,
+            key: self.rows.is_empty(),
+            signature: Some(signature),
+        });
+        self.last_duration = duration;
+    }
+
+    fn table(self, time_base: TimeBase) -> FrameTable {
+        FrameTable {
+            time_base,
+            last_duration: self.last_duration.max(1),
+            rows: self.rows,
+        }
+    }
+}
+
+/// Copies one video stream into an indexed file, on the plain timeline. MP4 where it has a place for the codec, since its
+/// clock is exact; else Matroska.
+/// # Errors
+/// [`Error::Run`]: the container refuses the codec or the packets.
+pub async fn rewrap(
+    ffmpeg: &Ffmpeg,
+    source: &Path,
+    stream: u32,
+    out: &Path,
+    on_progress: impl FnMut(Progress),
+) -> Result<ChildUsage, Error> {
+    let mut list = List::default();
+    list.opt("-loglevel", "level+error")
+        .flag("-y")
+        .input(source);
+    list.opt("-map", format!("0:{stream}")).opt("-c", "copy");
+    list.opt("-map_metadata", -1).opt("-map_chapters", -1);
+    let matroska = out.extension().is_some_and(|e| e == "mkv");
+    list.opt("-f", if matroska { "matroska" } else { "mp4" });
+    list.file(out);
+    pin_clock(&mut list);
+    let child = run::spawn(&ffmpeg.path, Invocation::new(list.0)).await?;
+    Ok(child.wait(on_progress).await?.usage)
+}
+
+/// The ending of the file that [`rewrap`] should write for a codec.
+pub fn rewrap_ending(codec: &str) -> &'static str {
+    match codec {
+        "h264" | "hevc" | "av1" | "vp9" | "mpeg2video" | "mpeg1video" | "mpeg4" | "mjpeg" => "mp4",
+        _ => "mkv",
+    }
+}
+
+#[cfg(test)]
+mod tests;
