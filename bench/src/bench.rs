@@ -1,0 +1,28 @@
+//! The measurements, one per file. Each takes what it needs and adds its figures to a sheet.
+
+pub mod crash;
+pub mod many_chunks;
+pub mod overhead;
+pub mod quality;
+pub mod rate;
+pub mod score_cost;
+pub mod score_exact;
+pub mod versus;
+
+use std::time::{Duration, Instant};
+
+/// When a measurement stops to begin new runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// That many minutes from now; `None`: never.
+    pub fn after(minutes: Option<f64>) -> Self {
+        Self(minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(minutes * 60.0)))
+    }
+
+    /// Whether it is over.
+    pub fn passed(&self) -> bool {
+        self.0.is_some_and(|end| Instant::now() >= end)
+    }
+}

@@ -1,0 +1,203 @@
+//! `recode-bench`: every measurement behind one command.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use recode_bench::bench::{
+    Deadline, crash, many_chunks, overhead, quality, rate, score_cost, score_exact, versus,
+};
+use recode_bench::figure::Sheet;
+use recode_bench::settings::{self, Settings};
+use recode_bench::tools::{self, Tools};
+use std::path::PathBuf;
+
+/// Measures recode against plain FFmpeg
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Clips are files, or names inside the folder RECODE_MEDIA. FFmpeg: RECODE_FFMPEG, .tools/bin/ffmpeg, \
+PATH. Client: RECODE_CLIENT, or recode-client beside this program. Judge, where one is used: RECODE_JUDGE."
+)]
+struct Cli {
+    /// What to measure.
+    #[command(subcommand)]
+    bench: Bench,
+    /// Print one JSON line per figure instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    /// Clip to measure with; may be given several times [default: the three benchmark clips]
+    #[arg(long = "clip", value_name = "FILE", global = true)]
+    clips: Vec<String>,
+    /// Begin no new run after this long
+    #[arg(long, value_name = "MINUTES", global = true)]
+    minutes: Option<f64>,
+}
+
+/// The measurements.
+#[derive(Subcommand)]
+enum Bench {
+    /// Wall time, CPU, size and VMAF against one plain FFmpeg process with the same settings
+    VersusFfmpeg {
+        /// Encoder settings; may be given several times [default: all]
+        #[arg(long, value_name = "NAME")]
+        settings: Vec<String>,
+        /// Interleaved pairs
+        #[arg(long, default_value_t = 7)]
+        pairs: usize,
+        /// Repeat each clip until it is this long
+        #[arg(long, default_value_t = 60.0)]
+        seconds: f64,
+        /// Workers of recode
+        #[arg(long, default_value_t = 2)]
+        workers: u32,
+        /// Leave out size, VMAF and judge
+        #[arg(long)]
+        no_quality: bool,
+    },
+    /// What recode adds to a 5 s clip
+    Overhead {
+        /// Interleaved pairs
+        #[arg(long, default_value_t = 20)]
+        pairs: usize,
+    },
+    /// Merged scores against one whole-file run, frame by frame
+    ScoreExact,
+    /// CPU of an encode with scores against encode and scoring apart
+    ScoreCost {
+        /// Repetitions
+        #[arg(long, default_value_t = 3)]
+        pairs: usize,
+    },
+    /// BD-rate by VMAF against the whole-file encode, by encoder and Segment length
+    Quality {
+        /// Encoder settings; may be given several times [default: x264, x265, SVT-AV1]
+        #[arg(long, value_name = "NAME")]
+        settings: Vec<String>,
+        /// Segment length; may be given several times [default: recode's own choice]
+        #[arg(long, value_name = "LENGTH")]
+        segment: Vec<String>,
+        /// Fixed distance of key frames on both sides
+        #[arg(long, value_name = "SECONDS")]
+        gop: Option<f64>,
+        /// Use this much of each clip
+        #[arg(long, default_value_t = 24.0)]
+        seconds: f64,
+    },
+    /// Error of --bitrate and --size, and the peak limit over the whole output
+    Rate {
+        /// Codecs; may be given several times
+        #[arg(long, default_values_t = ["h264".to_owned(), "h265".to_owned()])]
+        codec: Vec<String>,
+    },
+    /// kill -9 at random moments, run again, compare
+    Crash {
+        /// Runs killed once
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+        /// Kills of one further run
+        #[arg(long, default_value_t = 20)]
+        kills: usize,
+        /// Seed of the moments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Descriptors and memory of a job of thousands of chunks
+    ManyChunks {
+        /// Chunks
+        #[arg(long, default_value_t = 5000)]
+        chunks: u32,
+        /// Workers
+        #[arg(long, default_value_t = 2)]
+        workers: u32,
+    },
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let tools = Tools::find()?;
+    let clips = clips(&cli.clips)?;
+    let deadline = Deadline::after(cli.minutes);
+    let sheet = |name| Sheet::new(name, cli.json);
+    match cli.bench {
+        Bench::VersusFfmpeg {
+            settings,
+            pairs,
+            seconds,
+            workers,
+            no_quality,
+        } => {
+            let wanted = versus::Wanted {
+                clips,
+                settings: named(&settings, &settings::ALL)?,
+                pairs,
+                seconds,
+                workers,
+                quality: !no_quality,
+                deadline,
+            };
+            versus::run(&tools, &wanted, &mut sheet("versus-ffmpeg"))
+        }
+        Bench::Overhead { pairs } => {
+            overhead::run(&tools, &clips[0], pairs, &mut sheet("overhead"))
+        }
+        Bench::ScoreExact => score_exact::run(&tools, &clips, &mut sheet("score-exact")),
+        Bench::ScoreCost { pairs } => {
+            let mut sheet = sheet("score-cost");
+            for clip in &clips {
+                if !deadline.passed() {
+                    score_cost::run(&tools, clip, pairs, &mut sheet)?;
+                }
+            }
+            Ok(())
+        }
+        Bench::Quality {
+            settings,
+            segment,
+            gop,
+            seconds,
+        } => {
+            let wanted = quality::Wanted {
+                clips,
+                settings: named(&settings, &settings::ALL[..3])?,
+                segments: if segment.is_empty() {
+                    vec![String::new()]
+                } else {
+                    segment
+                },
+                gop_seconds: gop,
+                seconds,
+                deadline,
+            };
+            quality::run(&tools, &wanted, &mut sheet("quality"))
+        }
+        Bench::Rate { codec } => rate::run(&tools, &clips, &codec, deadline, &mut sheet("rate")),
+        Bench::Crash { runs, kills, seed } => {
+            let wanted = crash::Wanted {
+                clip: clips[0].clone(),
+                runs,
+                kills,
+                seed,
+                deadline,
+            };
+            crash::run(&tools, &wanted, &mut sheet("crash"))
+        }
+        Bench::ManyChunks { chunks, workers } => {
+            many_chunks::run(&tools, chunks, workers, &mut sheet("many-chunks"))
+        }
+    }
+}
+
+/// The clips asked for, or the three benchmark clips. Never empty.
+fn clips(asked: &[String]) -> Result<Vec<PathBuf>> {
+    if asked.is_empty() {
+        tools::CLIPS.iter().map(|name| tools::media(name)).collect()
+    } else {
+        asked.iter().map(|name| tools::media(name)).collect()
+    }
+}
+
+fn named(asked: &[String], usual: &[Settings]) -> Result<Vec<Settings>> {
+    if asked.is_empty() {
+        return Ok(usual.to_vec());
+    }
+    asked.iter().map(|name| settings::by_name(name)).collect()
+}
