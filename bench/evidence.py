@@ -1,0 +1,565 @@
+#!/usr/bin/env python3
+"""`make evidence`: the promises, line by line, with what was measured for each.
+
+    evidence.py show              where every line stands
+    evidence.py run 1.4           one piece (at most 60 minutes) of one line's measurements
+
+A piece appends records to bench/results/<line>.jsonl: what was measured, on which commit and machine, with which FFmpeg
+and seed. Records count while the code they tested is unchanged: each carries the digest of crates/, proto/ and Cargo.lock
+(tests and texts left out), and `show` looks only at those that match the present commit. Repeated measurements of one
+figure are put together. The measured tree must be committed.
+
+MINUTES limits a piece further. RECODE_MEDIA and RECODE_JUDGE are needed where clips or the judge are.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+PIECE_MINUTES = 60.0
+
+
+class CannotRun(Exception):
+    """The piece is impossible; the text says why and what to do."""
+
+
+# --- the lines ----------------------------------------------------------------------------------------------------------
+
+SETTINGS_LIMIT = {"x264-medium": 0.95, "x265-medium": 0.80, "svtav1-6": 0.85, "vp9-3": 0.79}
+CLIPS = ["animation_720p24", "camera_cuts_720p2997", "screen_1080p60"]
+
+
+def limit(metric, low=None, high=None, of="value", cases=None, least_n=1, absolute=False):
+    """One condition: `of` (value, max, min) of every case of a metric lies between `low` and `high`."""
+    return {
+        "metric": metric,
+        "low": low,
+        "high": high,
+        "of": of,
+        "cases": cases,
+        "least_n": least_n,
+        "absolute": absolute,
+    }
+
+
+def versus_cells():
+    """The cells of line 1.4: one encoder on one clip, and the case its figures carry."""
+    for settings in SETTINGS_LIMIT:
+        for clip in CLIPS:
+            yield settings, clip
+
+
+LINES = {
+    "1.1": {
+        "title": "clean clone: demo and test",
+        "limits": [
+            limit("demo_exit", 0, 0, of="max"),
+            limit("test_exit", 0, 0, of="max"),
+            limit("warm_demo_wall", None, 60, of="max"),
+            limit("test_wall", None, 1800, of="max"),
+        ],
+    },
+    "1.2": {"title": "fidelity", "limits": [limit("failed", 0, 0), limit("missing", 0, 0)]},
+    "1.3": {
+        "title": "merged scores are exact",
+        "bench": ["score-exact"],
+        "limits": [
+            limit(name, 0, 0, of="max", least_n=1)
+            for name in ("vmaf_differs", "psnr_differs", "ssim_differs", "ms_ssim_differs", "frames_missing")
+        ],
+        "least_cases": 3,
+    },
+    "1.4": {
+        "title": "wall time against plain FFmpeg",
+        "limits": [
+            *(
+                limit("wall_ratio", None, most, cases=f"{settings}/", least_n=7)
+                for settings, most in SETTINGS_LIMIT.items()
+            ),
+            limit("size_ratio", None, 1.01, of="max"),
+            limit("vmaf_difference", -0.1, None, of="min"),
+            limit("judge_passes", 1, None, of="min"),
+        ],
+        "least_cases": len(SETTINGS_LIMIT) * len(CLIPS),
+    },
+    "1.5": {
+        "title": "fixed overhead",
+        "bench": ["overhead"],
+        "limits": [limit("overhead", None, 150, least_n=20), limit("first_run_overhead", None, 1500, of="max")],
+    },
+    "1.6": {
+        "title": "CPU of scores",
+        "bench": ["score-cost"],
+        "limits": [limit("cpu_ratio", None, 1.03, least_n=3)],
+        "least_cases": 3,
+    },
+    "1.7": {"title": "BD-rate against the whole file", "limits": []},
+    "1.8": {
+        "title": "bitrate, size, peak",
+        "bench": ["rate"],
+        "limits": [
+            limit("bitrate_error", -2, 2),
+            limit("size_error", -2, 2),
+            limit("buffer_violations", 0, 0, of="max"),
+        ],
+        "least_cases": 18,
+    },
+    "1.9": {
+        "title": "kill -9 and again",
+        "bench": ["crash"],
+        "limits": [
+            limit("encoded_again", 0, 0, of="max"),
+            limit("ffmpeg_survivors", 0, 0, of="max"),
+            limit("outputs_that_differ", 0, 0, of="max"),
+            limit("kills", 1, None, of="min", cases="killed once", least_n=20),
+            limit("kills", 20, None, of="max", cases="killed 20 times"),
+        ],
+    },
+    "1.10": {
+        "title": "5,000 chunks",
+        "bench": ["many-chunks"],
+        "limits": [
+            limit("chunks", 5000, None, of="min"),
+            limit("descriptors", None, 63, of="max"),
+            limit("rss", None, 300, of="max"),
+            limit("judge_passes", 1, None, of="min"),
+        ],
+    },
+    "1.11": {
+        "title": "bytes from S3, scratch",
+        "bench": ["s3-bytes"],
+        "limits": [limit("bytes_read_ratio", None, 1.05, of="max"), limit("scratch_ratio", None, 1.0, of="max")],
+        "least_cases": 2,
+    },
+    "1.12": {
+        "title": "messages",
+        "limits": [limit("failed", 0, 0), limit("passed", 30, None)],
+    },
+}
+
+
+# --- decisions, without IO ----------------------------------------------------------------------------------------------
+
+
+def pool(records):
+    """Puts together what was measured of the same figure: (case, metric) -> figure with all values."""
+    figures = {}
+    for record in records:
+        for figure in record["figures"]:
+            key = figure["case"], figure["metric"]
+            # A newer whole-set count replaces the older one; repeated timings add up.
+            if key in figures and not figure.get("replaces"):
+                figures[key]["values"] += figure["values"]
+            else:
+                figures[key] = dict(figure, values=list(figure["values"]))
+    for figure in figures.values():
+        values = figure["values"]
+        figure.update(value=statistics.median(values), n=len(values), min=min(values), max=max(values))
+    return figures
+
+
+def judge(rule, figures):
+    """Whether one limit holds: (state, text) with state `holds`, `short` or `open`."""
+    chosen = [
+        (case, figure)
+        for (case, metric), figure in sorted(figures.items())
+        if metric == rule["metric"] and (rule["cases"] is None or rule["cases"] in case)
+    ]
+    wanted = describe(rule)
+    if not chosen:
+        return "open", f"{wanted}: not measured"
+    bad = [
+        f"{case} {figure[rule['of']]:.4g}"
+        for case, figure in chosen
+        if not within(figure[rule["of"]], rule["low"], rule["high"])
+    ]
+    if bad:
+        return "short", f"{wanted}: " + ", ".join(bad)
+    thin = [f"{case} n={figure['n']}" for case, figure in chosen if figure["n"] < rule["least_n"]]
+    worst = max((figure[rule["of"]] for _, figure in chosen), key=lambda value: distance(value, rule))
+    if thin:
+        return "open", f"{wanted}: so far, {', '.join(thin)} of {rule['least_n']}"
+    return "holds", f"{wanted}: {worst:.4g} at worst of {len(chosen)}"
+
+
+def within(value, low, high):
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def distance(value, rule):
+    """How near a value comes to the limit; larger is worse."""
+    if rule["low"] is not None and rule["high"] is not None:
+        return abs(value - (rule["low"] + rule["high"]) / 2)
+    return value if rule["high"] is not None else -value
+
+
+def describe(rule):
+    of = "" if rule["of"] == "value" else f" ({rule['of']})"
+    where = f" {rule['cases']}" if rule["cases"] else ""
+    if rule["low"] == rule["high"]:
+        return f"{rule['metric']}{where}{of} = {rule['low']:g}"
+    if rule["low"] is None:
+        return f"{rule['metric']}{where}{of} <= {rule['high']:g}"
+    if rule["high"] is None:
+        return f"{rule['metric']}{where}{of} >= {rule['low']:g}"
+    return f"{rule['metric']}{where}{of} in {rule['low']:g}..{rule['high']:g}"
+
+
+def judge_bd_rate(figures):
+    """Line 1.7: means by encoder, and the worst clip, for default Segments and for a fixed GOP."""
+    answers = []
+    for fixed, mean_limit, clip_limit in ((False, 0.5, 1.0), (True, 0.3, 0.6)):
+        for settings in ("x264-medium", "x265-medium", "svtav1-6"):
+            rates = {
+                case: figure["value"]
+                for (case, metric), figure in figures.items()
+                if metric == "bd_rate"
+                and case.startswith(settings)
+                and ("fixed GOP" in case) == fixed
+                and "default Segments" in case
+            }
+            spread = [
+                figure["value"]
+                for (case, metric), figure in figures.items()
+                if metric == "plain_bd_rate" and case.startswith(settings) and ("fixed GOP" in case) == fixed
+            ]
+            name = f"{settings}{', fixed GOP' if fixed else ''}"
+            if len(rates) < 3:
+                answers.append(("open", f"{name}: {len(rates)} of 3 clips measured"))
+                continue
+            mean, worst = statistics.mean(rates.values()), max(rates.values())
+            holds = mean <= mean_limit and worst <= clip_limit
+            beside = ", ".join(f"{value:+.2f}" for value in spread)
+            answers.append(
+                (
+                    "holds" if holds else "short",
+                    f"{name}: mean {mean:+.3f} % (<= {mean_limit}), worst {worst:+.3f} % (<= {clip_limit}); "
+                    f"plain against plain {beside} %",
+                )
+            )
+    return answers
+
+
+def judge_line(name, records):
+    """All answers of one line."""
+    figures = pool(records)
+    if name == "1.7":
+        return judge_bd_rate(figures)
+    answers = [judge(rule, figures) for rule in LINES[name]["limits"]]
+    least = LINES[name].get("least_cases", 0)
+    cases = {case for case, _ in figures}
+    if figures and len(cases) < least:
+        answers.append(("open", f"{len(cases)} of {least} cases measured"))
+    return answers
+
+
+def state_of(answers):
+    states = {state for state, _ in answers}
+    return "short" if "short" in states else "open" if "open" in states else "holds"
+
+
+def next_versus_cells(records, pairs_at_once=2):
+    """The cells of line 1.4, those with the fewest pairs first: (settings, clip, pairs still wanted, quality known)."""
+    figures = pool(records)
+    cells = []
+    for settings, clip in versus_cells():
+        known = figures.get((f"{settings}/{clip}", "wall_ratio"), {"n": 0})["n"]
+        quality = (f"{settings}/{clip}", "judge_passes") in figures
+        if known < 7 or not quality:
+            cells.append((known, settings, clip, max(1, min(pairs_at_once, 7 - known)), quality))
+    cells.sort(key=lambda cell: cell[0])
+    return [cell[1:] for cell in cells]
+
+
+# --- the shell around them ----------------------------------------------------------------------------------------------
+
+
+def git(*args):
+    return subprocess.run(["git", *args], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def tested_digest():
+    """Digest of what the measurements test, as committed."""
+    listed = git("ls-tree", "-r", "HEAD", "--", "crates", "proto", "Cargo.lock", "Cargo.toml").splitlines()
+    counted = [line for line in listed if "/tests/" not in line and not line.endswith((".md", "tests.rs", ".snap"))]
+    return hashlib.sha256("\n".join(counted).encode()).hexdigest()[:16]
+
+
+def target():
+    return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+
+
+def first_line(command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return None
+
+
+def machine():
+    """What a reader needs to judge the figures."""
+    model = None
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    ffmpeg = os.environ.get("RECODE_FFMPEG") or str(ROOT / ".tools" / "bin" / "ffmpeg")
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "ffmpeg": first_line([ffmpeg, "-version"]),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def read(name):
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def write(name, figures, seed=None):
+    """Appends one record; nothing when nothing was measured."""
+    if not figures:
+        return
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    record = {
+        "line": name,
+        "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "commit": git("rev-parse", "HEAD"),
+        "tested": tested_digest(),
+        "machine": machine(),
+        "seed": seed,
+        "figures": figures,
+    }
+    with open(RESULTS / f"{name}.jsonl", "a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def figure(bench, case, metric, value, unit, paired_with="", replaces=True):
+    return {
+        "bench": bench,
+        "case": case,
+        "metric": metric,
+        "value": value,
+        "unit": unit,
+        "n": 1,
+        "min": value,
+        "max": value,
+        "paired_with": paired_with,
+        "values": [value],
+        "replaces": replaces,
+    }
+
+
+def build():
+    command = ["cargo", "build", "--quiet", "--release", "--locked"]
+    for package in ("recode-client", "recode-coordinator", "recode-node", "recode-bench"):
+        command += ["--package", package]
+    if subprocess.run(command, cwd=ROOT).returncode:
+        raise CannotRun("the release binaries do not build")
+
+
+def bench(arguments, minutes=None):
+    """Runs recode-bench and hands its figures on, printing each. A failure keeps what came before it."""
+    command = [str(target() / "release" / "recode-bench"), "--json", *arguments]
+    if minutes is not None:
+        command += ["--minutes", f"{minutes:.1f}"]
+    print("$", " ".join(command[:1] + command[2:]), flush=True)
+    figures = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        for line in child.stdout:
+            found = json.loads(line)
+            figures.append(found)
+            print(
+                f"  {found['case']:<38} {found['metric']:<20} {found['value']:>10.4f} {found['unit']:<6}"
+                f" n={found['n']} {found['min']:.4f}..{found['max']:.4f}",
+                flush=True,
+            )
+    return figures, child.returncode
+
+
+def run_bench_line(name, minutes):
+    seed = len(read(name)) + 1
+    arguments = list(LINES[name]["bench"])
+    if name == "1.9":
+        arguments += ["--clip", "bench_camera_cuts_720p2997.mp4", "--seed", str(seed)]
+    figures, status = bench(arguments, minutes)
+    write(name, figures, seed if name == "1.9" else None)
+    return status
+
+
+def run_versus(minutes):
+    if not os.environ.get("RECODE_JUDGE"):
+        raise CannotRun("RECODE_JUDGE does not name the judging program: set it to the path of check.py")
+    deadline = time.monotonic() + 60 * minutes
+    status = 0
+    while time.monotonic() < deadline:
+        digest = tested_digest()
+        cells = next_versus_cells([record for record in read("1.4") if record["tested"] == digest])
+        if not cells:
+            break
+        settings, clip, pairs, quality = cells[0]
+        arguments = ["versus-ffmpeg", "--settings", settings, "--clip", f"bench_{clip}.mp4", "--pairs", str(pairs)]
+        figures, status = bench(arguments + (["--no-quality"] if quality else []))
+        write("1.4", figures)
+        if status:
+            break
+    return status
+
+
+def run_quality(minutes):
+    deadline = time.monotonic() + 60 * minutes
+    status = 0
+    digest = tested_digest()
+    known = pool([record for record in read("1.7") if record["tested"] == digest])
+    for gop in ([], ["--gop", "2"]):
+        for settings in ("x264-medium", "svtav1-6", "x265-medium"):
+            for clip in CLIPS:
+                case = f"{settings}/{clip}{', fixed GOP' if gop else ''}, default Segments"
+                if (case, "bd_rate") in known or time.monotonic() > deadline:
+                    continue
+                arguments = ["quality", "--settings", settings, "--clip", f"bench_{clip}.mp4", *gop]
+                figures, one = bench(arguments)
+                for found in figures:
+                    found["replaces"] = True
+                write("1.7", figures)
+                status = status or one
+    return status
+
+
+def run_clean_clone():
+    """Clones the commit into an empty folder and does what the README says, with no tools brought along."""
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="recode-clone-") as folder:
+        clone = Path(folder) / "recode"
+        git("clone", "--quiet", str(ROOT), str(clone))
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("RECODE_", "CARGO_TARGET"))}
+        for name, command in (("demo", "demo"), ("test", "test"), ("warm_demo", "demo")):
+            started = time.monotonic()
+            status = subprocess.run(["make", command], cwd=clone, env=env).returncode
+            wall = time.monotonic() - started
+            figures.append(figure("clean-clone", "clean clone", f"{name}_exit", status, "count"))
+            figures.append(figure("clean-clone", "clean clone", f"{name}_wall", round(wall, 1), "s"))
+            print(f"  make {command}: exit {status}, {wall:.1f} s", flush=True)
+    write("1.1", figures)
+    return max(one["value"] for one in figures if one["metric"].endswith("_exit"))
+
+
+def run_fidelity(minutes):
+    env = dict(os.environ, MINUTES=f"{minutes:.1f}")
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "bench" / "fidelity" / "run.py")],
+        cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        summary = None
+        for line in child.stdout:
+            if line.startswith('{"bench": "fidelity"'):
+                summary = json.loads(line)
+            else:
+                print(line, end="", flush=True)
+    if summary:
+        figures = [
+            figure("fidelity", "all passes", "failed", summary["value"], "files", summary["paired_with"]),
+            figure("fidelity", "all passes", "missing", summary["missing"], "files"),
+        ]
+        for name, counts in summary["passes"].items():
+            for verdict, count in counts.items():
+                figures.append(figure("fidelity", f"pass {name}", f"files_{verdict}", count, "files"))
+        write("1.2", figures)
+    return child.returncode
+
+
+def run_messages():
+    """The snapshot tests of what users are told."""
+    command = ["cargo", "test", "--quiet", "--locked", "--package", "recode-client", "--test", "messages"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    print(done.stdout[-3000:], done.stderr[-2000:])
+    passed = failed = 0
+    for line in done.stdout.splitlines():
+        if line.startswith("test result:"):
+            words = line.replace(";", "").split()
+            passed += int(words[words.index("passed") - 1])
+            failed += int(words[words.index("failed") - 1])
+    if done.returncode and not failed:
+        failed = 1
+    write("1.12", [
+        figure("messages", "snapshots", "passed", passed, "count"),
+        figure("messages", "snapshots", "failed", failed, "count"),
+    ])  # fmt: skip
+    return done.returncode
+
+
+def run(name):
+    if name not in LINES:
+        raise CannotRun(f"there is no line {name}: there are {', '.join(LINES)}")
+    dirty = git("status", "--porcelain", "--", "crates", "proto", "Cargo.lock", "Cargo.toml")
+    if dirty:
+        raise CannotRun("crates, proto or Cargo files have changes that are not committed: figures would belong to no commit")
+    minutes = min(PIECE_MINUTES, float(os.environ.get("MINUTES", PIECE_MINUTES)))
+    if name == "1.1":
+        return run_clean_clone()
+    if name == "1.12":
+        return run_messages()
+    if not shutil.which("ffmpeg") and not (ROOT / ".tools" / "bin" / "ffmpeg").exists():
+        raise CannotRun("no FFmpeg: run `make setup`")
+    build()
+    if name == "1.2":
+        return run_fidelity(minutes)
+    if name == "1.4":
+        return run_versus(minutes)
+    if name == "1.7":
+        return run_quality(minutes)
+    return run_bench_line(name, minutes)
+
+
+def show():
+    digest = tested_digest()
+    worst = 0
+    for name, line in LINES.items():
+        records = read(name)
+        current = [record for record in records if record["tested"] == digest]
+        answers = judge_line(name, current)
+        state = state_of(answers) if current else "open"
+        worst = max(worst, {"holds": 0, "open": 0, "short": 1}[state])
+        older = len(records) - len(current)
+        print(f"{name:<5} {state:<6} {line['title']}" + (f" ({older} older records)" if older else ""))
+        for answer_state, text in answers if current else []:
+            print(f"        {answer_state:<6} {text}")
+    return worst
+
+
+def main(arguments):
+    try:
+        if arguments[:1] == ["show"] or not arguments:
+            return show()
+        if arguments[0] == "run" and len(arguments) == 2:
+            status = run(arguments[1])
+            for state, text in judge_line(
+                arguments[1], [record for record in read(arguments[1]) if record["tested"] == tested_digest()]
+            ):
+                print(f"{state:<6} {text}")
+            return status
+        print(__doc__)
+        return 2
+    except (CannotRun, subprocess.CalledProcessError) as error:
+        print(f"evidence: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

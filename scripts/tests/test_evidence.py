@@ -1,0 +1,89 @@
+"""What `make evidence` concludes from what was measured."""
+
+import importlib.util
+import unittest
+from pathlib import Path
+
+PATH = Path(__file__).resolve().parents[2] / "bench" / "evidence.py"
+SPEC = importlib.util.spec_from_file_location("evidence", PATH)
+evidence = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(evidence)
+
+
+def record(*figures):
+    return {"figures": [dict(case=case, metric=metric, values=values, **more) for case, metric, values, more in figures]}
+
+
+def wall(values, case="x264-medium/a", **more):
+    return case, "wall_ratio", values, more
+
+
+class Pool(unittest.TestCase):
+    def test_repeated_measurements_add_up(self):
+        pooled = evidence.pool([record(wall([0.9, 1.0])), record(wall([0.8]))])
+        figure = pooled["x264-medium/a", "wall_ratio"]
+        self.assertEqual((figure["n"], figure["value"], figure["min"], figure["max"]), (3, 0.9, 0.8, 1.0))
+
+    def test_a_count_of_the_whole_set_replaces_the_older_one(self):
+        pooled = evidence.pool([record(wall([5], replaces=True)), record(wall([0], replaces=True))])
+        self.assertEqual(pooled["x264-medium/a", "wall_ratio"]["values"], [0])
+
+
+class Judge(unittest.TestCase):
+    RULE = evidence.limit("wall_ratio", None, 0.95, cases="x264-medium/", least_n=3)
+
+    def state(self, *records):
+        return evidence.judge(self.RULE, evidence.pool(records))[0]
+
+    def test_enough_good_measurements_hold(self):
+        self.assertEqual(self.state(record(wall([0.9, 0.94, 1.2]))), "holds")
+
+    def test_too_few_leave_it_open_and_bad_ones_fall_short(self):
+        self.assertEqual(self.state(), "open")
+        self.assertEqual(self.state(record(wall([0.9]))), "open")
+        self.assertEqual(self.state(record(wall([0.96, 0.97, 0.98]))), "short")
+
+    def test_one_bad_case_among_good_ones_falls_short(self):
+        good, bad = wall([0.9] * 3), wall([0.99] * 3, case="x264-medium/b")
+        state, text = evidence.judge(self.RULE, evidence.pool([record(good, bad)]))
+        self.assertEqual(state, "short")
+        self.assertIn("x264-medium/b", text)
+        self.assertNotIn("x264-medium/a", text)
+
+    def test_both_sides_of_an_interval_count(self):
+        rule = evidence.limit("bitrate_error", -2, 2)
+        pooled = evidence.pool([record(("a", "bitrate_error", [-2.5], {}))])
+        self.assertEqual(evidence.judge(rule, pooled)[0], "short")
+
+
+class BdRate(unittest.TestCase):
+    def states(self, rates):
+        figures = [
+            (f"x264-medium/{number}, default Segments", "bd_rate", [rate], {}) for number, rate in enumerate(rates)
+        ]
+        return dict(zip(["default"], evidence.judge_bd_rate(evidence.pool([record(*figures)]))))["default"]
+
+    def test_the_mean_and_the_worst_clip_are_limited(self):
+        self.assertEqual(self.states([0.1, 0.2, 0.9])[0], "holds")
+        self.assertEqual(self.states([0.1, 0.2, 1.1])[0], "short")
+        self.assertEqual(self.states([0.6, 0.6, 0.6])[0], "short")
+        self.assertEqual(self.states([0.1])[0], "open")
+
+
+class Versus(unittest.TestCase):
+    def test_cells_with_the_fewest_pairs_come_first_until_all_are_full(self):
+        first = evidence.next_versus_cells([])
+        self.assertEqual(len(first), 12)
+        settings, clip, pairs, quality = first[0]
+        self.assertEqual((pairs, quality), (2, False))
+        full = []
+        for settings, clip in evidence.versus_cells():
+            case = f"{settings}/{clip}"
+            full += [wall([0.9] * 7, case=case), (case, "judge_passes", [1], {})]
+        self.assertEqual(evidence.next_versus_cells([record(*full)]), [])
+        cells = evidence.next_versus_cells([record(*full[2:]), record(wall([0.9] * 6, case="x264-medium/animation_720p24"))])
+        self.assertEqual(cells, [("x264-medium", "animation_720p24", 1, False)])
+
+
+if __name__ == "__main__":
+    unittest.main()
