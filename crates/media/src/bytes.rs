@@ -65,6 +65,33 @@ impl FileSource {
     }
 }
 
+/// A [`FileSource`] whose reads never leave the thread.
+pub(crate) struct InPlace(FileSource);
+
+impl FileSource {
+    /// For callers that are no futures themselves.
+    pub(crate) fn in_place(self) -> InPlace {
+        InPlace(self)
+    }
+}
+
+impl ByteSource for InPlace {
+    fn size(&self) -> u64 {
+        self.0.size
+    }
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
+        let bytes = if range.start <= range.end && range.end <= self.0.size {
+            read_at(&self.0.file, range)
+        } else {
+            Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+        };
+        Box::pin(std::future::ready(bytes))
+    }
+    fn is_remote(&self) -> bool {
+        false
+    }
+}
+
 fn read_at(file: &File, range: Range<u64>) -> io::Result<Bytes> {
     let mut buffer = vec![0; (range.end - range.start) as usize];
     file.read_exact_at(&mut buffer, range.start)?;
@@ -156,8 +183,7 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Runs a future that never waits: one over a local source.
-#[cfg(test)]
+/// Runs a future that never waits: one over [`InPlace`] or bytes in memory.
 pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());

@@ -14,9 +14,13 @@
 //! ```
 
 use crate::bytes::ByteSource;
-use crate::index::SourceIndex;
+use crate::index::{Entry, Preamble, SourceIndex, TrackIndex};
+use crate::mp4::write::{Description, NewSample, Tables};
+use bytes::Bytes;
 use recode_types::time::TimeBase;
 use recode_types::{FrameRow, FrameTable, Segment};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -78,6 +82,109 @@ pub enum Error {
     Index(#[from] crate::index::Error),
 }
 
+/// Which packets a Segment needs, and what has to come out of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Selection {
+    /// In decode order.
+    packets: Range<usize>,
+    /// Presentation times of the Segment's frames as the packets have them.
+    expected: Vec<i64>,
+    /// One past the Segment for `trim`: no packet of the clip that is not the Segment's may fall below it.
+    trim_end: i64,
+}
+
+fn select(
+    track: &TrackIndex,
+    table: &FrameTable,
+    segment: &Segment,
+    context: ClipContext,
+) -> Result<Selection, Error> {
+    let mismatch = || Error::Mismatch(segment.index);
+    let rows = table.rows.get(segment.row_range()).ok_or_else(mismatch)?;
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return Err(mismatch());
+    };
+    let end = segment.end_pts.max(last.pts + 1);
+    let last_needed =
+        (segment.row_range().end + context.frames_after as usize).min(table.rows.len()) - 1;
+    let after = table.rows[last_needed].pts.max(last.pts);
+
+    let packets = &track.packets;
+    let mut span: Option<(usize, usize)> = None;
+    let mut expected = Vec::with_capacity(rows.len());
+    for (i, packet) in packets.iter().enumerate() {
+        if packet.shown() && packet.pts >= first.pts && packet.pts <= after {
+            span = Some((span.map_or(i, |(from, _)| from), i));
+            if packet.pts < end {
+                expected.push(packet.pts);
+            }
+        }
+    }
+    expected.sort_unstable();
+    let (needed_from, needed_to) = span.ok_or_else(mismatch)?;
+    if !same_frames(&expected, rows) {
+        // A deep probe may have found fewer frames than there are packets, never others.
+        let known = rows
+            .iter()
+            .all(|row| expected.binary_search(&row.pts).is_ok());
+        if !known {
+            return Err(mismatch());
+        }
+        expected = rows.iter().map(|row| row.pts).collect();
+    }
+
+    let decodes = |i: &usize| {
+        let packet = packets.get(*i);
+        packet.key && packet.pts <= first.pts
+    };
+    let mut from = (0..=needed_from).rev().find(decodes).unwrap_or(0);
+    for _ in 0..context.gops_before {
+        from = (0..from).rev().find(|i| packets.get(*i).key).unwrap_or(0);
+    }
+    let last_expected = *expected.last().ok_or_else(mismatch)?;
+    let trim_end = (from..=needed_to)
+        .map(|i| packets.get(i))
+        .filter(|packet| !packet.hidden && packet.pts > last_expected)
+        .map(|packet| packet.pts)
+        .fold(end, i64::min);
+    Ok(Selection {
+        packets: from..needed_to + 1,
+        expected,
+        trim_end,
+    })
+}
+
+/// Whether packets and rows are the same frames. Rows that were nudged apart count as the time they had.
+fn same_frames(packets: &[i64], rows: &[FrameRow]) -> bool {
+    packets.len() == rows.len()
+        && packets.iter().zip(rows).enumerate().all(|(i, (pts, row))| {
+            row.pts == *pts || (i > 0 && packets[i - 1] <= *pts && row.pts == rows[i - 1].pts + 1)
+        })
+}
+
+/// Gaps up to this many bytes are read along: cheaper than one more request.
+const BRIDGED_GAP_BYTES: u64 = 64 * 1024;
+
+/// Spans of `packets`, joined where they are near each other.
+fn spans(track: &TrackIndex, packets: Range<usize>) -> Vec<Range<u64>> {
+    let mut all: Vec<Range<u64>> = packets
+        .map(|i| track.packets.get(i))
+        .filter(|packet| packet.size > 0)
+        .map(|packet| packet.offset..packet.end())
+        .collect();
+    all.sort_by_key(|span| span.start);
+    let mut out: Vec<Range<u64>> = Vec::new();
+    for span in all {
+        match out.last_mut() {
+            Some(before) if span.start <= before.end + BRIDGED_GAP_BYTES => {
+                before.end = before.end.max(span.end);
+            }
+            _ => out.push(span),
+        }
+    }
+    out
+}
+
 /// The byte ranges of the Source that [`build`] reads, sorted and joined where they are near each other: for prefetching
 /// and for knowing which bytes are still needed. For an incomplete track the last range is a guess that `build` may
 /// have to go beyond.
@@ -90,8 +197,11 @@ pub fn ranges(
     segment: &Segment,
     context: ClipContext,
 ) -> Result<Vec<Range<u64>>, Error> {
-    let _ = (index, stream, table, segment, context);
-    unimplemented!()
+    let track = index.track(stream)?;
+    Ok(spans(
+        track,
+        select(track, table, segment, context)?.packets,
+    ))
 }
 
 /// Reads what one Segment needs and writes it to `out`, which is replaced.
@@ -106,6 +216,141 @@ pub async fn build(
     source: &dyn ByteSource,
     out: &Path,
 ) -> Result<Clip, Error> {
-    let _ = (index, stream, table, segment, context, source, out);
-    unimplemented!()
+    let track = index.track(stream)?;
+    let selection = select(track, table, segment, context)?;
+    let mut writer = Writer::create(out)?;
+    let mut fetched = Fetched::new(source, spans(track, selection.packets.clone()));
+    let (demuxer, base) = match (&index.preamble, &track.entry) {
+        (
+            Preamble::Mp4 { ftyp, matrix },
+            Entry::Mp4 {
+                stsd,
+                tkhd,
+                descriptions,
+            },
+        ) => {
+            let base = track.packets.get(selection.packets.start).dts;
+            let mut tables = Tables::default();
+            for i in selection.packets.clone() {
+                tables.push(sample(track, descriptions, i).ok_or(Error::Mismatch(segment.index))?);
+            }
+            writer.write(&tables.header(&Description {
+                ftyp,
+                matrix,
+                tkhd,
+                stsd,
+                timescale: track.time_base.den as u32,
+                edit: None,
+            }))?;
+            for i in selection.packets.clone() {
+                let packet = track.packets.get(i);
+                writer.write(&fetched.get(packet.offset..packet.end()).await?)?;
+            }
+            ("mp4", base)
+        }
+        _ => return Err(Error::Mismatch(segment.index)),
+    };
+    writer.finish()?;
+    Ok(Clip {
+        path: out.to_owned(),
+        demuxer,
+        time_base: track.time_base,
+        trim_start: selection.expected[0] - base,
+        trim_end: selection.trim_end - base,
+        base,
+        expected: selection.expected.iter().map(|pts| pts - base).collect(),
+        rows: table.rows[segment.row_range()].to_vec(),
+        decode_frames: selection.packets.len() as u64,
+        bytes_read: fetched.bytes_read,
+    })
+}
+
+fn sample(track: &TrackIndex, descriptions: &[(u32, u32)], i: usize) -> Option<NewSample> {
+    let packet = track.packets.get(i);
+    let run = descriptions.partition_point(|(first, _)| *first as usize <= i);
+    Some(NewSample {
+        size: packet.size,
+        duration: u32::try_from(packet.duration).ok()?,
+        shift: i32::try_from(packet.pts - packet.dts).ok()?,
+        key: packet.key,
+        description: descriptions.get(run.checked_sub(1)?)?.1,
+    })
+}
+
+/// Most bytes asked for, and held, at once.
+const LARGEST_READ: u64 = 8 << 20;
+
+/// Bytes of some ranges, read in pieces in the order in which they are needed.
+struct Fetched<'a> {
+    source: &'a dyn ByteSource,
+    ranges: Vec<Range<u64>>,
+    piece: (u64, Bytes),
+    bytes_read: u64,
+}
+
+impl<'a> Fetched<'a> {
+    fn new(source: &'a dyn ByteSource, ranges: Vec<Range<u64>>) -> Self {
+        Self {
+            source,
+            ranges,
+            piece: (0, Bytes::new()),
+            bytes_read: 0,
+        }
+    }
+
+    /// The bytes of `span`, which lies in one of the ranges.
+    async fn get(&mut self, span: Range<u64>) -> Result<Bytes, Error> {
+        if span.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let (start, bytes) = &self.piece;
+        if span.start < *start || span.end > start + bytes.len() as u64 {
+            let range = self.ranges.partition_point(|range| range.end < span.end);
+            let end = self.ranges.get(range).map_or(span.end, |range| range.end);
+            let end = end.min(span.start + LARGEST_READ).max(span.end);
+            let bytes = self
+                .source
+                .read(span.start..end)
+                .await
+                .map_err(Error::Read)?;
+            self.bytes_read += end - span.start;
+            self.piece = (span.start, bytes);
+        }
+        let (start, bytes) = &self.piece;
+        let from = (span.start - start) as usize;
+        Ok(bytes.slice(from..from + (span.end - span.start) as usize))
+    }
+}
+
+/// The clip's file. Scratch is local and written through the page cache, so writes are done in place.
+struct Writer {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Writer {
+    fn create(path: &Path) -> Result<Self, Error> {
+        let file = File::create(path).map_err(|source| Error::Write {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: BufWriter::with_capacity(256 << 10, file),
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|source| Error::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        self.file.flush().map_err(|source| Error::Write {
+            path: self.path,
+            source,
+        })
+    }
 }

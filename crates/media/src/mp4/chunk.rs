@@ -1,5 +1,8 @@
 //! Reading a Chunk: an MP4 or MOV with one video track, as FFmpeg wrote it.
 
+use crate::bytes::{ByteSource, FileSource, ready};
+use crate::index::{Entry, Error as IndexError, Preamble};
+use recode_types::TrackKind;
 use recode_types::time::TimeBase;
 use std::path::Path;
 
@@ -44,10 +47,69 @@ pub struct ChunkIndex {
     pub samples: Vec<ChunkSample>,
 }
 
-/// Reads what an encoder wrote.
+impl ChunkIndex {
+    /// Bytes of all encoded frames.
+    pub fn payload_bytes(&self) -> u64 {
+        self.samples.iter().map(|s| u64::from(s.size)).sum()
+    }
+
+    /// Presentation times in order.
+    pub fn presented(&self) -> Vec<i64> {
+        let mut pts: Vec<i64> = self.samples.iter().map(|s| s.pts).collect();
+        pts.sort_unstable();
+        pts
+    }
+}
+
+/// Reads what an encoder wrote: the index only, no frame.
 /// # Errors
 /// [`ChunkError`].
 pub fn read_chunk(path: &Path) -> Result<ChunkIndex, ChunkError> {
-    let _ = path;
-    unimplemented!()
+    read_chunk_from(&FileSource::open(path)?.in_place())
+}
+
+fn read_chunk_from(source: &dyn ByteSource) -> Result<ChunkIndex, ChunkError> {
+    if source.size() == 0 {
+        return Err(ChunkError::Shape("it is empty"));
+    }
+    let index = match ready(super::read(source)) {
+        Ok(Some(index)) => index,
+        Ok(None) => return Err(ChunkError::Shape("its tables contradict each other")),
+        Err(IndexError::Io(e)) => return Err(e.into()),
+        Err(_) => return Err(ChunkError::Shape("it has no index")),
+    };
+    let Preamble::Mp4 { ftyp, .. } = index.preamble else {
+        return Err(ChunkError::Shape("it is not MP4"));
+    };
+    let mut tracks = index.tracks.into_iter();
+    let (Some(track), None) = (tracks.next(), tracks.next()) else {
+        return Err(ChunkError::Shape("it has not exactly one track"));
+    };
+    let Entry::Mp4 { stsd, tkhd, .. } = track.entry else {
+        return Err(ChunkError::Shape("it is not MP4"));
+    };
+    if track.kind != TrackKind::Video {
+        return Err(ChunkError::Shape("its track is no video"));
+    }
+    if track.packets.iter().any(|packet| packet.discard) {
+        return Err(ChunkError::Shape("its edit list hides frames"));
+    }
+    let samples = track
+        .packets
+        .iter()
+        .map(|packet| ChunkSample {
+            offset: packet.offset,
+            size: packet.size,
+            dts: packet.dts,
+            pts: packet.pts,
+            key: packet.key,
+        })
+        .collect();
+    Ok(ChunkIndex {
+        ftyp,
+        sample_description: stsd,
+        tkhd,
+        time_base: track.time_base,
+        samples,
+    })
 }

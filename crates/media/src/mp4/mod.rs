@@ -8,6 +8,7 @@ mod fragments;
 mod moov;
 mod read;
 mod stitched;
+pub(crate) mod write;
 
 pub use chunk::{ChunkError, ChunkIndex, ChunkSample, read_chunk};
 pub(crate) use read::{looks_like, read};

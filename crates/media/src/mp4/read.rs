@@ -1,6 +1,6 @@
 //! From an MP4/MOV file's boxes to a [`SourceIndex`].
 
-use super::boxes::{children, measure};
+use super::boxes::measure;
 use super::edit;
 use super::fragments::Fragments;
 use super::moov::{Movie, Sample, Samples, Trak};
@@ -273,9 +273,4 @@ fn shown(
         }
     });
     Some(packets.collect())
-}
-
-/// The first child box's content, for callers that hold whole files in memory.
-pub(super) fn top<'a>(file: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
-    children(file).find(|b| &b.kind == kind).map(|b| b.body)
 }

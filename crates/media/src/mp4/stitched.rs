@@ -3,11 +3,16 @@
 //! Only the header is built in memory; the payload is a list of spans to copy from the Chunks in order. FFmpeg reads
 //! the result from a pipe (`-f mp4 -i pipe:0`) and muxes it with everything else.
 //!
-//! The k-th presented frame of the file gets the k-th timestamp that was pushed, less the first one: **FFmpeg shows the
-//! first frame at 0** (with negative decode times before it where frames are reordered, through an edit list, as FFmpeg's own
-//! files have it), and [`Stitched::first_pts`] says where that is on the Source's clock; give the difference to `-itsoffset`.
+//! The k-th presented frame of the file gets the k-th time that was pushed, less the first one: **FFmpeg shows the first
+//! frame at 0** (with negative decode times before it where frames are reordered, through an edit list, as in FFmpeg's own
+//! files), and [`Stitched::first_pts`] says where that is on the Source's clock; give the difference to `-itsoffset`.
+//!
+//! Decode times are computed over the whole file: sample `i` is decoded when the frame `depth` places before it in
+//! presentation order is shown, `depth` being the largest distance any frame travels by reordering. They grow strictly
+//! and never exceed the presentation time, whatever the Chunks' encoders chose at their own beginnings.
 
 use super::chunk::ChunkIndex;
+use super::write::{Description, NewSample, Tables};
 use recode_types::time::TimeBase;
 use std::ops::Range;
 
@@ -28,11 +33,14 @@ pub enum StitchError {
     #[error("the frame times of chunk {0} do not follow those before it")]
     Order(u32),
     /// Two frames are further apart than the format can say.
-    #[error("frames near chunk {0} are further apart than an MP4 file can express")]
-    Gap(u32),
+    #[error("frames near number {0} are further apart than an MP4 file can express")]
+    Gap(u64),
     /// Parameter sets differ.
     #[error("chunk {0} was made with other parameter sets than the first")]
     Parameters(u32),
+    /// Ticks per second have to be a whole number of 32 bits.
+    #[error("time base {0} cannot be expressed in an MP4 file")]
+    TimeBase(TimeBase),
     /// No Chunk was given.
     #[error("there is no chunk to join")]
     Nothing,
@@ -65,27 +73,285 @@ pub struct Stitched {
 /// Collects Chunks in order. Needs about 30 bytes a frame.
 pub struct Stitcher {
     time_base: TimeBase,
+    head: Option<Head>,
+    chunks: u32,
+    spans: Vec<Span>,
+    /// Times in presentation order.
+    pts: Vec<i64>,
+    /// Per sample in decode order: size, and presentation rank less decode rank with the key flag in the lowest bit.
+    samples: Vec<(u32, i32)>,
+    /// Largest number of places a frame is decoded before its turn.
+    depth: usize,
+}
+
+/// What is taken from the first Chunk.
+struct Head {
+    ftyp: Vec<u8>,
+    stsd: Vec<u8>,
+    tkhd: Vec<u8>,
 }
 
 impl Stitcher {
-    /// Starts with the first Chunk's description. `time_base` is that of the frame table; all pushed times are in it.
+    /// Nothing yet. `time_base` is that of the frame table; all pushed times are in it.
     pub fn new(time_base: TimeBase) -> Self {
-        Self { time_base }
+        Self {
+            time_base,
+            head: None,
+            chunks: 0,
+            spans: Vec::new(),
+            pts: Vec::new(),
+            samples: Vec::new(),
+            depth: 0,
+        }
     }
 
-    /// Adds the next Chunk. `pts` are the presentation times of its frames, in order, on the Source's clock.
+    /// Adds the next Chunk. `pts` are the presentation times of its frames, in order, on the Source's clock; the Chunk's own
+    /// times only say in which order its frames are shown.
     /// # Errors
     /// [`StitchError`].
     pub fn push(&mut self, chunk: &ChunkIndex, pts: &[i64]) -> Result<(), StitchError> {
-        let _ = (chunk, pts, self.time_base);
-        unimplemented!()
+        let number = self.chunks;
+        self.chunks += 1;
+        if chunk.samples.len() != pts.len() {
+            return Err(StitchError::Count {
+                chunk: number,
+                found: chunk.samples.len(),
+                wanted: pts.len(),
+            });
+        }
+        let follows = self.pts.last().is_none_or(|last| pts.first() > Some(last));
+        if !follows || pts.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(StitchError::Order(number));
+        }
+        match &self.head {
+            None => {
+                self.head = Some(Head {
+                    ftyp: chunk.ftyp.clone(),
+                    stsd: chunk.sample_description.clone(),
+                    tkhd: chunk.tkhd.clone(),
+                });
+            }
+            Some(head) if head.stsd != chunk.sample_description => {
+                return Err(StitchError::Parameters(number));
+            }
+            Some(_) => {}
+        }
+        let mut order: Vec<usize> = (0..chunk.samples.len()).collect();
+        order.sort_by_key(|i| chunk.samples[*i].pts);
+        let mut ranks = vec![0; order.len()];
+        for (rank, i) in order.into_iter().enumerate() {
+            ranks[i] = rank;
+        }
+        for (i, sample) in chunk.samples.iter().enumerate() {
+            self.depth = self.depth.max(i.saturating_sub(ranks[i]));
+            let moved = ranks[i] as i32 - i as i32;
+            self.samples
+                .push((sample.size, moved * 2 + i32::from(sample.key)));
+            let range = sample.offset..sample.offset + u64::from(sample.size);
+            match self.spans.last_mut() {
+                Some(span) if span.chunk == number && span.range.end == range.start => {
+                    span.range.end = range.end;
+                }
+                _ => self.spans.push(Span {
+                    chunk: number,
+                    range,
+                }),
+            }
+        }
+        self.pts.extend_from_slice(pts);
+        Ok(())
     }
 
     /// The stitched file. `last_duration`: how long the last frame stays.
     /// # Errors
     /// [`StitchError`].
     pub fn finish(self, last_duration: i64) -> Result<Stitched, StitchError> {
-        let _ = last_duration;
-        unimplemented!()
+        let head = self.head.ok_or(StitchError::Nothing)?;
+        let first_pts = *self.pts.first().ok_or(StitchError::Nothing)?;
+        let (timescale, factor) = timescale(self.time_base)?;
+        let last_duration = last_duration.max(1);
+        // Before the first frame, decode times go back in steps of the shortest frame there, so that they keep growing.
+        let step = self
+            .pts
+            .windows(2)
+            .take(self.depth + 1)
+            .map(|pair| pair[1] - pair[0])
+            .min()
+            .unwrap_or(last_duration);
+        let depth = self.depth;
+        let decoded_at = |i: usize| match i.checked_sub(depth) {
+            Some(shown) => self.pts[shown] - first_pts,
+            None => -((depth - i) as i64) * step,
+        };
+        let mut tables = Tables::default();
+        let count = self.samples.len();
+        for (i, (size, moved)) in self.samples.iter().enumerate() {
+            let rank = (i as i64 + i64::from(moved >> 1)) as usize;
+            let dts = decoded_at(i);
+            let duration = if i + 1 < count {
+                decoded_at(i + 1) - dts
+            } else {
+                last_duration
+            };
+            let gap = |ticks: i64| ticks.checked_mul(factor).ok_or(StitchError::Gap(i as u64));
+            let shift = self.pts[rank] - first_pts - dts;
+            tables.push(NewSample {
+                size: *size,
+                // FFmpeg takes larger values for negative ones.
+                duration: u32::try_from(gap(duration)?)
+                    .ok()
+                    .filter(|duration| *duration <= i32::MAX as u32)
+                    .ok_or(StitchError::Gap(i as u64))?,
+                shift: i32::try_from(gap(shift)?)
+                    .ok()
+                    .filter(|shift| *shift < 1 << 28)
+                    .ok_or(StitchError::Gap(i as u64))?,
+                key: moved & 1 == 1,
+                description: 1,
+            });
+        }
+        let shown = self.pts[count - 1] - first_pts + last_duration;
+        let description = Description {
+            ftyp: &head.ftyp,
+            matrix: &[],
+            tkhd: &head.tkhd,
+            stsd: &head.stsd,
+            timescale,
+            edit: Some((-decoded_at(0) * factor, (shown * factor) as u64)),
+        };
+        Ok(Stitched {
+            header: tables.header(&description),
+            spans: self.spans,
+            first_pts,
+            frames: count as u64,
+            payload_bytes: tables.payload(),
+        })
+    }
+}
+
+/// Ticks per second, and how many of them a tick of `base` is.
+fn timescale(base: TimeBase) -> Result<(u32, i64), StitchError> {
+    let base = base.reduced();
+    u32::try_from(base.den)
+        .map(|timescale| (timescale, base.num))
+        .map_err(|_| StitchError::TimeBase(base))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunk::ChunkSample;
+    use super::*;
+    use crate::index::Preamble;
+
+    fn chunk(order: &[i64]) -> ChunkIndex {
+        ChunkIndex {
+            ftyp: b"\0\0\0\x10ftypisom\0\0\0\0".to_vec(),
+            sample_description: description(),
+            tkhd: tkhd(),
+            time_base: TimeBase::new(1, 1000),
+            samples: order
+                .iter()
+                .enumerate()
+                .map(|(i, pts)| ChunkSample {
+                    offset: 48 + 10 * i as u64,
+                    size: 10,
+                    dts: i as i64,
+                    pts: *pts,
+                    key: i == 0,
+                })
+                .collect(),
+        }
+    }
+
+    fn description() -> Vec<u8> {
+        let mut out = Vec::new();
+        super::super::boxes::put_full(&mut out, b"stsd", 0, 0, |out| {
+            super::super::boxes::put_u32(out, 1);
+            super::super::boxes::put(out, b"avc1", |out| out.extend_from_slice(&[0; 78]));
+        });
+        out
+    }
+
+    fn tkhd() -> Vec<u8> {
+        let mut out = Vec::new();
+        super::super::boxes::put_full(&mut out, b"tkhd", 0, 3, |out| {
+            out.extend_from_slice(&[0; 8]);
+            super::super::boxes::put_u32(out, 1);
+            out.extend_from_slice(&[0; 68]);
+        });
+        out
+    }
+
+    /// Reads the stitched file back with this crate's own reader.
+    fn read_back(stitched: &Stitched) -> Vec<(i64, i64, bool)> {
+        let mut file = stitched.header.clone();
+        file.resize(file.len() + stitched.payload_bytes as usize, 7);
+        let index = crate::bytes::ready(super::super::read(&bytes::Bytes::from(file)))
+            .unwrap()
+            .unwrap();
+        assert!(matches!(index.preamble, Preamble::Mp4 { .. }));
+        let packets = &index.tracks[0].packets;
+        assert!(packets.iter().all(|packet| packet.size == 10));
+        packets.iter().map(|p| (p.dts, p.pts, p.key)).collect()
+    }
+
+    #[test]
+    fn frames_get_the_times_of_the_table() {
+        let mut stitcher = Stitcher::new(TimeBase::new(1, 1000));
+        stitcher
+            .push(&chunk(&[0, 4, 2, 1, 3]), &[100, 133, 167, 200, 233])
+            .unwrap();
+        stitcher.push(&chunk(&[0, 1, 2]), &[300, 301, 400]).unwrap();
+        let stitched = stitcher.finish(33).unwrap();
+        assert_eq!(stitched.first_pts, 100);
+        let frames = read_back(&stitched);
+        let pts: Vec<i64> = frames.iter().map(|f| f.1).collect();
+        assert_eq!(pts, [0, 133, 67, 33, 100, 200, 201, 300]);
+        assert!(frames.iter().all(|(dts, pts, _)| dts <= pts), "{frames:?}");
+        assert!(frames.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        let keys: Vec<usize> = (0..frames.len()).filter(|i| frames[*i].2).collect();
+        assert_eq!(keys, [0, 5]);
+        assert_eq!(stitched.spans.len(), 2);
+        assert_eq!(
+            stitched.spans[1],
+            Span {
+                chunk: 1,
+                range: 48..78
+            }
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let base = TimeBase::new(1, 1000);
+        let push = |chunks: &[(&ChunkIndex, &[i64])]| {
+            let mut stitcher = Stitcher::new(base);
+            chunks
+                .iter()
+                .try_for_each(|(chunk, pts)| stitcher.push(chunk, pts))
+        };
+        let one = chunk(&[0, 1]);
+        assert!(matches!(
+            push(&[(&one, &[0])]),
+            Err(StitchError::Count { .. })
+        ));
+        assert_eq!(push(&[(&one, &[5, 5])]), Err(StitchError::Order(0)));
+        assert_eq!(
+            push(&[(&one, &[0, 1]), (&one, &[1, 2])]),
+            Err(StitchError::Order(1))
+        );
+        let mut other = chunk(&[0, 1]);
+        other.sample_description.push(1);
+        assert_eq!(
+            push(&[(&one, &[0, 1]), (&other, &[2, 3])]),
+            Err(StitchError::Parameters(1))
+        );
+        assert_eq!(
+            Stitcher::new(base).finish(1).unwrap_err(),
+            StitchError::Nothing
+        );
+        let mut stitcher = Stitcher::new(base);
+        stitcher.push(&one, &[0, 1 << 40]).unwrap();
+        assert_eq!(stitcher.finish(1).unwrap_err(), StitchError::Gap(0));
     }
 }
