@@ -94,6 +94,16 @@ pub fn decoded(ffmpeg: &Path, path: &Path, stream: u32) -> (TimeBase, Vec<i64>) 
     (base, pts)
 }
 
+/// How a build spells "the time base of the input".
+fn demuxer_time_base(ffmpeg: &Path) -> &'static str {
+    let (version, _) = run(ffmpeg, &["-version"]);
+    if version.contains("version 5.") {
+        "-1"
+    } else {
+        "demux"
+    }
+}
+
 /// Times and checksums of all frames FFmpeg decodes.
 pub fn frames(ffmpeg: &Path, input: &[&str], map: &str, filter: &str) -> Vec<(i64, String)> {
     let mut args = vec!["-copyts"];
@@ -104,9 +114,8 @@ pub fn frames(ffmpeg: &Path, input: &[&str], map: &str, filter: &str) -> Vec<(i6
         "-fps_mode",
         "passthrough",
         "-enc_time_base",
-        "demux",
-        "-autoscale",
-        "0",
+        demuxer_time_base(ffmpeg),
+        "-noautoscale",
     ]);
     if !filter.is_empty() {
         args.extend_from_slice(&["-vf", filter]);
