@@ -1,10 +1,15 @@
 //! FFmpeg's command line, typed. Pure: values in, argument lists out. Nothing a user writes reaches FFmpeg as it is:
 //! every choice is a type or comes out of a list here.
 
+pub mod audio;
+pub mod copy;
 pub mod encode;
 pub mod encoder;
 mod graph;
 pub(crate) mod list;
+pub mod mux;
+pub(crate) mod origin;
+pub mod whole;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Learning about a Source by asking FFmpeg: what it is, where its frames are, what they look like. No ffprobe needed.
 
-use crate::args::encode::pin_clock;
+use crate::args::origin;
 use crate::args::list::List;
 use crate::parse::banner::{Banner, tag};
 use crate::parse::framecrc::{self, Item};
@@ -226,7 +226,7 @@ pub async fn scan_packets(
     list.opt("-loglevel", "level+error").input(source);
     list.opt("-map", format!("0:{stream}")).opt("-c", "copy");
     list.opt("-f", "framecrc").flag("pipe:1");
-    pin_clock(&mut list);
+    origin::pin(&mut list, 0);
     let mut time_base = TimeBase::new(1, 90_000);
     let mut packets = vec![];
     let child = run::spawn(&ffmpeg.path, Invocation::new(list.0).with_stdout()).await?;
@@ -277,7 +277,7 @@ pub async fn deep(
         format!("{}:{}", time_base.num, time_base.den),
     );
     list.opt("-f", "framecrc").flag("pipe:1");
-    pin_clock(&mut list);
+    origin::pin(&mut list, 0);
     let child = run::spawn(&ffmpeg.path, Invocation::new(list.0).with_stdout()).await?;
     let mut rows = Rows::default();
     let finished = child
@@ -355,7 +355,7 @@ pub async fn rewrap(
     let matroska = out.extension().is_some_and(|e| e == "mkv");
     list.opt("-f", if matroska { "matroska" } else { "mp4" });
     list.file(out);
-    pin_clock(&mut list);
+    origin::pin(&mut list, 0);
     let child = run::spawn(&ffmpeg.path, Invocation::new(list.0)).await?;
     Ok(child.wait(on_progress).await?.usage)
 }

@@ -4,6 +4,7 @@
 use super::encoder::{self, Setting, Threads};
 use super::graph::{self, Path};
 use super::list::List;
+use super::origin;
 use super::{Clock, Input, Span};
 use recode_types::rendition::{Codec, Knob, Rendition};
 use recode_types::score::Metric;
@@ -160,7 +161,7 @@ impl EncodeArgs<'_> {
         list.opt("-enc_time_base", format!("{}:{}", ticks.num, ticks.den));
         list.opt("-f", "framecrc").flag("pipe:1");
         if self.input.clock == Clock::Plain {
-            pin_clock(&mut list);
+            origin::pin(&mut list, 0);
         }
         if let Some(score) = &self.score {
             self.push_score(&mut list, score);
@@ -217,12 +218,6 @@ impl EncodeArgs<'_> {
             list.opt("-f", "null").flag("-");
         }
     }
-}
-
-/// Makes a run use every stream, so that FFmpeg subtracts the start of the whole file from all timestamps.
-pub(crate) fn pin_clock(list: &mut List) {
-    list.opt("-map", 0).opt("-c", "copy");
-    list.opt("-f", "null").flag("-");
 }
 
 /// The scoring filter. libvmaf always computes VMAF; the others are further features.

@@ -1,0 +1,424 @@
+//! The last step: stitched video, encoded audio and whatever else the Source has become one Output.
+//!
+//! The result is what one plain FFmpeg process would have written: streams in the Source's order, with its tags,
+//! languages, dispositions, chapters, attachments and covers, on the same timeline.
+
+use super::audio;
+use super::list::List;
+use super::origin;
+use recode_types::container::Container;
+use recode_types::rendition::Codec;
+use recode_types::request::OutputRequest;
+use recode_types::source::{SourceFacts, Track, TrackKind};
+use recode_types::travel::{self, Destination, Fate};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+pub use super::origin::{Cut, SourceFile};
+
+/// Where the main video comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VideoInput {
+    /// A fast-start MP4 with one track, written into FFmpeg's stdin.
+    Pipe,
+    /// Such a file.
+    File(PathBuf),
+    /// The Source's own packets.
+    Source,
+}
+
+/// Everything that decides the argument list.
+#[derive(Clone, Debug)]
+pub struct MuxInputs<'a> {
+    /// The Source; `None`: nothing else of it is wanted, or nothing is left to read it from. Then chapters are lost.
+    pub source: Option<SourceFile>,
+    /// The main video.
+    pub video: VideoInput,
+    /// Where its first frame is shown, in microseconds on the Output's timeline: the frame table's first PTS less
+    /// [`SourceFacts::start_us`] less the start of the wanted part.
+    pub video_offset_us: i64,
+    /// What [`audio::args`] made, and of which tracks.
+    pub audio: Option<(PathBuf, Vec<u32>)>,
+    /// What [`super::whole`] made: FFmpeg's index in the Source, and the file.
+    pub whole: Vec<(u32, PathBuf)>,
+    /// The wanted part of the Source.
+    pub cut: Cut,
+    /// The file to write. Replaced if it exists.
+    pub out: &'a Path,
+}
+
+/// An argument list, and what it cannot keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// For FFmpeg.
+    pub args: Vec<OsString>,
+    /// One sentence for each loss.
+    pub warnings: Vec<String>,
+}
+
+/// One stream of the Output.
+struct Stream<'a> {
+    track: &'a Track,
+    input: usize,
+    stream: u32,
+    /// Encoded by us: now, or in a file that is an input.
+    encoder: Option<&'a str>,
+    /// To be encoded in this run.
+    now: Option<&'a str>,
+}
+
+/// Plans the last step.
+pub fn plan(facts: &SourceFacts, output: &OutputRequest, inputs: &MuxInputs<'_>) -> Plan {
+    let mut warnings = Vec::new();
+    let mut list = origin::begin();
+    let files = push_inputs(&mut list, facts, inputs);
+    let streams = choose(facts, output, inputs, &files, &mut warnings);
+    for stream in &streams {
+        list.opt("-map", format!("{}:{}", stream.input, stream.stream));
+    }
+    for (n, stream) in streams.iter().enumerate() {
+        push_stream(&mut list, n, stream, output, inputs, &files);
+    }
+    push_dispositions(&mut list, &streams);
+    push_globals(&mut list, facts, output, inputs, &files, &mut warnings);
+    origin::skip(&mut list, facts, inputs.cut);
+    push_muxer(&mut list, output, inputs);
+    let source = files.source.filter(|_| {
+        // A copy of parts of the Source has the clock it was given.
+        inputs.source.as_ref().is_some_and(|s| s.holds.is_none())
+    });
+    Plan {
+        args: origin::end(list, facts, source),
+        warnings,
+    }
+}
+
+/// FFmpeg's numbers of the input files.
+#[derive(Default)]
+struct Files {
+    video: usize,
+    source: Option<usize>,
+    audio: Option<usize>,
+    whole: Vec<(u32, usize)>,
+}
+
+fn push_inputs(list: &mut List, facts: &SourceFacts, inputs: &MuxInputs<'_>) -> Files {
+    let mut files = Files::default();
+    let mut count = 0;
+    let mut next = || {
+        count += 1;
+        count - 1
+    };
+    let late = origin::late_start(facts, inputs.cut);
+    let offset = |list: &mut List, us: i64| {
+        if us != 0 {
+            list.opt("-itsoffset", format!("{us}us"));
+        }
+    };
+    match &inputs.video {
+        VideoInput::Pipe => {
+            offset(list, inputs.video_offset_us + late);
+            list.opt("-f", "mp4").opt("-i", "pipe:0");
+            files.video = next();
+        }
+        VideoInput::File(path) => {
+            offset(list, inputs.video_offset_us + late);
+            list.opt("-f", "mp4").input(path);
+            files.video = next();
+        }
+        VideoInput::Source => {}
+    }
+    if let Some(source) = &inputs.source {
+        origin::push(list, facts, &source.path, inputs.cut);
+        files.source = Some(next());
+    }
+    // Files of ours say when they start; FFmpeg is told not to move that to 0.
+    let mut own = |list: &mut List, path: &Path| {
+        offset(list, late);
+        list.opt("-seek_timestamp", 1).opt("-f", "mp4").input(path);
+        next()
+    };
+    if let Some((path, _)) = &inputs.audio {
+        files.audio = Some(own(list, path));
+    }
+    for (index, path) in &inputs.whole {
+        files.whole.push((*index, own(list, path)));
+    }
+    if inputs.video == VideoInput::Source {
+        files.video = files.source.unwrap_or(0);
+    }
+    files
+}
+
+fn choose<'a>(
+    facts: &'a SourceFacts,
+    output: &'a OutputRequest,
+    inputs: &MuxInputs<'_>,
+    files: &Files,
+    warnings: &mut Vec<String>,
+) -> Vec<Stream<'a>> {
+    let destination = Destination::of(output);
+    let main = facts.video.as_ref().map(|v| v.track);
+    let in_source = |index| {
+        let file = inputs.source.as_ref()?;
+        Some((files.source?, file.stream(index)?))
+    };
+    let mut streams = Vec::new();
+    for track in &facts.tracks {
+        let mut add = |input, stream, encoder, now| {
+            streams.push(Stream {
+                track,
+                input,
+                stream,
+                encoder,
+                now,
+            });
+        };
+        let index = track.index;
+        let encoder = Some(output.rendition.encoder.as_str());
+        if main == Some(index) && inputs.video != VideoInput::Source {
+            add(files.video, 0, encoder, None);
+            continue;
+        }
+        if !output.tracks.selects(facts, track) {
+            continue;
+        }
+        if let Some(&(_, file)) = files.whole.iter().find(|(i, _)| *i == index) {
+            add(file, 0, encoder, None);
+            continue;
+        }
+        let encoded = inputs.audio.as_ref().and_then(|(_, tracks)| {
+            let at = tracks.iter().position(|&t| t == index)?;
+            Some((files.audio?, at as u32))
+        });
+        if let Some((file, at)) = encoded {
+            add(file, at, Some("audio"), None);
+            continue;
+        }
+        let moving = track.kind == TrackKind::Video && !track.attached_pic;
+        let fate = destination.fate(track);
+        match (fate, in_source(index)) {
+            (Fate::Omit, _) => {}
+            (Fate::Lose(why), _) => warnings.push(why),
+            // Moving pictures that nobody encoded: no more than a copy job asks for, or an empty track.
+            (Fate::Copy, _) if moving && output.rendition.codec != Codec::Copy => warnings.push(
+                format!("{} is left out: it has no pictures", travel::name(track)),
+            ),
+            (Fate::Copy, Some((file, at))) => add(file, at, None, None),
+            (Fate::Convert(to), Some((file, at))) => add(file, at, Some(to), Some(to)),
+            (_, None) => warnings.push(format!(
+                "{} is left out: the source cannot be read again",
+                travel::name(track)
+            )),
+        }
+    }
+    streams
+}
+
+fn push_stream(
+    list: &mut List,
+    n: usize,
+    stream: &Stream<'_>,
+    output: &OutputRequest,
+    inputs: &MuxInputs<'_>,
+    files: &Files,
+) {
+    let track = stream.track;
+    match (stream.now, track.kind) {
+        (Some(_), TrackKind::Audio) => audio::push_encoder(list, n, output),
+        (Some(encoder), _) => {
+            list.opt(&format!("-c:{n}"), encoder);
+        }
+        (None, _) => {
+            list.opt(&format!("-c:{n}"), "copy");
+        }
+    }
+    let from_source = Some(stream.input) == files.source;
+    if from_source && stream.now.is_none() && inputs.cut.start_us.is_some_and(|s| s > 0) {
+        // Without this, packets between the last key frame and the start travel too. A copied video needs them.
+        let keep = u8::from(track.kind == TrackKind::Video);
+        list.opt(&format!("-copypriorss:{n}"), keep);
+    } else if !from_source && origin_skips(inputs) {
+        list.opt(&format!("-copypriorss:{n}"), 1);
+    }
+    let quicktime = matches!(output.container, Container::Mp4 | Container::Mov);
+    if quicktime && output.rendition.codec == Codec::H265 && stream.input == files.video {
+        // The only name of HEVC that Apple's players know.
+        list.opt(&format!("-tag:{n}"), "hvc1");
+    }
+    let tags = format!("-metadata:s:{n}");
+    let known = inputs
+        .source
+        .as_ref()
+        .zip(files.source)
+        .and_then(|(file, number)| Some((number, file.stream(track.index)?)));
+    if let Some((file, at)) = known {
+        list.opt(&format!("-map_metadata:s:{n}"), format!("{file}:s:{at}"));
+    } else {
+        for (key, value) in &track.tags {
+            list.opt(&tags, format!("{key}={value}"));
+        }
+        for (key, value) in [("language", &track.language), ("title", &track.title)] {
+            if let Some(value) = value {
+                list.opt(&tags, format!("{key}={value}"));
+            }
+        }
+    }
+    if let Some(encoder) = stream.encoder {
+        for key in track.tags.keys().filter(|key| is_measured(key)) {
+            list.opt(&tags, format!("{key}="));
+        }
+        if track.kind == TrackKind::Video {
+            list.opt(&tags, format!("encoder={encoder}"));
+        } else {
+            list.opt(&tags, "encoder=");
+        }
+    }
+    if track.kind == TrackKind::Attachment
+        && let Some(mime) = travel::mime_type(track)
+    {
+        list.opt(&tags, format!("mimetype={mime}"));
+    }
+    if track.attached_pic && output.container == Container::Mkv {
+        // Matroska keeps covers as attached files, which need a name and a type.
+        let mime = travel::cover_mime(&track.codec).unwrap_or("image/jpeg");
+        let has = |wanted: &str| track.tags.keys().any(|k| k.eq_ignore_ascii_case(wanted));
+        if !has("mimetype") {
+            list.opt(&tags, format!("mimetype={mime}"));
+        }
+        if !has("filename") {
+            let ending = mime.rsplit('/').next().unwrap_or("jpg");
+            list.opt(&tags, format!("filename=cover.{ending}"));
+        }
+    }
+}
+
+/// An option of the output skips the start, so that our own files have to be told that theirs is none to drop.
+fn origin_skips(inputs: &MuxInputs<'_>) -> bool {
+    inputs.cut.start_us.is_some_and(|s| s > 0)
+}
+
+/// Tags that say what somebody measured on the packets of the Source.
+fn is_measured(key: &str) -> bool {
+    let key = key.to_ascii_uppercase();
+    let measured = ["BPS", "NUMBER_OF_", "_STATISTICS", "DURATION"];
+    measured.iter().any(|m| key.starts_with(m)) || key == "ALPHA_MODE"
+}
+
+/// FFmpeg's names of dispositions that muxers know.
+const DISPOSITIONS: [&str; 17] = [
+    "default",
+    "dub",
+    "original",
+    "comment",
+    "lyrics",
+    "karaoke",
+    "forced",
+    "hearing_impaired",
+    "visual_impaired",
+    "clean_effects",
+    "attached_pic",
+    "timed_thumbnails",
+    "captions",
+    "descriptions",
+    "metadata",
+    "dependent",
+    "still_image",
+];
+
+fn push_dispositions(list: &mut List, streams: &[Stream<'_>]) {
+    let kind = |s: &Stream<'_>| (s.track.kind, s.track.attached_pic);
+    for (n, stream) in streams.iter().enumerate() {
+        let mut set: Vec<&str> = Vec::new();
+        for given in &stream.track.dispositions {
+            let given = given.replace([' ', '-'], "_");
+            set.extend(DISPOSITIONS.iter().find(|d| **d == given));
+        }
+        if stream.track.attached_pic && !set.contains(&"attached_pic") {
+            set.push("attached_pic");
+        }
+        // As FFmpeg does: where several streams are of one kind and none is the default one, the first is.
+        let peers = || streams.iter().filter(|s| kind(s) == kind(stream));
+        let chosen = |s: &Stream<'_>| s.track.dispositions.iter().any(|d| d == "default");
+        let playable = matches!(
+            stream.track.kind,
+            TrackKind::Video | TrackKind::Audio | TrackKind::Subtitle
+        ) && !stream.track.attached_pic;
+        let first = peers().next().is_some_and(|s| std::ptr::eq(s, stream));
+        if playable && first && peers().count() > 1 && !peers().any(chosen) {
+            set.push("default");
+        }
+        let value = if set.is_empty() {
+            "0".to_owned()
+        } else {
+            set.join("+")
+        };
+        list.opt(&format!("-disposition:{n}"), value);
+    }
+}
+
+fn push_globals(
+    list: &mut List,
+    facts: &SourceFacts,
+    output: &OutputRequest,
+    inputs: &MuxInputs<'_>,
+    files: &Files,
+    warnings: &mut Vec<String>,
+) {
+    let whole = inputs.source.as_ref().is_some_and(|s| s.holds.is_none());
+    match files.source.filter(|_| whole) {
+        Some(file) => {
+            list.opt("-map_metadata:g", format!("{file}:g"));
+        }
+        None => {
+            list.opt("-map_metadata:g", -1);
+            for (key, value) in &facts.tags {
+                list.opt("-metadata", format!("{key}={value}"));
+            }
+        }
+    }
+    // What kind of MP4 the Source was says nothing about the Output.
+    for key in ["major_brand", "minor_version", "compatible_brands"] {
+        if facts.tags.contains_key(key) {
+            list.opt("-metadata", format!("{key}="));
+        }
+    }
+    let holds_chapters = output.container != Container::Ts;
+    match files.source.filter(|_| holds_chapters) {
+        Some(file) => {
+            list.opt("-map_chapters", file);
+        }
+        None => {
+            list.opt("-map_chapters", -1);
+            if facts.chapters > 0 {
+                let container = output.container;
+                warnings.push(match holds_chapters {
+                    true => "the chapters are left out: the source cannot be read again".to_owned(),
+                    false => {
+                        format!("the chapters are left out: {container} has no place for them")
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn push_muxer(list: &mut List, output: &OutputRequest, inputs: &MuxInputs<'_>) {
+    match output.container {
+        Container::Mp4 | Container::Mov => {
+            list.opt("-movflags", "+faststart");
+        }
+        Container::Ts => {
+            let m2ts = Destination::of(output).m2ts;
+            list.opt("-mpegts_m2ts_mode", u8::from(m2ts));
+        }
+        Container::Mkv | Container::Webm => {}
+    }
+    // A source may start late with a track; packets of the others wait for it.
+    list.opt("-max_muxing_queue_size", 16_384);
+    // Formats that are held only as a draft of a standard, such as FLAC in MP4 by older builds.
+    list.opt("-strict", -2);
+    // No random numbers, no dates: the same parts give the same bytes.
+    list.opt("-fflags", "+bitexact");
+    list.opt("-f", output.container.muxer()).file(inputs.out);
+}

@@ -1,0 +1,137 @@
+//! The Source as an input, on the one clock that pictures, sound and subtitles share.
+//!
+//! A plain FFmpeg process counts time from the start of its input. For most formats that is the start of the file. For
+//! those whose timestamps may jump (MPEG-TS, MPEG-PS, Ogg) it is the earliest start among the streams *in use*, and jumps
+//! are mended by what streams in use show. So every run on such a Source uses the same ones, wanted or not.
+
+use super::list::List;
+use recode_types::source::{SourceFacts, Track, TrackKind};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The wanted part of the Source, in microseconds from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Where it starts.
+    pub start_us: Option<i64>,
+    /// How long it is.
+    pub duration_us: Option<i64>,
+}
+
+/// The Source, or what a node has of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// FFmpeg's indices, in the Source, of the streams of this file, in order; `None`: it is the Source itself.
+    pub holds: Option<Vec<u32>>,
+}
+
+impl SourceFile {
+    /// The Source itself.
+    pub fn whole(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            holds: None,
+        }
+    }
+
+    /// FFmpeg's index, in this file, of the Source's track `index`.
+    pub(super) fn stream(&self, index: u32) -> Option<u32> {
+        match &self.holds {
+            None => Some(index),
+            Some(held) => held.iter().position(|&i| i == index).map(|i| i as u32),
+        }
+    }
+}
+
+/// FFmpeg's name of the demuxer that probing found, so that nothing is guessed twice.
+fn demuxer(facts: &SourceFacts) -> &str {
+    facts.format.split(',').next().unwrap_or_default()
+}
+
+/// Whether the clock depends on the streams in use, and seeking is a matter of luck.
+pub(super) fn is_loose(facts: &SourceFacts) -> bool {
+    !matches!(demuxer(facts), "mov" | "matroska")
+}
+
+/// Appends the Source as an input.
+pub(super) fn push(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut) {
+    // AVI and old MPEG have packets without a presentation time, which no muxer takes.
+    if is_loose(facts) {
+        list.opt("-fflags", "+genpts");
+    }
+    let skip = late_start(facts, cut);
+    match (is_loose(facts), cut.start_us.filter(|&s| s > 0)) {
+        (false, Some(start)) => {
+            list.opt("-ss", format!("{start}us"));
+        }
+        (true, _) | (false, None) => {}
+    }
+    if let Some(duration) = cut.duration_us {
+        list.opt("-t", format!("{}us", duration + skip));
+    }
+    if !demuxer(facts).is_empty() {
+        list.opt("-f", demuxer(facts));
+    }
+    list.input(source);
+}
+
+/// What every output of a run on the Source skips, in microseconds: the start of the wanted part, where seeking cannot be
+/// relied on. Then it is an option of the output ([`skip`]), and other inputs are moved by as much.
+pub(super) fn late_start(facts: &SourceFacts, cut: Cut) -> i64 {
+    match is_loose(facts) {
+        true => cut.start_us.unwrap_or(0).max(0),
+        false => 0,
+    }
+}
+
+/// Appends the output option that belongs to [`late_start`].
+pub(super) fn skip(list: &mut List, facts: &SourceFacts, cut: Cut) {
+    let start = late_start(facts, cut);
+    if start > 0 {
+        list.opt("-ss", format!("{start}us"));
+    }
+}
+
+/// Appends an output that uses every stream of input `input` which has a say in its clock, and writes nothing. Comes last.
+pub(crate) fn pin(list: &mut List, input: usize) {
+    for kind in ["v", "a", "s"] {
+        list.opt("-map", format!("{input}:{kind}?"));
+    }
+    list.opt("-c", "copy").opt("-f", "null").flag("-");
+}
+
+/// As [`pin`], without the tracks FFmpeg found announced but never saw: it refuses to copy those.
+fn pin_tracks(list: &mut List, input: usize, facts: &SourceFacts) {
+    for track in facts.tracks.iter().filter(|t| is_usable(t)) {
+        list.opt("-map", format!("{input}:{}", track.index));
+    }
+    list.opt("-c", "copy").opt("-f", "null").flag("-");
+}
+
+fn is_usable(track: &Track) -> bool {
+    match track.kind {
+        TrackKind::Video => track.size.is_some_and(|(w, h)| w > 0 && h > 0),
+        TrackKind::Audio => track.sample_rate.is_some_and(|rate| rate > 0),
+        TrackKind::Subtitle => !matches!(track.codec.as_str(), "none" | "unknown"),
+        TrackKind::Data | TrackKind::Attachment => false,
+    }
+}
+
+/// A whole argument list's usual beginning.
+pub(super) fn begin() -> List {
+    let mut list = List::default();
+    list.opt("-loglevel", "level+warning").flag("-y");
+    list
+}
+
+/// Ends a run on the Source.
+pub(super) fn end(mut list: List, facts: &SourceFacts, source: Option<usize>) -> Vec<OsString> {
+    if let Some(input) = source
+        && is_loose(facts)
+    {
+        pin_tracks(&mut list, input, facts);
+    }
+    list.0
+}
