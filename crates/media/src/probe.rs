@@ -1,7 +1,7 @@
 //! Learning about a Source by asking FFmpeg: what it is, where its frames are, what they look like. No ffprobe needed.
 
-use crate::args::origin;
 use crate::args::list::List;
+use crate::args::origin;
 use crate::parse::banner::{Banner, tag};
 use crate::parse::framecrc::{self, Item};
 use crate::parse::progress::Progress;
