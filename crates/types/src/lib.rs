@@ -8,6 +8,7 @@ pub mod container;
 pub mod event;
 pub mod id;
 pub mod node;
+pub mod peak;
 pub mod rendition;
 pub mod report;
 pub mod request;

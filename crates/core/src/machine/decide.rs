@@ -1,0 +1,93 @@
+//! What the Leader proposes of its own accord: knobs that follow from finished work, Chunks to make again, the end of a
+//! Job that no Node can serve.
+//!
+//! Kept out of `apply` since it computes with floating point; the log carries the result.
+
+use super::{Command, Job, State};
+use crate::plan::{peak, rate};
+use recode_types::event::JobState;
+use recode_types::task::FailureClass;
+use recode_types::{JobId, NodeId};
+
+/// Peak revisions of one Output after which the Job fails.
+pub const MAX_REVISIONS: u32 = 6;
+
+/// The commands that are due for a Job. Call on [`super::Effect::Decide`] and propose them all; called again before they are
+/// applied it answers the same, and what is applied twice is rejected as outdated.
+pub fn next(state: &State, id: JobId) -> Vec<Command> {
+    let Some(job) = state.jobs.get(&id) else {
+        return Vec::new();
+    };
+    if job.state() != JobState::Running {
+        return Vec::new();
+    }
+    let Some(run) = job.run() else {
+        return Vec::new();
+    };
+    let mut commands = Vec::new();
+    for (index, output) in run.outputs.iter().enumerate() {
+        let output_index = index as u16;
+        if output.result.is_some() || run.plan.outputs[index].unsplit {
+            continue;
+        }
+        if !output.violations.is_empty() {
+            if output.revisions > MAX_REVISIONS {
+                commands.push(Command::FailJob {
+                    job: id,
+                    class: FailureClass::BadInput,
+                    message: format!(
+                        "the peak limit of {} cannot be held after {MAX_REVISIONS} revisions: raise --maxrate or \
+                         --bufsize, or ask for less quality",
+                        run.plan.outputs[index].output.url
+                    ),
+                });
+                continue;
+            }
+            commands.push(Command::SetKnobs {
+                job: id,
+                output: output_index,
+                round: output.rounds,
+                knobs: peak::revise(output),
+                reason: "the peak limit was broken across joints".to_owned(),
+            });
+            continue;
+        }
+        match rate::next(run, output_index) {
+            rate::Step::Nothing => {}
+            rate::Step::Knobs { knobs, reason } => commands.push(Command::SetKnobs {
+                job: id,
+                output: output_index,
+                round: output.rounds,
+                knobs,
+                reason,
+            }),
+            rate::Step::GiveUp { text } => commands.push(Command::Warn {
+                job: id,
+                settled: Some(output_index),
+                text,
+            }),
+        }
+    }
+    commands
+}
+
+/// The end of a Job one of whose ready Tasks every one of `nodes` has refused; `None`: nothing is stuck.
+pub fn stuck(job: &Job, nodes: &[NodeId], now_ms: u64) -> Option<Command> {
+    if nodes.is_empty() {
+        return None;
+    }
+    let task = job.ready(now_ms).find(|task| {
+        !task.avoid.is_empty() && nodes.iter().all(|node| task.avoid.contains(node))
+    })?;
+    let reason = job.events.iter().rev().find_map(|event| match &event.kind {
+        recode_types::event::EventKind::AttemptFailed {
+            task: key, message, ..
+        } if *key == task.id.key => Some(message.clone()),
+        _ => None,
+    });
+    Some(Command::FailJob {
+        job: job.id,
+        class: FailureClass::MissingCapability,
+        message: reason.unwrap_or_else(|| format!("no node can run {}", task.id.key)),
+    })
+}

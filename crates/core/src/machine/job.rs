@@ -1,0 +1,667 @@
+//! Jobs.
+//!
+//! ```text
+//!   SubmitJob ─► probing ─probed─► planning ─PlanReady─► running ─all Outputs there─► done
+//!                   ▲                  │                    │
+//!                   └──── index lied, or Replan: once ──────┘
+//!   probing, planning, running ─a failure that counts, FailJob─► failed
+//!                              ─CancelJob──────────────────────► cancelled
+//! ```
+//!
+//! An ended Job stays as it is, with everything its report needs, until it is forgotten.
+
+use super::command::{Command, Effect, LeaseGrant, Rejected};
+use super::run::Run;
+use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES, Task};
+use recode_types::event::{Event, EventKind, JobState, JobStatus};
+use recode_types::task::{AttemptOutcome, Failure, FailureClass, TaskResult, Usage};
+use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Segment, TaskId, TaskKey};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One request and everything that came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What the client called its request.
+    pub request_id: String,
+    /// What is asked.
+    pub request: JobRequest,
+    /// When it was accepted.
+    pub submitted_ms: u64,
+    /// How far it is.
+    pub phase: Phase,
+    /// Tasks that were tried; the others have no row.
+    pub tasks: BTreeMap<TaskKey, Task>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// What all Attempts used, failed ones included.
+    pub used: Ledger,
+}
+
+/// How far a Job is, with what that state has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Phase {
+    /// The Source is being looked at.
+    Probing {
+        /// By decoding all of it.
+        deep: bool,
+    },
+    /// The facts are known, the Plan is being made.
+    Planning {
+        /// Grade of the probe.
+        deep: bool,
+        /// `SourceFacts`.
+        facts: ArtifactRef,
+        /// Parts that have come.
+        parts: u32,
+        /// Their Segments.
+        segments: Vec<Segment>,
+    },
+    /// Tasks run.
+    Running(Box<Run>),
+    /// Nothing more happens.
+    Ended(Box<End>),
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// `Done`, `Failed` or `Cancelled`.
+    pub state: JobState,
+    /// Class of the failure that ended it.
+    pub class: Option<FailureClass>,
+    /// One sentence; empty where it is done.
+    pub reason: String,
+    /// When.
+    pub at_ms: u64,
+    /// What had been made by then.
+    pub run: Option<Run>,
+}
+
+/// What all Attempts of a Job used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// User and system time of child processes.
+    pub cpu_ms: u64,
+    /// Bytes read from the Source.
+    pub source_bytes_read: u64,
+    /// Bytes written to the work store and the Outputs.
+    pub bytes_written: u64,
+    /// Attempts beyond the first of each Task, where the first one failed or its Node fell silent.
+    pub retries: u32,
+    /// Chunks found finished.
+    pub chunks_reused: u32,
+}
+
+impl Job {
+    pub(super) fn submitted(
+        id: JobId,
+        request_id: String,
+        request: JobRequest,
+        at_ms: u64,
+    ) -> Self {
+        let mut job = Self {
+            id,
+            request_id,
+            request,
+            submitted_ms: at_ms,
+            phase: Phase::Probing { deep: false },
+            tasks: BTreeMap::new(),
+            events: Vec::new(),
+            used: Ledger::default(),
+        };
+        job.tell(at_ms, EventKind::Submitted);
+        job
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> JobState {
+        match &self.phase {
+            Phase::Probing { .. } => JobState::Probing,
+            Phase::Planning { .. } => JobState::Planning,
+            Phase::Running(_) => JobState::Running,
+            Phase::Ended(end) => end.state,
+        }
+    }
+
+    /// What runs, or had run when it ended.
+    pub fn run(&self) -> Option<&Run> {
+        match &self.phase {
+            Phase::Running(run) => Some(run),
+            Phase::Ended(end) => end.run.as_ref(),
+            Phase::Probing { .. } | Phase::Planning { .. } => None,
+        }
+    }
+
+    /// Grade of the probe that counts now.
+    pub fn deep(&self) -> bool {
+        match &self.phase {
+            Phase::Probing { deep } | Phase::Planning { deep, .. } => *deep,
+            Phase::Running(run) => run.deep,
+            Phase::Ended(end) => end.run.as_ref().is_some_and(|run| run.deep),
+        }
+    }
+
+    /// The number that the next Attempt of a Task must have.
+    pub fn next_attempt(&self, key: TaskKey) -> AttemptNo {
+        self.tasks.get(&key).map_or(0, |task| task.attempts) + 1
+    }
+
+    /// One line about it.
+    pub fn status(&self) -> JobStatus {
+        let (tasks, tasks_done) = self.count_tasks();
+        let end = match &self.phase {
+            Phase::Ended(end) => Some(end),
+            _ => None,
+        };
+        JobStatus {
+            job: self.id,
+            state: self.state(),
+            source: self.request.source.clone(),
+            outputs: self.request.outputs.iter().map(|o| o.url.clone()).collect(),
+            submitted_at_ms: self.submitted_ms,
+            ended_at_ms: end.map(|end| end.at_ms),
+            tasks,
+            tasks_done,
+            events: self.events.len() as u64,
+            class: end.and_then(|end| end.class),
+            reason: end
+                .filter(|end| !end.reason.is_empty())
+                .map(|end| end.reason.clone()),
+        }
+    }
+
+    /// Tasks known so far and Tasks finished, the probe included.
+    pub fn count_tasks(&self) -> (u32, u32) {
+        match self.run() {
+            None => (1, u32::from(matches!(self.phase, Phase::Planning { .. }))),
+            Some(run) => {
+                let (tasks, done) = run.count_tasks();
+                (tasks + 1, done + 1)
+            }
+        }
+    }
+
+    pub(super) fn tell(&mut self, at_ms: u64, kind: EventKind) {
+        let index = self.events.len() as u64;
+        self.events.push(Event { index, at_ms, kind });
+    }
+
+    /// The Lease of a Task, where it is this Attempt's.
+    pub(super) fn lease(&self, key: TaskKey, attempt: AttemptNo) -> Result<Lease, Rejected> {
+        self.tasks
+            .get(&key)
+            .and_then(|task| task.lease)
+            .filter(|lease| lease.attempt == attempt)
+            .ok_or(Rejected::StaleAttempt)
+    }
+
+    /// The Attempt that holds the Lease of a Task.
+    pub(super) fn attempt(&self, key: TaskKey) -> Option<AttemptNo> {
+        Some(self.tasks.get(&key)?.lease?.attempt)
+    }
+
+    pub(super) fn grant(&mut self, grant: &LeaseGrant, at_ms: u64) -> Result<(), Rejected> {
+        let key = grant.task.key;
+        if self.state().is_terminal() {
+            return Err(Rejected::JobEnded);
+        }
+        if !self.is_open(key) || grant.attempt != self.next_attempt(key) {
+            return Err(Rejected::NotReady);
+        }
+        let task = self.tasks.entry(key).or_default();
+        if task.lease.is_some() {
+            return Err(Rejected::NotReady);
+        }
+        task.attempts = grant.attempt;
+        task.tries += 1;
+        task.lease = Some(Lease {
+            node: grant.node,
+            attempt: grant.attempt,
+            granted_ms: at_ms,
+        });
+        if let Phase::Running(run) = &mut self.phase {
+            run.leased(key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn expire(&mut self, key: TaskKey, at_ms: u64, effects: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&key) else {
+            return;
+        };
+        task.lease = None;
+        let tries = task.tries;
+        self.used.retries += 1;
+        if let Phase::Running(run) = &mut self.phase {
+            run.released(key);
+        }
+        if tries >= MAX_ATTEMPTS {
+            self.end(
+                at_ms,
+                JobState::Failed,
+                Some(FailureClass::Unknown),
+                format!("{key} was tried {tries} times and every node fell silent over it"),
+                effects,
+            );
+        }
+    }
+
+    pub(super) fn change(
+        &mut self,
+        at_ms: u64,
+        command: &Command,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Rejected> {
+        if self.state().is_terminal() {
+            return Err(Rejected::JobEnded);
+        }
+        match command {
+            Command::PlanPart {
+                deep,
+                part,
+                segments,
+                ..
+            } => self.plan_part(*deep, *part, segments),
+            Command::PlanReady {
+                deep,
+                parts,
+                plan,
+                segments,
+                ..
+            } => {
+                let run = self.plan_ready(*deep, *parts, plan, segments)?;
+                self.tell(
+                    at_ms,
+                    EventKind::Planned {
+                        segments: run.plan.segments.len() as u32,
+                        frames: run.plan.source.frames,
+                        warnings: run.plan.warnings.clone(),
+                    },
+                );
+                self.phase = Phase::Running(Box::new(run));
+                effects.push(Effect::Announce { job: self.id });
+                effects.push(Effect::Decide { job: self.id });
+                effects.push(Effect::Dispatch);
+                self.finish_if_complete(at_ms, effects);
+                Ok(())
+            }
+            Command::SetKnobs {
+                output,
+                round,
+                knobs,
+                reason,
+                ..
+            } => {
+                let Phase::Running(run) = &mut self.phase else {
+                    return Err(Rejected::Outdated);
+                };
+                let reopened = run.set_knobs(*output, *round, knobs, &mut self.tasks)?;
+                if reopened > 0 {
+                    self.tell(
+                        at_ms,
+                        EventKind::Reopened {
+                            chunks: reopened,
+                            reason: reason.clone(),
+                        },
+                    );
+                    effects.push(Effect::Announce { job: self.id });
+                }
+                effects.push(Effect::Dispatch);
+                Ok(())
+            }
+            Command::Warn { settled, text, .. } => {
+                if let (Phase::Running(run), Some(output)) = (&mut self.phase, settled) {
+                    run.settle(*output)?;
+                }
+                self.tell(at_ms, EventKind::Warning { text: text.clone() });
+                effects.push(Effect::Announce { job: self.id });
+                effects.push(Effect::Dispatch);
+                Ok(())
+            }
+            Command::Replan { reason, .. } => {
+                if self.deep() {
+                    return Err(Rejected::Outdated);
+                }
+                self.replan(at_ms, reason.clone(), effects);
+                Ok(())
+            }
+            Command::CancelJob { reason, .. } => {
+                self.end(at_ms, JobState::Cancelled, None, reason.clone(), effects);
+                Ok(())
+            }
+            Command::FailJob { class, message, .. } => {
+                self.end(
+                    at_ms,
+                    JobState::Failed,
+                    Some(*class),
+                    message.clone(),
+                    effects,
+                );
+                Ok(())
+            }
+            Command::SubmitJob { .. }
+            | Command::GrantLeases { .. }
+            | Command::CompleteAttempt { .. }
+            | Command::ExpireLeases { .. }
+            | Command::RegisterNode { .. }
+            | Command::ForgetNode { .. }
+            | Command::ForgetJob { .. } => unreachable!("handled by State, not by one Job"),
+        }
+    }
+
+    fn plan_part(&mut self, deep: bool, part: u32, more: &[Segment]) -> Result<(), Rejected> {
+        let Phase::Planning {
+            deep: grade,
+            parts,
+            segments,
+            ..
+        } = &mut self.phase
+        else {
+            return Err(Rejected::Outdated);
+        };
+        if *grade != deep {
+            return Err(Rejected::Outdated);
+        }
+        if part == 0 {
+            *parts = 0;
+            segments.clear();
+        }
+        if part != *parts {
+            return Err(Rejected::BadPlan);
+        }
+        *parts += 1;
+        segments.extend_from_slice(more);
+        Ok(())
+    }
+
+    fn plan_ready(
+        &mut self,
+        deep: bool,
+        count: u32,
+        plan: &crate::plan::Plan,
+        list: &ArtifactRef,
+    ) -> Result<Run, Rejected> {
+        let Phase::Planning {
+            deep: grade,
+            facts,
+            parts,
+            segments,
+        } = &mut self.phase
+        else {
+            return Err(Rejected::Outdated);
+        };
+        if *grade != deep {
+            return Err(Rejected::Outdated);
+        }
+        if *parts != count || plan.outputs.len() != self.request.outputs.len() {
+            return Err(Rejected::BadPlan);
+        }
+        let mut plan = plan.clone();
+        plan.segments = segments.clone();
+        Run::start(facts.clone(), deep, plan, list.clone()).ok_or(Rejected::BadPlan)
+    }
+
+    /// What an Attempt reported. The caller has checked that it holds the Lease.
+    pub(super) fn complete(
+        &mut self,
+        key: TaskKey,
+        attempt: AttemptNo,
+        outcome: &AttemptOutcome,
+        at_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let task = self
+            .tasks
+            .get_mut(&key)
+            .expect("the lease was found in this row");
+        let lease = task.lease.take().expect("the caller has found the lease");
+        if let Phase::Running(run) = &mut self.phase {
+            run.released(key);
+        }
+        let (AttemptOutcome::Done { usage, .. } | AttemptOutcome::Failed { usage, .. }) = outcome;
+        self.used.cpu_ms += usage.cpu_ms;
+        self.used.source_bytes_read += usage.source_bytes_read;
+        self.used.bytes_written += usage.bytes_written;
+        effects.push(Effect::Announce { job: self.id });
+        effects.push(Effect::Dispatch);
+        let failure = match outcome {
+            AttemptOutcome::Failed { failure, .. } => Some(failure.clone()),
+            AttemptOutcome::Done { result, usage } => self
+                .accept(key, attempt, lease, result, usage, at_ms, effects)
+                .err(),
+        };
+        if let Some(failure) = failure {
+            self.failed(key, attempt, lease, failure, at_ms, effects);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, each of another type")]
+    fn accept(
+        &mut self,
+        key: TaskKey,
+        attempt: AttemptNo,
+        lease: Lease,
+        result: &TaskResult,
+        usage: &Usage,
+        at_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Failure> {
+        let done = |frames, bytes, reused| EventKind::TaskDone {
+            task: key,
+            attempt,
+            node: lease.node,
+            frames,
+            bytes,
+            reused,
+        };
+        match (&mut self.phase, key, result) {
+            (Phase::Probing { deep }, TaskKey::Probe { .. }, TaskResult::Probed { facts }) => {
+                let (deep, facts) = (*deep, facts.clone());
+                self.tell(at_ms, done(0, facts.size_bytes, false));
+                self.phase = Phase::Planning {
+                    deep,
+                    facts,
+                    parts: 0,
+                    segments: Vec::new(),
+                };
+                effects.push(Effect::Plan { job: self.id });
+                Ok(())
+            }
+            (Phase::Running(run), key, result) => {
+                let made = run.accept(key, attempt, lease.node, result, usage)?;
+                self.used.chunks_reused += made.reused;
+                let all_reused = made.chunks > 0 && made.reused == made.chunks;
+                if let TaskResult::Revise { violations } = result {
+                    self.tell(
+                        at_ms,
+                        EventKind::Warning {
+                            text: format!(
+                                "the peak limit is broken in {} chunks: they are made again",
+                                violations.len()
+                            ),
+                        },
+                    );
+                } else {
+                    self.tell(at_ms, done(made.frames, made.bytes, all_reused));
+                }
+                if let TaskResult::Stitched { output } = result {
+                    self.tell(
+                        at_ms,
+                        EventKind::OutputReady {
+                            output: output.output,
+                            url: output.url.clone(),
+                            size_bytes: output.size_bytes,
+                        },
+                    );
+                    for text in output.warnings.clone() {
+                        self.tell(at_ms, EventKind::Warning { text });
+                    }
+                }
+                if made.decide {
+                    effects.push(Effect::Decide { job: self.id });
+                }
+                self.finish_if_complete(at_ms, effects);
+                Ok(())
+            }
+            _ => Err(wrong_result(key)),
+        }
+    }
+
+    fn failed(
+        &mut self,
+        key: TaskKey,
+        attempt: AttemptNo,
+        lease: Lease,
+        failure: Failure,
+        at_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let task = self
+            .tasks
+            .get_mut(&key)
+            .expect("an attempt that ended has a row");
+        task.failures += 1;
+        let replan = failure.class == FailureClass::IndexLied && !self.deep();
+        let task = self
+            .tasks
+            .get_mut(&key)
+            .expect("an attempt that ended has a row");
+        let last = match failure.class {
+            FailureClass::BadInput | FailureClass::SourceChanged | FailureClass::OutputExists => {
+                true
+            }
+            FailureClass::IndexLied => !replan && task.failures >= MAX_FAILURES,
+            FailureClass::MissingCapability => {
+                if !task.avoid.contains(&lease.node) {
+                    task.avoid.push(lease.node);
+                }
+                task.failures >= MAX_FAILURES
+            }
+            FailureClass::OutOfResources | FailureClass::Store => {
+                // Whatever is short may come back: 1 s, then 4 s.
+                task.retry_at_ms = at_ms + 1000 * 4u64.pow(task.failures.min(4) - 1);
+                task.failures >= MAX_FAILURES
+            }
+            FailureClass::Killed | FailureClass::Unknown => task.failures >= MAX_FAILURES,
+        };
+        self.tell(
+            at_ms,
+            EventKind::AttemptFailed {
+                task: key,
+                attempt,
+                node: lease.node,
+                class: failure.class,
+                message: failure.message.clone(),
+                retried: !last,
+            },
+        );
+        if !last {
+            self.used.retries += 1;
+        }
+        if replan {
+            self.replan(at_ms, failure.message, effects);
+        } else if last {
+            let mut reason = failure.message;
+            if let Some(tail) = &failure.stderr_tail
+                && let Some(line) = tail.lines().rfind(|line| !line.trim().is_empty())
+                && !reason.contains(line.trim())
+            {
+                reason = format!("{reason} ({})", line.trim());
+            }
+            self.end(
+                at_ms,
+                JobState::Failed,
+                Some(failure.class),
+                reason,
+                effects,
+            );
+        }
+    }
+
+    /// A Task that only Nodes which refuse it could run must not wait for ever. Called by the Leader when no registered
+    /// Node is left for it; see [`super::decide::stuck`].
+    pub fn refused_by(&self, key: TaskKey) -> &[recode_types::NodeId] {
+        self.tasks.get(&key).map_or(&[], |task| &task.avoid)
+    }
+
+    fn replan(&mut self, at_ms: u64, reason: String, effects: &mut Vec<Effect>) {
+        self.revoke_all(effects);
+        self.tell(at_ms, EventKind::Replanning { reason });
+        // Attempt numbers go on, so that no earlier Attempt can be taken for a new one.
+        for task in self.tasks.values_mut() {
+            task.reopen();
+        }
+        self.phase = Phase::Probing { deep: true };
+        effects.push(Effect::Announce { job: self.id });
+        effects.push(Effect::Dispatch);
+    }
+
+    fn revoke_all(&mut self, effects: &mut Vec<Effect>) {
+        for (key, task) in &mut self.tasks {
+            if let Some(lease) = task.lease.take() {
+                effects.push(Effect::Revoke {
+                    node: lease.node,
+                    task: TaskId {
+                        job: self.id,
+                        key: *key,
+                    },
+                    attempt: lease.attempt,
+                });
+            }
+        }
+    }
+
+    fn finish_if_complete(&mut self, at_ms: u64, effects: &mut Vec<Effect>) {
+        if let Phase::Running(run) = &self.phase
+            && run.is_complete()
+        {
+            self.end(at_ms, JobState::Done, None, String::new(), effects);
+        }
+    }
+
+    fn end(
+        &mut self,
+        at_ms: u64,
+        state: JobState,
+        class: Option<FailureClass>,
+        reason: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.revoke_all(effects);
+        self.tell(
+            at_ms,
+            EventKind::Ended {
+                state,
+                class,
+                reason: reason.clone(),
+            },
+        );
+        let before = std::mem::replace(&mut self.phase, Phase::Probing { deep: false });
+        let run = match before {
+            Phase::Running(run) => Some(*run),
+            Phase::Ended(_) => unreachable!("an ended job does not end again"),
+            Phase::Probing { .. } | Phase::Planning { .. } => None,
+        };
+        self.phase = Phase::Ended(Box::new(End {
+            state,
+            class,
+            reason,
+            at_ms,
+            run,
+        }));
+        effects.push(Effect::Announce { job: self.id });
+        effects.push(Effect::Ended { job: self.id });
+    }
+}
+
+/// A Node answered with the result of another kind of Task, or with Chunks that were not asked for.
+pub(super) fn wrong_result(key: TaskKey) -> Failure {
+    Failure {
+        class: FailureClass::Unknown,
+        message: format!("the node's result for {key} is not what was asked for"),
+        stderr_tail: None,
+    }
+}

@@ -1,0 +1,36 @@
+//! Nodes as the log knows them: who exists and which Leases they hold. Speeds and free slots live with the Leader.
+//!
+//! ```text
+//!   RegisterNode ──► known ──ForgetNode, or the same name registers again──► gone (its Leases end at once)
+//! ```
+
+use recode_types::{NodeId, TaskId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One registered process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its number, never reused.
+    pub id: NodeId,
+    /// Where it runs. A second process of the same name replaces the first.
+    pub name: String,
+    /// Chosen by the process at its start; a process that starts again has another.
+    pub incarnation: String,
+    /// When it registered.
+    pub registered_ms: u64,
+    /// Tasks it has a Lease on.
+    pub leases: BTreeSet<TaskId>,
+}
+
+impl Node {
+    pub(super) fn new(id: NodeId, name: String, incarnation: String, at_ms: u64) -> Self {
+        Self {
+            id,
+            name,
+            incarnation,
+            registered_ms: at_ms,
+            leases: BTreeSet::new(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Which Tasks may be granted now.
+
+use super::job::{Job, Phase};
+use super::{State, run::Run};
+use recode_types::{NodeId, TaskId, TaskKey};
+
+/// A Task that waits for nothing but a Node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadyTask {
+    /// The Task.
+    pub id: TaskId,
+    /// The number its next Attempt must have.
+    pub attempt: recode_types::AttemptNo,
+    /// Fills a slot with an encoder.
+    pub heavy: bool,
+    /// Predicted work in source frames times Renditions; comparable within and across Jobs.
+    pub cost: u64,
+    /// 0 to 100; higher first.
+    pub priority: u8,
+    /// Nodes that refused it.
+    pub avoid: Vec<NodeId>,
+}
+
+impl State {
+    /// Tasks that may be granted at `now_ms`: by priority, then by age of the Job, then in the Job's own order (single
+    /// tasks first, since they are long or hold others up; then Segments in the Plan's order of handing out). Lazy:
+    /// take as many as there are slots.
+    pub fn ready(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
+        let mut jobs: Vec<&Job> = self
+            .jobs
+            .values()
+            .filter(|job| !job.state().is_terminal())
+            .collect();
+        jobs.sort_by_key(|job| (std::cmp::Reverse(job.request.priority), job.id));
+        jobs.into_iter().flat_map(move |job| job.ready(now_ms))
+    }
+
+    /// The earliest time at which a Task that backs off may be granted; `None`: no Task does.
+    pub fn next_retry_ms(&self, now_ms: u64) -> Option<u64> {
+        self.jobs
+            .values()
+            .filter(|job| !job.state().is_terminal())
+            .flat_map(|job| job.tasks.values())
+            .filter(|task| task.lease.is_none())
+            .map(|task| task.retry_at_ms)
+            .filter(|&at| at > now_ms)
+            .min()
+    }
+}
+
+impl Job {
+    /// This Job's Tasks that may be granted at `now_ms`. See [`State::ready`].
+    pub fn ready(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
+        let run = match &self.phase {
+            Phase::Running(run) => Some(&**run),
+            _ => None,
+        };
+        let probe = match self.phase {
+            Phase::Probing { deep } => Some(TaskKey::Probe { deep }),
+            _ => None,
+        };
+        let single = run
+            .into_iter()
+            .flat_map(Run::single_tasks)
+            .filter(|&key| self.is_open(key));
+        let trials = run
+            .into_iter()
+            .flat_map(Run::ready_trials)
+            .map(|(group, segment)| TaskKey::Trial { group, segment });
+        let encodes = run
+            .into_iter()
+            .flat_map(Run::ready_encodes)
+            .map(|(group, segment)| TaskKey::Encode { group, segment });
+        probe
+            .into_iter()
+            .chain(single)
+            .chain(trials)
+            .chain(encodes)
+            .filter(move |key| {
+                self.tasks
+                    .get(key)
+                    .is_none_or(|task| task.lease.is_none() && task.retry_at_ms <= now_ms)
+            })
+            .map(|key| self.describe(key))
+    }
+
+    /// Whether a Task lacks a result and waits for nothing but a Node (or has one already).
+    pub(super) fn is_open(&self, key: TaskKey) -> bool {
+        match (&self.phase, key) {
+            (Phase::Probing { deep }, TaskKey::Probe { deep: wanted }) => *deep == wanted,
+            (Phase::Running(run), key) => run.is_open(key),
+            _ => false,
+        }
+    }
+
+    fn describe(&self, key: TaskKey) -> ReadyTask {
+        let task = self.tasks.get(&key);
+        let frames = self.run().map_or(0, |run| run.plan.source.frames);
+        let rows = |segment: u32| {
+            self.run()
+                .and_then(|run| run.plan.segments.get(segment as usize))
+                .map_or(0, |s| u64::from(s.rows))
+        };
+        let cost = match key {
+            TaskKey::Encode { group, segment } => {
+                let renditions = self
+                    .run()
+                    .map_or(1, |run| run.missing(group, segment).len() as u64);
+                rows(segment) * renditions
+            }
+            // A trial preset costs about a fifth.
+            TaskKey::Trial { segment, .. } => rows(segment) / 5 + 1,
+            TaskKey::Whole { .. } => frames,
+            TaskKey::Probe { deep: true } => frames / 10 + 1,
+            _ => frames / 100 + 1,
+        };
+        ReadyTask {
+            id: TaskId { job: self.id, key },
+            attempt: self.next_attempt(key),
+            heavy: is_heavy(key),
+            cost,
+            priority: self.request.priority,
+            avoid: task.map(|task| task.avoid.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Heavy work fills a slot with an encoder; light work runs beside it. Agrees with `Work::is_heavy`.
+pub fn is_heavy(key: TaskKey) -> bool {
+    matches!(
+        key,
+        TaskKey::Encode { .. }
+            | TaskKey::Trial { .. }
+            | TaskKey::Whole { .. }
+            | TaskKey::Probe { deep: true }
+            | TaskKey::Score { .. }
+    )
+}

@@ -1,0 +1,689 @@
+//! A Job whose Plan is known: knobs, Chunks, tracks and Outputs as they come.
+//!
+//! One encoded Output:
+//!
+//! ```text
+//!   [trials] ─► knobs of the first set ─► its Chunks ─► knobs of the next ... ─► all Chunks ─► settled ─► stitched
+//!                      ▲                                                           │             │
+//!                      └────────────── some Chunks reopened with other knobs ◄─────┴── Revise ◄──┘
+//! ```
+//!
+//! Under constant quality all knobs are known from the start and the Output is settled at once.
+
+use super::job::wrong_result;
+use super::task::Task;
+use crate::plan::{Plan, Promise, address, cut, rate};
+use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, TaskResult, Usage};
+use recode_types::{ArtifactRef, AttemptNo, Digest, Knob, NodeId, TaskKey};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// `SourceFacts`.
+    pub facts: ArtifactRef,
+    /// Grade of the probe behind them.
+    pub deep: bool,
+    /// The Plan, with its Segments.
+    pub plan: Plan,
+    /// The Segments as a stored list.
+    pub segments: ArtifactRef,
+    /// One entry per Output.
+    pub outputs: Vec<OutputRun>,
+    /// Segments in the order in which they are handed out.
+    pub order: Vec<u32>,
+    /// Inverse of `order`.
+    rank: Vec<u32>,
+    /// Encode tasks that nobody has a Lease on and that lack Chunks, as (rank, group).
+    open: BTreeSet<(u32, u16)>,
+    /// Trial tasks that nobody has a Lease on and that lack a result, as (rank, group).
+    open_trials: BTreeSet<(u32, u16)>,
+}
+
+/// One Output on its way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutputRun {
+    /// The knob of each Segment, once decided.
+    pub knobs: Vec<Option<Knob>>,
+    /// The Chunk of each Segment, once committed.
+    pub chunks: Vec<Option<Chunk>>,
+    /// Parameter sets every Chunk must agree on: those of the first.
+    pub params: Option<Digest>,
+    /// What the trial of each Segment showed, as (quality_milli, bytes); empty before.
+    pub trials: Vec<Vec<(u32, u64)>>,
+    /// What Chunks that were replaced had shown, as (quality_milli, bytes).
+    pub history: BTreeMap<u32, Vec<(u32, u64)>>,
+    /// Knob decisions so far.
+    pub rounds: u32,
+    /// No knob decision is awaited once all Chunks are there.
+    pub settled: bool,
+    /// What the last stitch found broken; empty once that is decided about.
+    pub violations: Vec<(u32, u32, u64)>,
+    /// How often that has happened.
+    pub revisions: u32,
+    /// Encoded audio.
+    pub audio: Option<EncodedTrack>,
+    /// Further video tracks, by FFmpeg's index.
+    pub whole: BTreeMap<u16, EncodedTrack>,
+    /// The finished Output.
+    pub result: Option<OutputFacts>,
+}
+
+/// A committed Chunk and who made it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The Chunk.
+    pub facts: ChunkFacts,
+    /// With which settings.
+    pub knob: Knob,
+    /// On which Node.
+    pub node: NodeId,
+    /// By which Attempt.
+    pub attempt: AttemptNo,
+    /// What that Attempt used, for all Renditions of the group.
+    pub usage: Usage,
+}
+
+/// A track that was encoded whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncodedTrack {
+    /// The file.
+    pub artifact: ArtifactRef,
+    /// Bytes of its packets.
+    pub payload_bytes: u64,
+}
+
+/// What an accepted result amounts to.
+pub(super) struct Made {
+    pub frames: u64,
+    pub bytes: u64,
+    pub chunks: u32,
+    pub reused: u32,
+    /// The Leader should look whether knobs can be decided.
+    pub decide: bool,
+}
+
+impl Run {
+    /// The beginning. `None`: the Plan contradicts itself.
+    pub(super) fn start(
+        facts: ArtifactRef,
+        deep: bool,
+        plan: Plan,
+        segments: ArtifactRef,
+    ) -> Option<Self> {
+        let count = plan.segments.len();
+        let contiguous = plan.segments.iter().enumerate().all(|(i, s)| {
+            s.index as usize == i
+                && s.rows > 0
+                && s.start_pts < s.end_pts
+                && plan.segments.get(i + 1).is_none_or(|next| {
+                    next.first_row == s.first_row + s.rows && next.start_pts == s.end_pts
+                })
+        });
+        let mut grouped: Vec<u16> = plan.groups.iter().flatten().copied().collect();
+        grouped.sort_unstable();
+        let encoded: Vec<u16> = (0..plan.outputs.len() as u16)
+            .filter(|&i| !plan.outputs[i as usize].unsplit)
+            .collect();
+        if !contiguous || grouped != encoded || (count == 0) != encoded.is_empty() {
+            return None;
+        }
+        let outputs = plan
+            .outputs
+            .iter()
+            .map(|planned| {
+                if planned.unsplit {
+                    return OutputRun {
+                        settled: true,
+                        ..OutputRun::default()
+                    };
+                }
+                OutputRun {
+                    knobs: (0..count as u32).map(|s| planned.fixed_knob(s)).collect(),
+                    chunks: vec![None; count],
+                    trials: vec![Vec::new(); count],
+                    settled: matches!(planned.promise, Promise::Quality { .. }),
+                    ..OutputRun::default()
+                }
+            })
+            .collect();
+        let order = cut::order(&plan.segments);
+        let mut rank = vec![0; count];
+        for (position, &segment) in order.iter().enumerate() {
+            rank[segment as usize] = position as u32;
+        }
+        let mut run = Self {
+            facts,
+            deep,
+            plan,
+            segments,
+            outputs,
+            order,
+            rank,
+            open: BTreeSet::new(),
+            open_trials: BTreeSet::new(),
+        };
+        for group in 0..run.plan.groups.len() as u16 {
+            for position in 0..count as u32 {
+                run.open.insert((position, group));
+                if !run.trial_outputs(group).is_empty() {
+                    run.open_trials.insert((position, group));
+                }
+            }
+        }
+        Some(run)
+    }
+
+    /// Outputs of a group whose knobs need a trial first.
+    pub fn trial_outputs(&self, group: u16) -> Vec<u16> {
+        self.plan
+            .groups
+            .get(group as usize)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|&o| rate::wants_trial(&self.plan.outputs[o as usize]))
+            .collect()
+    }
+
+    /// Outputs of a group that lack the Chunk of a Segment.
+    pub fn missing(&self, group: u16, segment: u32) -> Vec<u16> {
+        self.plan
+            .groups
+            .get(group as usize)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|&o| {
+                self.outputs[o as usize]
+                    .chunks
+                    .get(segment as usize)
+                    .is_some_and(Option::is_none)
+            })
+            .collect()
+    }
+
+    /// Encode tasks that may be granted, in the order of handing out, as (group, segment).
+    pub(super) fn ready_encodes(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
+        self.open
+            .iter()
+            .map(|&(position, group)| (group, self.order[position as usize]))
+            .filter(|&(group, segment)| self.knobs_known(group, segment))
+    }
+
+    /// Trial tasks that may be granted, in the order of handing out, as (group, segment).
+    pub(super) fn ready_trials(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
+        self.open_trials
+            .iter()
+            .map(|&(position, group)| (group, self.order[position as usize]))
+    }
+
+    fn knobs_known(&self, group: u16, segment: u32) -> bool {
+        self.missing(group, segment)
+            .iter()
+            .all(|&o| self.outputs[o as usize].knobs[segment as usize].is_some())
+    }
+
+    /// Whether an unleased Task of this kind waits for nothing but a Node.
+    pub(super) fn is_open(&self, key: TaskKey) -> bool {
+        match key {
+            TaskKey::Encode { group, segment } => {
+                self.is_waiting(key) && self.knobs_known(group, segment)
+            }
+            TaskKey::Trial { .. } => self.is_waiting(key),
+            TaskKey::Audio { output } => {
+                self.wants_audio(output) && self.outputs[output as usize].audio.is_none()
+            }
+            TaskKey::Whole { output, track } => {
+                self.wants_whole(output, track)
+                    && !self.outputs[output as usize].whole.contains_key(&track)
+            }
+            TaskKey::Stitch { output } => self.wants_stitch(output) && self.may_stitch(output),
+            TaskKey::Command { output } => {
+                self.is_unsplit(output) && self.outputs[output as usize].result.is_none()
+            }
+            TaskKey::Probe { .. } | TaskKey::Score { .. } => false,
+        }
+    }
+
+    /// Whether an Encode or Trial task lacks its result and nobody has a Lease on it; its knobs may be unknown yet.
+    pub fn is_waiting(&self, key: TaskKey) -> bool {
+        let rank = |segment: u32| self.rank.get(segment as usize);
+        match key {
+            TaskKey::Encode { group, segment } => {
+                rank(segment).is_some_and(|&r| self.open.contains(&(r, group)))
+            }
+            TaskKey::Trial { group, segment } => {
+                rank(segment).is_some_and(|&r| self.open_trials.contains(&(r, group)))
+            }
+            _ => false,
+        }
+    }
+
+    fn wants_audio(&self, output: u16) -> bool {
+        self.plan
+            .outputs
+            .get(output as usize)
+            .is_some_and(|o| !o.unsplit && !o.audio_tracks.is_empty())
+    }
+
+    fn wants_whole(&self, output: u16, track: u16) -> bool {
+        self.plan
+            .outputs
+            .get(output as usize)
+            .is_some_and(|o| !o.unsplit && o.whole_tracks.contains(&u32::from(track)))
+    }
+
+    fn is_unsplit(&self, output: u16) -> bool {
+        self.plan
+            .outputs
+            .get(output as usize)
+            .is_some_and(|o| o.unsplit)
+    }
+
+    fn wants_stitch(&self, output: u16) -> bool {
+        self.plan
+            .outputs
+            .get(output as usize)
+            .is_some_and(|o| !o.unsplit)
+    }
+
+    /// Everything an Output is made of is there.
+    pub fn may_stitch(&self, output: u16) -> bool {
+        let run = &self.outputs[output as usize];
+        run.result.is_none()
+            && run.settled
+            && run.violations.is_empty()
+            && self.tracks_done(output)
+            && run.chunks.iter().all(Option::is_some)
+    }
+
+    /// Encoded audio and further video tracks of an Output are there.
+    pub fn tracks_done(&self, output: u16) -> bool {
+        let planned = &self.plan.outputs[output as usize];
+        let run = &self.outputs[output as usize];
+        (planned.audio_tracks.is_empty() || run.audio.is_some())
+            && run.whole.len() == planned.whole_tracks.len()
+    }
+
+    /// Tasks that are not per Segment, whether finished or not.
+    pub(super) fn single_tasks(&self) -> impl Iterator<Item = TaskKey> + '_ {
+        self.plan
+            .outputs
+            .iter()
+            .enumerate()
+            .flat_map(|(i, planned)| {
+                let output = i as u16;
+                let audio = self
+                    .wants_audio(output)
+                    .then_some(TaskKey::Audio { output });
+                let whole = planned
+                    .whole_tracks
+                    .iter()
+                    .filter(move |_| !planned.unsplit)
+                    .map(move |&track| TaskKey::Whole {
+                        output,
+                        track: track as u16,
+                    });
+                let last = if planned.unsplit {
+                    TaskKey::Command { output }
+                } else {
+                    TaskKey::Stitch { output }
+                };
+                audio.into_iter().chain(whole).chain([last])
+            })
+    }
+
+    pub(super) fn leased(&mut self, key: TaskKey) {
+        match key {
+            TaskKey::Encode { group, segment } => {
+                self.open.remove(&(self.rank[segment as usize], group));
+            }
+            TaskKey::Trial { group, segment } => {
+                self.open_trials
+                    .remove(&(self.rank[segment as usize], group));
+            }
+            _ => {}
+        }
+    }
+
+    /// The Lease of a Task ended; if it has no result, it is open again.
+    pub(super) fn released(&mut self, key: TaskKey) {
+        match key {
+            TaskKey::Encode { group, segment } if !self.missing(group, segment).is_empty() => {
+                self.open.insert((self.rank[segment as usize], group));
+            }
+            TaskKey::Trial { group, segment } if !self.tried(group, segment) => {
+                self.open_trials
+                    .insert((self.rank[segment as usize], group));
+            }
+            _ => {}
+        }
+    }
+
+    fn tried(&self, group: u16, segment: u32) -> bool {
+        self.trial_outputs(group)
+            .iter()
+            .all(|&o| !self.outputs[o as usize].trials[segment as usize].is_empty())
+    }
+
+    /// Trials of an Output are there, or not wanted.
+    pub fn trials_done(&self, output: u16) -> bool {
+        !rate::wants_trial(&self.plan.outputs[output as usize])
+            || self.outputs[output as usize]
+                .trials
+                .iter()
+                .all(|t| !t.is_empty())
+    }
+
+    /// Tasks known and Tasks finished.
+    pub(super) fn count_tasks(&self) -> (u32, u32) {
+        let (mut tasks, mut done) = (0, 0);
+        for group in 0..self.plan.groups.len() as u16 {
+            let trial = !self.trial_outputs(group).is_empty();
+            for segment in 0..self.plan.segments.len() as u32 {
+                tasks += 1 + u32::from(trial);
+                done += u32::from(self.missing(group, segment).is_empty());
+                done += u32::from(trial && self.tried(group, segment));
+            }
+        }
+        for key in self.single_tasks() {
+            tasks += 1;
+            let finished = match key {
+                TaskKey::Audio { output } => self.outputs[output as usize].audio.is_some(),
+                TaskKey::Whole { output, track } => {
+                    self.outputs[output as usize].whole.contains_key(&track)
+                }
+                TaskKey::Stitch { output } | TaskKey::Command { output } => {
+                    self.outputs[output as usize].result.is_some()
+                }
+                _ => false,
+            };
+            done += u32::from(finished);
+        }
+        (tasks, done)
+    }
+
+    /// Source frames whose Chunks are all committed, and source frames to encode; over all groups.
+    pub fn count_frames(&self) -> (u64, u64) {
+        let (mut done, mut total) = (0, 0);
+        for group in 0..self.plan.groups.len() as u16 {
+            for segment in &self.plan.segments {
+                total += u64::from(segment.rows);
+                if self.missing(group, segment.index).is_empty() {
+                    done += u64::from(segment.rows);
+                }
+            }
+        }
+        (done, total)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.outputs.iter().all(|output| output.result.is_some())
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        key: TaskKey,
+        attempt: AttemptNo,
+        node: NodeId,
+        result: &TaskResult,
+        usage: &Usage,
+    ) -> Result<Made, Failure> {
+        let mut made = Made {
+            frames: 0,
+            bytes: 0,
+            chunks: 0,
+            reused: 0,
+            decide: false,
+        };
+        match (key, result) {
+            (TaskKey::Encode { group, segment }, TaskResult::Encoded { chunks }) => {
+                let wanted = self.missing(group, segment);
+                made.frames = u64::from(self.plan.segments[segment as usize].rows);
+                let fitting: Vec<&ChunkFacts> = chunks
+                    .iter()
+                    .filter(|c| {
+                        c.segment == segment
+                            && wanted.contains(&c.output)
+                            && self.address(c.output, segment) == Some(c.address)
+                    })
+                    .collect();
+                if fitting.is_empty() {
+                    return Err(wrong_result(key));
+                }
+                for chunk in &fitting {
+                    self.check(chunk)?;
+                }
+                for &chunk in &fitting {
+                    made.chunks += 1;
+                    made.reused += u32::from(chunk.reused);
+                    made.bytes += chunk.payload_bytes;
+                    made.decide |= self.commit(chunk.clone(), node, attempt, *usage);
+                }
+                if self.missing(group, segment).is_empty() {
+                    self.open.remove(&(self.rank[segment as usize], group));
+                }
+            }
+            (TaskKey::Trial { group, segment }, TaskResult::Tried { points }) => {
+                let outputs = self.trial_outputs(group);
+                let each = rate::TRIAL_POINTS;
+                if points.len() != outputs.len() * each
+                    || points
+                        .iter()
+                        .any(|p| p.is_empty() || p.iter().any(|&(_, bytes)| bytes == 0))
+                {
+                    return Err(wrong_result(key));
+                }
+                for (output, points) in outputs.iter().zip(points.chunks(each)) {
+                    let mut all: Vec<(u32, u64)> = points.iter().flatten().copied().collect();
+                    all.sort_unstable();
+                    self.outputs[*output as usize].trials[segment as usize] = all;
+                    made.decide |= self.trials_done(*output);
+                }
+                made.frames = u64::from(self.plan.segments[segment as usize].rows);
+                self.open_trials
+                    .remove(&(self.rank[segment as usize], group));
+            }
+            (
+                TaskKey::Audio { output },
+                TaskResult::Track {
+                    artifact,
+                    payload_bytes,
+                },
+            ) => {
+                made.bytes = *payload_bytes;
+                self.outputs[output as usize].audio = Some(EncodedTrack {
+                    artifact: artifact.clone(),
+                    payload_bytes: *payload_bytes,
+                });
+                made.decide = self.decision_due(output);
+            }
+            (
+                TaskKey::Whole { output, track },
+                TaskResult::Track {
+                    artifact,
+                    payload_bytes,
+                },
+            ) => {
+                made.bytes = *payload_bytes;
+                self.outputs[output as usize].whole.insert(
+                    track,
+                    EncodedTrack {
+                        artifact: artifact.clone(),
+                        payload_bytes: *payload_bytes,
+                    },
+                );
+                made.decide = self.decision_due(output);
+            }
+            (
+                TaskKey::Stitch { output } | TaskKey::Command { output },
+                TaskResult::Stitched { output: facts },
+            ) if facts.output == output => {
+                made.bytes = facts.size_bytes;
+                made.frames = facts.frames;
+                self.outputs[output as usize].result = Some(facts.clone());
+            }
+            (TaskKey::Stitch { output }, TaskResult::Revise { violations })
+                if !violations.is_empty()
+                    && violations
+                        .iter()
+                        .all(|v| (v.0 as usize) < self.plan.segments.len()) =>
+            {
+                let run = &mut self.outputs[output as usize];
+                run.violations = violations.clone();
+                run.revisions += 1;
+                made.decide = true;
+            }
+            _ => return Err(wrong_result(key)),
+        }
+        Ok(made)
+    }
+
+    /// The content address of a Chunk under its present knob; `None`: no knob yet, or no such Chunk.
+    pub fn address(&self, output: u16, segment: u32) -> Option<Digest> {
+        let knob = (*self
+            .outputs
+            .get(output as usize)?
+            .knobs
+            .get(segment as usize)?)?;
+        Some(address::chunk(&self.plan, output, segment, &knob))
+    }
+
+    /// A Chunk agrees with the others of its Output and with its neighbours.
+    fn check(&self, chunk: &ChunkFacts) -> Result<(), Failure> {
+        let run = &self.outputs[chunk.output as usize];
+        if run.params.is_some_and(|params| params != chunk.params) {
+            return Err(Failure {
+                class: FailureClass::Unknown,
+                message: format!(
+                    "the parameter sets of chunk {} of output {} differ from those of the other chunks: \
+                     use the same encoder build on every node",
+                    chunk.segment, chunk.output
+                ),
+                stderr_tail: None,
+            });
+        }
+        if self.deep {
+            // The rows carry signatures then, and the Node has compared them.
+            return Ok(());
+        }
+        let at = chunk.segment as usize;
+        let before = at.checked_sub(1).and_then(|i| run.chunks[i].as_ref());
+        let after = run.chunks.get(at + 1).and_then(Option::as_ref);
+        let agree = |a: Option<u32>, b: u32| a.is_none_or(|a| a == b);
+        let joined = before.is_none_or(|b| {
+            agree(b.facts.signature_after, chunk.signature_first)
+                && agree(chunk.signature_before, b.facts.signature_last)
+        }) && after.is_none_or(|a| {
+            agree(chunk.signature_after, a.facts.signature_first)
+                && agree(a.facts.signature_before, chunk.signature_last)
+        });
+        if joined {
+            return Ok(());
+        }
+        Err(Failure {
+            class: FailureClass::IndexLied,
+            message: format!(
+                "the frames at the joint of segment {} are not the same seen from both sides",
+                chunk.segment
+            ),
+            stderr_tail: None,
+        })
+    }
+
+    /// Returns whether a knob decision may be due.
+    fn commit(
+        &mut self,
+        facts: ChunkFacts,
+        node: NodeId,
+        attempt: AttemptNo,
+        usage: Usage,
+    ) -> bool {
+        let (output, segment) = (facts.output, facts.segment as usize);
+        let run = &mut self.outputs[output as usize];
+        run.params.get_or_insert(facts.params);
+        let knob = run.knobs[segment].expect("a chunk fits only where a knob is known");
+        run.chunks[segment] = Some(Chunk {
+            facts,
+            knob,
+            node,
+            attempt,
+            usage,
+        });
+        let idle = run
+            .knobs
+            .iter()
+            .zip(&run.chunks)
+            .all(|(knob, chunk)| knob.is_none() || chunk.is_some());
+        idle && self.decision_due(output)
+    }
+
+    /// Settles an Output whose promise is kept; otherwise says whether the Leader should look at it.
+    fn decision_due(&mut self, output: u16) -> bool {
+        if self.outputs[output as usize].settled {
+            return false;
+        }
+        let met = rate::is_met(self, output);
+        self.outputs[output as usize].settled = met;
+        !met
+    }
+
+    /// Returns how many finished Chunks are made again.
+    pub(super) fn set_knobs(
+        &mut self,
+        output: u16,
+        round: u32,
+        knobs: &[(u32, Knob)],
+        tasks: &mut BTreeMap<TaskKey, Task>,
+    ) -> Result<u32, super::Rejected> {
+        let count = self.plan.segments.len();
+        let group = self
+            .plan
+            .group_of(output)
+            .ok_or(super::Rejected::Outdated)?;
+        let run = &mut self.outputs[output as usize];
+        if run.rounds != round
+            || run.result.is_some()
+            || knobs.iter().any(|(s, _)| *s as usize >= count)
+        {
+            return Err(super::Rejected::Outdated);
+        }
+        run.rounds += 1;
+        run.violations.clear();
+        let mut reopened = 0;
+        for &(segment, knob) in knobs {
+            let at = segment as usize;
+            if run.knobs[at] == Some(knob) {
+                continue;
+            }
+            run.knobs[at] = Some(knob);
+            let key = TaskKey::Encode { group, segment };
+            if let Some(old) = run.chunks[at].take() {
+                reopened += 1;
+                run.history
+                    .entry(segment)
+                    .or_default()
+                    .push((old.knob.quality_milli, old.facts.payload_bytes));
+                let task = tasks.entry(key).or_default();
+                task.reopen();
+                if task.lease.is_none() {
+                    self.open.insert((self.rank[at], group));
+                }
+            }
+        }
+        Ok(reopened)
+    }
+
+    /// The rate control of an Output has done what it can.
+    pub(super) fn settle(&mut self, output: u16) -> Result<(), super::Rejected> {
+        let run = self
+            .outputs
+            .get_mut(output as usize)
+            .filter(|run| !run.settled)
+            .ok_or(super::Rejected::Outdated)?;
+        run.settled = true;
+        Ok(())
+    }
+}

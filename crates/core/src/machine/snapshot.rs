@@ -1,0 +1,106 @@
+//! Encodings of log entries and snapshots: a magic word, a format version, a CRC, then postcard.
+//!
+//! A later version keeps reading earlier ones; fixtures of all of them stay in the tree. postcard names nothing, so the
+//! order of fields and variants is the format: new variants go to the end, new fields mean a new version.
+
+use super::{Batch, State};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Version written now.
+pub const VERSION: u8 = 1;
+const BATCH: &[u8; 3] = b"RCB";
+const STATE: &[u8; 3] = b"RCS";
+const HEAD: usize = 8;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// Not an entry, or not a snapshot.
+    #[error("these bytes are not a recode {0}")]
+    Kind(&'static str),
+    /// Written by a later version of recode.
+    #[error("written in format {found}, this build reads up to {VERSION}: use the newer build")]
+    Version {
+        /// The version found.
+        found: u8,
+    },
+    /// The checksum does not match.
+    #[error("the checksum does not match: the bytes are damaged")]
+    Damaged,
+    /// The checksum matches but the content does not read.
+    #[error("the content does not read: {0}")]
+    Content(String),
+}
+
+fn seal<T: Serialize>(magic: &[u8; 3], value: &T) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(magic);
+    out.push(VERSION);
+    out.extend_from_slice(&[0; 4]);
+    let mut out = postcard::to_extend(value, out).expect("plain data always serialises");
+    let crc = crc(&out);
+    out[4..HEAD].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+fn crc(sealed: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&sealed[..4]);
+    hasher.update(&sealed[HEAD..]);
+    hasher.finalize()
+}
+
+fn open<T: DeserializeOwned>(
+    magic: &[u8; 3],
+    kind: &'static str,
+    bytes: &[u8],
+) -> Result<T, FormatError> {
+    if bytes.len() < HEAD || &bytes[..3] != magic {
+        return Err(FormatError::Kind(kind));
+    }
+    let stored = u32::from_le_bytes(bytes[4..HEAD].try_into().expect("four bytes"));
+    if stored != crc(bytes) {
+        return Err(FormatError::Damaged);
+    }
+    if bytes[3] != VERSION {
+        return Err(FormatError::Version { found: bytes[3] });
+    }
+    let (value, rest) = postcard::take_from_bytes(&bytes[HEAD..])
+        .map_err(|error| FormatError::Content(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(FormatError::Content(format!(
+            "{} bytes too many",
+            rest.len()
+        )));
+    }
+    Ok(value)
+}
+
+impl Batch {
+    /// The bytes of a log entry.
+    pub fn encode(&self) -> Vec<u8> {
+        seal(BATCH, self)
+    }
+
+    /// Reads what [`Batch::encode`] wrote.
+    /// # Errors
+    /// [`FormatError`]: the log is damaged or newer than this build; do not go on.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        open(BATCH, "log entry", bytes)
+    }
+}
+
+impl State {
+    /// The bytes of a snapshot.
+    pub fn encode(&self) -> Vec<u8> {
+        seal(STATE, self)
+    }
+
+    /// Reads what [`State::encode`] wrote.
+    /// # Errors
+    /// [`FormatError`]: the snapshot is damaged or newer than this build; do not go on.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        open(STATE, "snapshot", bytes)
+    }
+}

@@ -1,0 +1,63 @@
+//! Peak limits across Chunks: where each Chunk's buffer starts, and what to change when a replay over the joined packets
+//! shows that the limit is broken. The replay itself is [`recode_types::peak::replay`], since Nodes do it.
+
+use crate::machine::OutputRun;
+use recode_types::Knob;
+use recode_types::peak::FIRST_FULLNESS_MILLI;
+use recode_types::rendition::PeakLimit;
+use std::collections::BTreeMap;
+
+/// Fullness assumed at the first frame of all Segments but the first. Chunks that stay below the peak leave the buffer full;
+/// assuming less only costs a little quality at the start of a Chunk.
+const LATER_FULLNESS_MILLI: u32 = 700;
+/// Below this fullness a key frame hardly fits: the Chunk before must leave more.
+const LEAST_FULLNESS_MILLI: u32 = 300;
+
+/// Buffer fullness that a Segment is encoded for, in thousandths.
+pub fn start_fullness_milli(segment: u32) -> u32 {
+    if segment == 0 {
+        FIRST_FULLNESS_MILLI
+    } else {
+        LATER_FULLNESS_MILLI
+    }
+}
+
+/// New knobs for the Chunks that the last stitch found to break the limit, sorted by Segment.
+///
+/// A Chunk that assumed a fuller buffer than it gets is told the truth. One that broke the limit although it assumed no more
+/// gets a smaller buffer and rate (encoders are not exact). Where hardly anything was left at its start, the Chunk before
+/// is made again with a smaller rate too.
+pub fn revise(output: &OutputRun) -> Vec<(u32, Knob)> {
+    let mut changed: BTreeMap<u32, Knob> = BTreeMap::new();
+    for &(segment, fullness_milli, missing_bits) in &output.violations {
+        let Some(mut knob) = changed.get(&segment).copied().or(knob_of(output, segment)) else {
+            continue;
+        };
+        if knob.buffer_start_milli > fullness_milli.saturating_sub(20) && segment > 0 {
+            knob.buffer_start_milli = fullness_milli.saturating_sub(50).max(50);
+        } else if let Some(peak) = &mut knob.peak {
+            let missing = missing_bits.min(peak.bufsize_bits / 4);
+            *peak = PeakLimit {
+                maxrate_bps: peak.maxrate_bps * 97 / 100,
+                bufsize_bits: (peak.bufsize_bits - missing) * 95 / 100,
+            };
+        }
+        changed.insert(segment, knob);
+        if fullness_milli < LEAST_FULLNESS_MILLI
+            && segment > 0
+            && let Some(mut before) = changed
+                .get(&(segment - 1))
+                .copied()
+                .or(knob_of(output, segment - 1))
+            && let Some(peak) = &mut before.peak
+        {
+            peak.maxrate_bps = peak.maxrate_bps * 90 / 100;
+            changed.insert(segment - 1, before);
+        }
+    }
+    changed.into_iter().collect()
+}
+
+fn knob_of(output: &OutputRun, segment: u32) -> Option<Knob> {
+    *output.knobs.get(segment as usize)?
+}

@@ -1,0 +1,104 @@
+//! The picture of a Rendition with everything filled in: size, quality, peak.
+
+use super::encoder::{self, MOST_SIDE};
+use super::error::PlanError;
+use recode_types::rendition::{PeakLimit, Profile, RateControl, Rendition, Scale};
+use recode_types::source::VideoFacts;
+
+/// Fills in what the request left open. Afterwards `scale` is [`Scale::Exact`], `rate` is set where the encoder has such a
+/// knob, and a peak limit has a buffer.
+/// # Errors
+/// [`PlanError::Size`], [`PlanError::Odd`], [`PlanError::Encoder`].
+pub fn resolve(video: &VideoFacts, rendition: &mut Rendition) -> Result<(), PlanError> {
+    let encoder = encoder::named(&rendition.encoder).ok_or_else(|| PlanError::Encoder {
+        encoder: rendition.encoder.clone(),
+        codec: rendition.codec,
+    })?;
+    let (width, height) = size(video, rendition.scale);
+    let fits = |side: u64| (u64::from(encoder.least_side)..=u64::from(MOST_SIDE)).contains(&side);
+    // A 1-pixel side of a Source is no reason to refuse where the encoder would take it.
+    if !fits(width) || !fits(height) {
+        return Err(PlanError::Size {
+            width,
+            height,
+            encoder: encoder.name.to_owned(),
+            least: encoder.least_side,
+            most: MOST_SIDE,
+        });
+    }
+    let (width, height) = (width as u32, height as u32);
+    if let Scale::Exact { .. } = rendition.scale {
+        let format = rendition.pix_fmt.as_deref().unwrap_or(&video.pix_fmt);
+        if subsampled(format) && (width % 2 != 0 || height % 2 != 0) {
+            return Err(PlanError::Odd {
+                width,
+                height,
+                pix_fmt: format.to_owned(),
+            });
+        }
+    }
+    rendition.scale = Scale::Exact { width, height };
+    if rendition.rate.is_none() {
+        rendition.rate = encoder.usual_quality_milli.map(RateControl::Crf);
+    }
+    rendition.peak = peak(rendition);
+    Ok(())
+}
+
+/// The planned size: as the Source, or scaled with its shape kept. Scaled sides are even (subsampled chroma needs that);
+/// the sample aspect ratio makes up for the rounding, as FFmpeg's `scale` does.
+fn size(video: &VideoFacts, scale: Scale) -> (u64, u64) {
+    let (w, h) = (u64::from(video.width), u64::from(video.height));
+    let even = |n: u64, d: u64| ((n + d) / (2 * d) * 2).max(2);
+    match scale {
+        Scale::Source => (w, h),
+        Scale::Exact { width, height } => (width.into(), height.into()),
+        Scale::Height(_) | Scale::Fit { .. } if w == 0 || h == 0 => (0, 0),
+        Scale::Height(height) if u64::from(height) == h => (w, h),
+        Scale::Height(height) => {
+            let height = u64::from(height) / 2 * 2;
+            (even(w * height, h), height)
+        }
+        Scale::Fit { width, height } => {
+            let (bw, bh) = (u64::from(width), u64::from(height));
+            if (bw, bh) == (w, h) {
+                (w, h)
+            } else if w * bh > bw * h {
+                (bw / 2 * 2, even(h * bw, w).min(bh.max(2)))
+            } else {
+                (even(w * bh, h).min(bw.max(2)), bh / 2 * 2)
+            }
+        }
+    }
+}
+
+fn subsampled(format: &str) -> bool {
+    ["420", "nv12", "nv21", "p010", "p016"]
+        .iter()
+        .any(|s| format.contains(s))
+}
+
+/// The peak limit: what was asked, with the buffer of the profile where none was given. Under the latency profile a
+/// bitrate is also its peak: a small buffer without one would bound nothing.
+fn peak(rendition: &Rendition) -> Option<PeakLimit> {
+    let mean = match rendition.rate {
+        Some(RateControl::Bitrate(bps)) => Some(bps),
+        _ => None,
+    };
+    let buffer = |bps: u64| match rendition.profile {
+        Profile::Quality => bps * 2,
+        Profile::Latency => (bps / 25).max(1),
+    };
+    match (rendition.peak, mean, rendition.profile) {
+        (Some(peak), mean, _) if peak.bufsize_bits == 0 => Some(PeakLimit {
+            bufsize_bits: buffer(mean.unwrap_or(peak.maxrate_bps)),
+            ..peak
+        }),
+        (Some(peak), _, _) => Some(peak),
+        (None, Some(bps), Profile::Latency) => Some(PeakLimit {
+            maxrate_bps: bps,
+            bufsize_bits: buffer(bps),
+        }),
+        (None, _, _) => None,
+    }
+}
