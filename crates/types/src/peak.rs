@@ -42,7 +42,11 @@ pub fn replay(
         last = Some(packet.dts);
         let filled = i128::from(ticks) * i128::from(time_base.num) * i128::from(limit.maxrate_bps);
         full = (full + filled).min(size);
-        let before_milli = if size > 0 { (full * 1000 / size) as u32 } else { 0 };
+        let before_milli = if size > 0 {
+            (full * 1000 / size) as u32
+        } else {
+            0
+        };
         full -= i128::from(packet.bytes) * 8 * den;
         let missing = (-full).max(0);
         full = full.max(0);
@@ -58,10 +62,10 @@ mod tests {
     use super::*;
 
     fn missing(sizes: &[u64], maxrate_bps: u64, bufsize_bits: u64) -> Vec<u64> {
-        let packets = sizes
-            .iter()
-            .enumerate()
-            .map(|(i, &bytes)| Packet { dts: i as i64, bytes });
+        let packets = sizes.iter().enumerate().map(|(i, &bytes)| Packet {
+            dts: i as i64,
+            bytes,
+        });
         let limit = PeakLimit {
             maxrate_bps,
             bufsize_bits,
