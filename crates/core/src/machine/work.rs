@@ -137,6 +137,7 @@ impl Run {
         self.plan.groups.get(group as usize)?;
         Some(EncodeWork {
             facts: self.facts.clone(),
+            start_us: self.plan.source.start_us,
             segment: *self.plan.segments.get(segment as usize)?,
             read_mode: self.plan.read_mode,
             params: renditions

@@ -40,6 +40,7 @@ fn of(kind: &str, plan: &Plan, segment: u32, rendition: &Rendition, knob: &Knob)
     // The first wanted frame sets the phase of frame-rate conversion and of a fixed key frame grid.
     let interval = (
         plan.source.time_base,
+        plan.source.start_us,
         plan.source.first_pts,
         s.start_pts,
         s.end_pts,

@@ -64,6 +64,8 @@ pub struct SourceBrief {
     pub ffmpeg: String,
     /// Time base of the Segments.
     pub time_base: TimeBase,
+    /// Start of the wanted part, as asked: the Output's zero, where a frame rate's grid begins.
+    pub start_us: Option<i64>,
     /// PTS of the first wanted frame.
     pub first_pts: i64,
     /// PTS one past the last wanted frame.
@@ -182,7 +184,7 @@ pub fn plan(
         None if encoded => return Err(PlanError::NoPicture),
         None => 0..0,
     };
-    let brief = brief(facts, table, &rows);
+    let brief = brief(facts, table, request, &rows);
     let mut outputs = Vec::with_capacity(request.outputs.len());
     for wanted in &request.outputs {
         let mut output = wanted.clone();
@@ -200,7 +202,6 @@ pub fn plan(
             promise,
         });
     }
-    warnings.extend(facts.warnings.iter().cloned());
     let mut seen = std::collections::BTreeSet::new();
     warnings.retain(|w| seen.insert(w.clone()));
     if request.strict
@@ -210,6 +211,8 @@ pub fn plan(
             loss: first.clone(),
         });
     }
+    // What looked odd while probing is worth saying but is no loss.
+    warnings.extend(facts.warnings.iter().cloned());
     // One group for all: a Segment is decoded once whatever the number of Renditions.
     let group: Vec<u16> = (0..outputs.len() as u16)
         .filter(|&i| !outputs[i as usize].unsplit)
@@ -238,7 +241,12 @@ pub fn plan(
     })
 }
 
-fn brief(facts: &SourceFacts, table: &FrameTable, rows: &std::ops::Range<usize>) -> SourceBrief {
+fn brief(
+    facts: &SourceFacts,
+    table: &FrameTable,
+    request: &JobRequest,
+    rows: &std::ops::Range<usize>,
+) -> SourceBrief {
     let first_pts = table.rows.get(rows.start).map_or(0, |row| row.pts);
     let end_pts = cut::pts_at(table, rows.end);
     SourceBrief {
@@ -247,6 +255,7 @@ fn brief(facts: &SourceFacts, table: &FrameTable, rows: &std::ops::Range<usize>)
         digest: address::source_digest(facts),
         ffmpeg: facts.ffmpeg.clone(),
         time_base: table.time_base,
+        start_us: request.start_us,
         first_pts,
         end_pts: if rows.is_empty() { first_pts } else { end_pts },
         frames: rows.len() as u64,

@@ -237,6 +237,7 @@ pub fn next(run: &Run, output: u16) -> Step {
     let sets = solve::sets(pieces.len()).len() as u32;
     let aim = Aim {
         target_bytes: target,
+        rows: pieces.iter().map(|p| p.rows).sum(),
         slope: encoder.slope,
         range_milli: encoder.range_milli(),
         step_milli: encoder.quality_step_milli,

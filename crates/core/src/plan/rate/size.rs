@@ -2,7 +2,7 @@
 //! leaves the right room.
 
 use super::super::SourceBrief;
-use super::super::tracks::{Chosen, is_selected};
+use super::super::tracks::Chosen;
 use recode_types::source::{SourceFacts, Track, TrackKind};
 use recode_types::{Container, OutputRequest};
 
@@ -21,16 +21,12 @@ pub fn other_bytes(
     let copied: f64 = facts
         .tracks
         .iter()
-        .filter(|track| {
-            chosen.audio_to_copy.contains(&track.index)
-                || (track.kind == TrackKind::Subtitle && is_selected(facts, &output.tracks, track))
-        })
+        .filter(|track| chosen.copied.contains(&track.index))
         .map(|track| payload(track, facts, seconds))
         .sum();
     let frames = source.frames as f64;
-    let packets = (chosen.audio_to_copy.len() + chosen.audio_to_encode.len()) as f64
-        * seconds
-        * AUDIO_PACKETS;
+    let packets =
+        (chosen.copied.len() + chosen.audio_to_encode.len()) as f64 * seconds * AUDIO_PACKETS;
     let container = match output.container {
         // Sample sizes, composition offsets, chunk offsets; shorter for audio, which has no reordering.
         Container::Mp4 | Container::Mov => 2_000.0 + frames * 13.0 + packets * 5.0,

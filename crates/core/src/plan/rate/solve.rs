@@ -21,6 +21,8 @@ pub struct Piece {
 pub struct Aim {
     /// Sum of all pieces.
     pub target_bytes: u64,
+    /// Frames of all pieces.
+    pub rows: u32,
     /// Natural logarithm of the size ratio of one whole step, where nothing better is known.
     pub slope: f64,
     /// Best and worst knob.
@@ -31,6 +33,13 @@ pub struct Aim {
     pub guess_milli: u32,
     /// Finished pieces may be made again.
     pub may_correct: bool,
+}
+
+impl Aim {
+    /// Logarithm of the bytes of a frame at the guess, such that the first knob is the guess; the first encodes correct it.
+    fn per_row(&self) -> f64 {
+        (self.target_bytes.max(1) as f64 / f64::from(self.rows.max(1))).ln()
+    }
 }
 
 /// What to do next.
@@ -314,15 +323,10 @@ fn trial_curve(piece: &Piece, aim: &Aim, usual: f64) -> Curve {
         // Nothing but its length: right in proportion, the first encodes tell the rest.
         _ => Curve {
             knob: f64::from(aim.guess_milli),
-            log_bytes: f64::from(piece.rows.max(1)).ln() + per_row(aim),
+            log_bytes: f64::from(piece.rows.max(1)).ln() + aim.per_row(),
             slope: usual,
         },
     }
-}
-
-/// Any number does: it cancels out as soon as one piece is done. Chosen such that the first knob is the guess.
-fn per_row(_: &Aim) -> f64 {
-    0.0
 }
 
 /// The point where `too_much` turns from true to false, between `low` and `high`.
