@@ -114,6 +114,19 @@ impl Objects {
         })
     }
 
+    /// Tells a missing bucket, which a look at an object cannot: both are answered 404 without a body. Who may not list
+    /// gets the benefit of the doubt.
+    pub(crate) async fn expect_bucket(&self) -> Result<(), Error> {
+        let probe = Key::from("recode-looks-for-the-bucket");
+        match self.reader.list(Some(&probe)).next().await {
+            Some(Err(e)) if chain(&e).contains("NoSuchBucket") => Err(Error::NotFound {
+                what: format!("the bucket {}", self.base.trim_end_matches('/')),
+                remedy: "check its name, AWS_REGION and AWS_ENDPOINT_URL".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Exactly `range`, with several requests in flight when it is long. With `etag`, of that version and no other.
     pub(crate) async fn read(
         &self,
@@ -416,12 +429,8 @@ impl Objects {
         let text = chain(error);
         match error {
             E::NotFound { .. } => Error::NotFound {
-                remedy: if text.contains("NoSuchBucket") {
-                    "the bucket does not exist at this endpoint: check its name, AWS_REGION and AWS_ENDPOINT_URL".into()
-                } else {
-                    "check bucket and key".into()
-                },
                 what,
+                remedy: "check bucket and key".into(),
             },
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => self.forbidden(what, &text),
             _ if text.contains("ExpiredToken") || text.contains("InvalidToken") => {

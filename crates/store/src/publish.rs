@@ -245,7 +245,10 @@ async fn check_object(location: &Location, overwrite: bool) -> Result<(Objects, 
         Ok(_) if !overwrite => Err(Error::Exists {
             what: objects.name(&key),
         }),
-        Err(Error::NotFound { remedy, .. }) if remedy.starts_with("check") => Ok((objects, key)),
+        Err(Error::NotFound { .. }) => {
+            objects.expect_bucket().await?;
+            Ok((objects, key))
+        }
         Ok(_) => Ok((objects, key)),
         Err(e) => Err(e),
     }

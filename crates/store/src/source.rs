@@ -97,7 +97,11 @@ impl Source {
                         "{location} does not name an object; add its key"
                     )));
                 }
-                let objects::Head { size, etag, .. } = objects.head(&key).await?;
+                let head = objects.head(&key).await;
+                if matches!(head, Err(Error::NotFound { .. })) {
+                    objects.expect_bucket().await?;
+                }
+                let objects::Head { size, etag, .. } = head?;
                 let identity = SourceIdentity {
                     url,
                     size_bytes: size,

@@ -1,1 +1,6 @@
-//! For tests only: in-process cluster and generated clips
+//! For tests and benches only: servers in this process that count what they send and misbehave on demand.
+
+pub mod http;
+pub mod s3;
+
+mod serve;
