@@ -3,6 +3,7 @@
 pub mod args;
 pub mod bytes;
 pub mod clip;
+pub mod hardware;
 pub mod index;
 mod matroska;
 pub mod mp4;
@@ -10,4 +11,6 @@ pub mod parse;
 pub mod probe;
 pub mod run;
 pub mod sandbox;
+pub mod score;
 pub mod toolchain;
+pub mod verify;

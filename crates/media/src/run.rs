@@ -24,6 +24,7 @@ mod failure;
 mod watchdog;
 
 pub use failure::classify;
+pub(crate) use failure::without_prefix;
 use watchdog::Watchdog;
 
 /// Lines of stderr that are kept.

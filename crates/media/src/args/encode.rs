@@ -221,7 +221,7 @@ impl EncodeArgs<'_> {
 }
 
 /// The scoring filter. libvmaf always computes VMAF; the others are further features.
-pub(super) fn libvmaf(metrics: &[Metric], log: &std::path::Path) -> String {
+pub(crate) fn libvmaf(metrics: &[Metric], log: &std::path::Path) -> String {
     let features: Vec<&str> = metrics
         .iter()
         .filter_map(|m| match m {
