@@ -1,16 +1,17 @@
 //! A job that encodes no video: packets of the Source in another container.
 
-use super::mux::{self, Cut, MuxInputs, Plan, SourceFile, VideoInput};
+use super::mux::{self, Cover, Cut, MuxInputs, Plan, SourceFile, VideoInput};
 use recode_types::request::OutputRequest;
 use recode_types::source::SourceFacts;
 use std::path::Path;
 
-/// Plans the one run that makes the Output.
+/// Plans the run that makes the Output. `covers` are what [`mux::covers`] asks for.
 pub fn plan(
     facts: &SourceFacts,
     output: &OutputRequest,
     cut: Cut,
     source: &Path,
+    covers: Vec<Cover>,
     out: &Path,
 ) -> Plan {
     let inputs = MuxInputs {
@@ -19,6 +20,7 @@ pub fn plan(
         video_offset_us: 0,
         audio: None,
         whole: Vec::new(),
+        covers,
         cut,
         out,
     };

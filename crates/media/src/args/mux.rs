@@ -41,6 +41,8 @@ pub struct MuxInputs<'a> {
     pub audio: Option<(PathBuf, Vec<u32>)>,
     /// What [`super::whole`] made: FFmpeg's index in the Source, and the file.
     pub whole: Vec<(u32, PathBuf)>,
+    /// What [`covers`] made.
+    pub covers: Vec<Cover>,
     /// The wanted part of the Source.
     pub cut: Cut,
     /// The file to write. Replaced if it exists.
@@ -56,6 +58,45 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+/// A cover picture that has to be a file of its own before the last step: Matroska keeps covers as attached files, and
+/// FFmpeg attaches files only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cover {
+    /// FFmpeg's index in the Source.
+    pub track: u32,
+    /// Where the picture goes.
+    pub path: PathBuf,
+}
+
+impl Cover {
+    /// The argument list that writes the picture to [`Cover::path`].
+    pub fn args(&self, facts: &SourceFacts, source: &SourceFile) -> Vec<OsString> {
+        let mut list = origin::begin();
+        origin::push(&mut list, facts, &source.path, Cut::default());
+        let stream = source.stream(self.track).unwrap_or(self.track);
+        list.opt("-map", format!("0:{stream}")).opt("-c", "copy");
+        // One packet is one picture, whatever its kind.
+        list.opt("-frames:v", 1).opt("-f", "data").file(&self.path);
+        list.0
+    }
+}
+
+/// The covers of an Output that have to be made first, as files in `directory`. Most often none.
+pub fn covers(facts: &SourceFacts, output: &OutputRequest, directory: &Path) -> Vec<Cover> {
+    let destination = Destination::of(output);
+    let wanted = |t: &&Track| {
+        t.attached_pic
+            && output.container == Container::Mkv
+            && destination.fate(t) == Fate::Copy
+            && output.tracks.selects(facts, t)
+    };
+    let cover = |t: &Track| Cover {
+        track: t.index,
+        path: directory.join(format!("cover-{}", t.index)),
+    };
+    facts.tracks.iter().filter(wanted).map(cover).collect()
+}
+
 /// One stream of the Output.
 struct Stream<'a> {
     track: &'a Track,
@@ -65,6 +106,8 @@ struct Stream<'a> {
     encoder: Option<&'a str>,
     /// To be encoded in this run.
     now: Option<&'a str>,
+    /// A picture to attach.
+    picture: Option<&'a Path>,
 }
 
 /// Plans the last step.
@@ -73,8 +116,14 @@ pub fn plan(facts: &SourceFacts, output: &OutputRequest, inputs: &MuxInputs<'_>)
     let mut list = origin::begin();
     let files = push_inputs(&mut list, facts, inputs);
     let streams = choose(facts, output, inputs, &files, &mut warnings);
+    // Attached files come last; FFmpeg counts them after everything that is mapped.
+    let (streams, attached): (Vec<_>, Vec<_>) =
+        streams.into_iter().partition(|s| s.picture.is_none());
     for stream in &streams {
         list.opt("-map", format!("{}:{}", stream.input, stream.stream));
+    }
+    for (n, stream) in attached.iter().enumerate() {
+        push_cover(&mut list, streams.len() + n, stream);
     }
     for (n, stream) in streams.iter().enumerate() {
         push_stream(&mut list, n, stream, output, inputs, &files);
@@ -153,7 +202,7 @@ fn push_inputs(list: &mut List, facts: &SourceFacts, inputs: &MuxInputs<'_>) -> 
 fn choose<'a>(
     facts: &'a SourceFacts,
     output: &'a OutputRequest,
-    inputs: &MuxInputs<'_>,
+    inputs: &'a MuxInputs<'_>,
     files: &Files,
     warnings: &mut Vec<String>,
 ) -> Vec<Stream<'a>> {
@@ -172,6 +221,7 @@ fn choose<'a>(
                 stream,
                 encoder,
                 now,
+                picture: None,
             });
         };
         let index = track.index;
@@ -193,6 +243,17 @@ fn choose<'a>(
         });
         if let Some((file, at)) = encoded {
             add(file, at, Some("audio"), None);
+            continue;
+        }
+        if let Some(cover) = inputs.covers.iter().find(|c| c.track == index) {
+            streams.push(Stream {
+                track,
+                input: 0,
+                stream: 0,
+                encoder: None,
+                now: None,
+                picture: Some(&cover.path),
+            });
             continue;
         }
         let moving = track.kind == TrackKind::Video && !track.attached_pic;
@@ -279,17 +340,30 @@ fn push_stream(
     {
         list.opt(&tags, format!("mimetype={mime}"));
     }
-    if track.attached_pic && output.container == Container::Mkv {
-        // Matroska keeps covers as attached files, which need a name and a type.
-        let mime = travel::cover_mime(&track.codec).unwrap_or("image/jpeg");
-        let has = |wanted: &str| track.tags.keys().any(|k| k.eq_ignore_ascii_case(wanted));
-        if !has("mimetype") {
-            list.opt(&tags, format!("mimetype={mime}"));
-        }
-        if !has("filename") {
-            let ending = mime.rsplit('/').next().unwrap_or("jpg");
-            list.opt(&tags, format!("filename=cover.{ending}"));
-        }
+}
+
+/// Attaches a cover. Matroska wants to know its name and type.
+fn push_cover(list: &mut List, n: usize, stream: &Stream<'_>) {
+    let Some(picture) = stream.picture else {
+        return;
+    };
+    let tag = |wanted: &str| {
+        let mut tags = stream.track.tags.iter();
+        tags.find(|(key, _)| key.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.as_str())
+    };
+    let mime = travel::cover_mime(&stream.track.codec).unwrap_or("image/jpeg");
+    let ending = mime.rsplit('/').next().unwrap_or("jpeg");
+    let name = match tag("filename") {
+        Some(name) => name.to_owned(),
+        None => format!("cover.{}", ending.replace("jpeg", "jpg")),
+    };
+    list.flag("-attach").file(picture);
+    let tags = format!("-metadata:s:{n}");
+    list.opt(&tags, format!("filename={name}"));
+    list.opt(&tags, format!("mimetype={mime}"));
+    if let Some(title) = tag("title").or(stream.track.title.as_deref()) {
+        list.opt(&tags, format!("title={title}"));
     }
 }
 
