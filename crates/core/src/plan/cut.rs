@@ -16,7 +16,8 @@ use std::ops::Range;
 pub struct CutPolicy {
     /// Below this length a film is one Segment.
     pub unsplit_ms: u64,
-    /// Films up to `pieces` times `usual_ms` get about this many equal Segments.
+    /// Films up to `pieces` times `usual_ms` get about this many equal Segments, fewer if these were shorter than
+    /// `unsplit_ms`.
     pub pieces: u64,
     /// Length of Segments of films that are a little longer.
     pub usual_ms: u64,
@@ -229,6 +230,8 @@ enum GridRows {
 
 /// A cut inside a GOP, where no length is asked: an extra key frame. In units of squared relative deviation.
 const INSIDE: f64 = 0.5;
+/// The same for the small Segments at the end: there a cut buys more.
+const INSIDE_TAIL: f64 = 0.2;
 /// The same where a length is asked.
 const INSIDE_ASKED: f64 = 0.08;
 /// Pre-roll as long as the wanted Segment.
@@ -323,6 +326,7 @@ impl<'a> Film<'a> {
         for bound in &mut bounds[1..parts] {
             *bound = self.nearest_grid_row(*bound);
         }
+        bounds.sort_unstable();
         bounds.dedup();
         bounds
     }
@@ -350,6 +354,15 @@ impl<'a> Film<'a> {
             policy.preroll_percent
         };
         let most = (self.rows as u64).saturating_mul(percent) / 100;
+        let one_gop = self.keys.iter().all(|&key| key == 0);
+        let long = self.ms(0, self.rows) > (policy.unsplit_ms * policy.pieces) as f64;
+        if one_gop && long && wish.segment_ms.is_none() && self.grid.is_none() && self.rows >= 10 {
+            // One to two to three to four: the pre-roll is one more decode of the film in all, and two workers or three
+            // finish together.
+            return [0, 1, 3, 6, 10]
+                .map(|tenth| self.rows * tenth / 10)
+                .to_vec();
+        }
         let mut stretch = 1.0;
         loop {
             let mut bounds = self.attempt(wish, policy, stretch);
@@ -373,7 +386,10 @@ impl<'a> Film<'a> {
         let usual = policy.usual_ms as f64;
         let pieces = policy.pieces as f64;
         if total <= usual * pieces {
-            return (total / pieces).max(policy.unsplit_ms as f64 / 2.0);
+            return total
+                / (total / policy.unsplit_ms as f64)
+                    .floor()
+                    .clamp(2.0, pieces);
         }
         let long = (total / (pieces + 3.0)).clamp(usual, policy.longest_ms as f64);
         let least = (total / 30.0).clamp(1000.0, policy.tail_ms as f64);
@@ -387,12 +403,19 @@ impl<'a> Film<'a> {
         let mut at = 0;
         while !unsplit {
             let left = self.ms(at, self.rows);
-            let wanted = (self.wanted_ms(wish, policy, total, left) * stretch).max(1e-6);
+            let usual = self.wanted_ms(wish, policy, total, total);
+            let wanted = self.wanted_ms(wish, policy, total, left);
+            let inside = match wish.segment_ms {
+                Some(_) => INSIDE_ASKED,
+                None if wanted < usual => INSIDE_TAIL,
+                None => INSIDE,
+            };
+            let wanted = (wanted * stretch).max(1e-6);
             // No runt: what is left beyond one Segment must be worth another.
             if left < wanted * 1.5 {
                 break;
             }
-            let Some(next) = self.best_cut(at, wanted, left, wish) else {
+            let Some(next) = self.best_cut(at, wanted, left, inside, wish) else {
                 break;
             };
             bounds.push(next);
@@ -403,17 +426,23 @@ impl<'a> Film<'a> {
     }
 
     /// The cheapest cut after `at`; `None`: the rest is best left in one piece.
-    fn best_cut(&self, at: usize, wanted: f64, left: f64, wish: &Wish) -> Option<usize> {
-        let asked = wish.segment_ms.is_some();
+    fn best_cut(
+        &self,
+        at: usize,
+        wanted: f64,
+        left: f64,
+        inside: f64,
+        wish: &Wish,
+    ) -> Option<usize> {
         let from = self.row_after(at, wanted * 0.5);
         let until = self.row_after(at, (wanted * 2.0).min(left - wanted * 0.4));
         let cost = |row: usize| {
             let off = self.ms(at, row) / wanted - 1.0;
-            let inside = match (self.is_key(row), &self.grid, asked) {
-                // On a grid the Output has a key frame there anyway.
-                (true, _, _) | (_, Some(_), _) => 0.0,
-                (_, None, true) => INSIDE_ASKED,
-                (_, None, false) => INSIDE,
+            // On a grid the Output has a key frame there anyway.
+            let inside = if self.is_key(row) || self.grid.is_some() {
+                0.0
+            } else {
+                inside
             };
             let preroll = self.ms(row - self.preroll(row), row) / wanted * PREROLL;
             off * off + inside + preroll
@@ -445,7 +474,7 @@ impl<'a> Film<'a> {
                 let first = self.keys.partition_point(|&k| k < from);
                 let last = self.keys.partition_point(|&k| k <= until);
                 self.keys[first..last].iter().for_each(|&row| consider(row));
-                consider(self.inside_cut(at, wanted, asked, wish));
+                consider(self.inside_cut(at, wanted, wish));
             }
         }
         best.map(|(_, row)| row)
@@ -453,9 +482,9 @@ impl<'a> Film<'a> {
 
     /// Where to cut when no key frame decides: at the wanted length, or, where none is asked, at a multiple of the
     /// encoder's own key frame distance near it.
-    fn inside_cut(&self, at: usize, wanted: f64, asked: bool, wish: &Wish) -> usize {
+    fn inside_cut(&self, at: usize, wanted: f64, wish: &Wish) -> usize {
         let row = self.row_after(at, wanted);
-        let (false, Some(gop)) = (asked, wish.usual_gop_rows) else {
+        let (None, Some(gop)) = (wish.segment_ms, wish.usual_gop_rows) else {
             return row;
         };
         let gop = gop.max(1) as usize;
@@ -501,3 +530,6 @@ impl<'a> Film<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
