@@ -147,13 +147,17 @@ impl ByteSource for Bytes {
     }
 }
 
-/// A forward-moving view of a [`ByteSource`] that reads in windows, so that walking over headers costs few requests.
+/// A forward-moving view of a [`ByteSource`] that reads in windows, so that walking over headers costs few requests, and
+/// no byte is read twice while the walk moves on.
 pub(crate) struct Window<'a> {
     source: &'a dyn ByteSource,
     start: u64,
     bytes: Bytes,
     /// How much to read at least at once.
     step: u64,
+    /// Where reading ahead stops: only bytes that are asked for are read beyond.
+    limit: u64,
+    bytes_read: u64,
 }
 
 impl<'a> Window<'a> {
@@ -164,7 +168,19 @@ impl<'a> Window<'a> {
             start: 0,
             bytes: Bytes::new(),
             step,
+            limit: u64::MAX,
+            bytes_read: 0,
         }
+    }
+
+    /// Reads ahead in steps of `step`, up to `limit`.
+    pub(crate) fn pace(&mut self, step: u64, limit: u64) {
+        (self.step, self.limit) = (step, limit);
+    }
+
+    /// Bytes read from the source so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 
     /// Up to `length` bytes from `at`; fewer only at the end of the source.
@@ -174,8 +190,17 @@ impl<'a> Window<'a> {
         let at = at.min(end);
         let have = self.start..self.start + self.bytes.len() as u64;
         if at < have.start || end > have.end {
-            let until = at.saturating_add(self.step.max(length)).min(size);
-            self.bytes = self.source.read(at..until).await?;
+            let ahead = at.saturating_add(self.step).min(self.limit);
+            let until = ahead.max(end).min(size);
+            if have.contains(&at) {
+                let fresh = self.source.read(have.end..until).await?;
+                let kept = self.bytes.slice((at - have.start) as usize..);
+                self.bytes_read += fresh.len() as u64;
+                self.bytes = [kept, fresh].concat().into();
+            } else {
+                self.bytes = self.source.read(at..until).await?;
+                self.bytes_read += self.bytes.len() as u64;
+            }
             self.start = at;
         }
         let from = (at - self.start) as usize;

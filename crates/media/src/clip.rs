@@ -15,6 +15,7 @@
 
 use crate::bytes::ByteSource;
 use crate::index::{Entry, Preamble, SourceIndex, TrackIndex};
+use crate::matroska::{self, Clusters};
 use crate::mp4::write::{Description, NewSample, Tables};
 use bytes::Bytes;
 use recode_types::time::TimeBase;
@@ -27,7 +28,9 @@ use std::path::{Path, PathBuf};
 /// Frames wanted around a Segment, besides its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClipContext {
-    /// How many GOPs earlier the clip begins than the Segment needs: for scores and filters that look back.
+    /// For scores and filters that look back: with 1 the clip begins early enough to decode the frame before the
+    /// Segment too (that is in the same GOP where the Segment begins inside one), with more that many GOPs less one
+    /// earlier still.
     pub gops_before: u32,
     /// How many frames after the Segment can be decoded too.
     pub frames_after: u32,
@@ -133,12 +136,17 @@ fn select(
         expected = rows.iter().map(|row| row.pts).collect();
     }
 
+    // With context, the row before the Segment has to be decodable as well.
+    let earliest = match segment.row_range().start.checked_sub(1) {
+        Some(before) if context.gops_before > 0 => table.rows[before].pts,
+        _ => first.pts,
+    };
     let decodes = |i: &usize| {
         let packet = packets.get(*i);
-        packet.key && packet.pts <= first.pts
+        packet.key && packet.pts <= earliest
     };
     let mut from = (0..=needed_from).rev().find(decodes).unwrap_or(0);
-    for _ in 0..context.gops_before {
+    for _ in 1..context.gops_before {
         from = (0..from).rev().find(|i| packets.get(*i).key).unwrap_or(0);
     }
     let last_expected = *expected.last().ok_or_else(mismatch)?;
@@ -248,6 +256,20 @@ pub async fn build(
             }
             ("mp4", base)
         }
+        (Preamble::Matroska { ebml, info, .. }, Entry::Matroska { entry, .. }) => {
+            writer.write(&matroska::head(ebml, info, entry))?;
+            let mut clusters = Clusters::default();
+            for i in selection.packets.clone() {
+                let packet = track.packets.get(i);
+                let block = fetched.get(packet.offset..packet.end()).await?;
+                let full = clusters
+                    .add(&block, block_time(track, packet.pts))
+                    .ok_or(Error::Mismatch(segment.index))?;
+                writer.write(&full)?;
+            }
+            writer.write(&clusters.finish())?;
+            ("matroska", 0)
+        }
         _ => return Err(Error::Mismatch(segment.index)),
     };
     writer.finish()?;
@@ -263,6 +285,14 @@ pub async fn build(
         decode_frames: selection.packets.len() as u64,
         bytes_read: fetched.bytes_read,
     })
+}
+
+/// Time of a packet on the clock of its file.
+fn block_time(track: &TrackIndex, pts: i64) -> i64 {
+    match track.entry {
+        Entry::Matroska { delay, .. } => pts + delay,
+        Entry::Mp4 { .. } => pts,
+    }
 }
 
 fn sample(track: &TrackIndex, descriptions: &[(u32, u32)], i: usize) -> Option<NewSample> {

@@ -1,0 +1,203 @@
+//! From a Matroska file's elements to a [`SourceIndex`].
+
+use super::head::{self, Head};
+use super::walk::{Block, Walker};
+use crate::bytes::{ByteSource, Window};
+use crate::index::{Entry, Error, Format, Packet, Packets, Preamble, SourceIndex, TrackIndex};
+use recode_types::time::TimeBase;
+use recode_types::{Digest, TrackKind};
+use sha2::Digest as _;
+
+/// Finer clocks than this are left to the scan class: 32-bit fields of MP4 cannot hold their distances.
+const FINEST_SCALE_NS: u64 = 10_000;
+
+/// Reads a Matroska index. See [`crate::index::read`].
+pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>, Error> {
+    let Some(head) = head::read(source).await? else {
+        return Ok(None);
+    };
+    let scale = head.timestamp_scale;
+    if !(FINEST_SCALE_NS..=1_000_000_000).contains(&scale) {
+        return Ok(None);
+    }
+    let Some(mut tracks) = tracks(&head) else {
+        return Ok(None);
+    };
+    let end = if source.is_remote() {
+        if !from_cues(&head, &mut tracks) {
+            return Ok(None);
+        }
+        head.segment_end
+    } else {
+        match walk(source, &head, &mut tracks).await? {
+            Some(end) => end,
+            None => return Ok(None),
+        }
+    };
+    let mut hash = sha2::Sha256::new();
+    hash.update(&head.ebml);
+    head.parts.iter().for_each(|(_, bytes)| hash.update(bytes));
+    let mut ranges = vec![0..head.first_cluster];
+    let after = head.parts.iter().map(|(range, _)| range.clone());
+    ranges.extend(after.filter(|range| range.start >= head.first_cluster));
+    ranges.sort_by_key(|range| range.start);
+    Ok(Some(SourceIndex {
+        format: Format::Matroska,
+        size_bytes: source.size(),
+        digest: Digest(hash.finalize().into()),
+        head: ranges,
+        tracks,
+        preamble: Preamble::Matroska {
+            ebml: head.ebml.to_vec(),
+            info: head.info.to_vec(),
+            segment_start: head.segment_start,
+            clusters_end: end,
+            timestamp_scale: scale,
+        },
+    }))
+}
+
+/// Tracks without packets.
+fn tracks(head: &Head) -> Option<Vec<TrackIndex>> {
+    let scale = i64::try_from(head.timestamp_scale).ok()?;
+    let time_base = TimeBase::new(scale, 1_000_000_000).reduced();
+    let ns = TimeBase::new(1, 1_000_000_000);
+    let ticks = |ns_count: u64| Some(ns.rescale(i64::try_from(ns_count).ok()?, time_base));
+    let tracks = head.tracks.iter().enumerate().map(|(stream, entry)| {
+        if entry.kind == TrackKind::Video && entry.scaled {
+            return None;
+        }
+        Some(TrackIndex {
+            stream: stream as u32,
+            id: entry.number,
+            kind: entry.kind,
+            codec: entry.codec.clone(),
+            time_base,
+            complete: true,
+            packets: Packets::new(ticks(entry.default_duration_ns)?),
+            entry: Entry::Matroska {
+                entry: entry.whole.clone(),
+                delay: ticks(entry.delay_ns)?,
+            },
+        })
+    });
+    tracks.collect()
+}
+
+/// Fills in every block of the video tracks. Returns where the clusters end; `None`: not to be trusted.
+async fn walk(
+    source: &dyn ByteSource,
+    head: &Head,
+    tracks: &mut [TrackIndex],
+) -> Result<Option<u64>, Error> {
+    let window = Window::new(source, 4 << 10);
+    let mut walker = Walker::new(window, head.first_cluster, head.segment_end);
+    while let Some(block) = walker.block().await? {
+        let found = tracks
+            .iter_mut()
+            .zip(&head.tracks)
+            .find(|(track, _)| track.id == block.track && track.kind == TrackKind::Video);
+        let Some((track, entry)) = found else {
+            continue;
+        };
+        if block.laced {
+            return Ok(None);
+        }
+        let hides = match track.codec.as_str() {
+            "V_VP8" | "V_VP9" if entry.encoded => return Ok(None),
+            "V_VP8" | "V_VP9" => hidden(&mut walker, &block, &track.codec).await?,
+            _ => false,
+        };
+        let Some(packet) = packet(track, &block, hides) else {
+            return Ok(None);
+        };
+        track.packets.push(packet, false);
+    }
+    // A walk that ends before the segment does met damage or a cut; FFmpeg may find more behind it.
+    let whole = walker.position() >= head.segment_end;
+    Ok(whole.then_some(walker.position()))
+}
+
+/// The packet a block is.
+pub(crate) fn packet(track: &TrackIndex, block: &Block, hidden: bool) -> Option<Packet> {
+    let Entry::Matroska { delay, .. } = track.entry else {
+        return None;
+    };
+    let pts = block.at().checked_sub(delay)?;
+    Some(Packet {
+        offset: block.element.start,
+        size: u32::try_from(block.element.end - block.element.start).ok()?,
+        dts: pts,
+        pts,
+        duration: 0,
+        key: block.key,
+        discard: false,
+        hidden,
+    })
+}
+
+/// Whether a VP8 or VP9 frame is only a reference for others.
+pub(crate) async fn hidden(
+    walker: &mut Walker<'_>,
+    block: &Block,
+    codec: &str,
+) -> std::io::Result<bool> {
+    let first = walker.window.get(block.payload.start, 1).await?;
+    let Some(&first) = first.first() else {
+        return Ok(false);
+    };
+    if codec == "V_VP8" {
+        return Ok(first & 0x10 == 0);
+    }
+    let (existing, shown) = match first & 0x30 {
+        // Profile 3 has one more bit.
+        0x30 => (first & 4, first & 1),
+        _ => (first & 8, first & 2),
+    };
+    if existing != 0 || shown != 0 {
+        return Ok(false);
+    }
+    // A superframe brings the picture that is shown along with hidden ones.
+    let last = walker.window.get(block.payload.end - 1, 1).await?;
+    Ok(last.first().is_none_or(|last| last & 0xe0 != 0xc0))
+}
+
+/// Fills in the key frames that Cues name. `false`: there are none for some video track.
+fn from_cues(head: &Head, tracks: &mut [TrackIndex]) -> bool {
+    let Some(cues) = &head.cues else {
+        return false;
+    };
+    for track in tracks.iter_mut().filter(|t| t.kind == TrackKind::Video) {
+        let Entry::Matroska { delay, .. } = track.entry else {
+            return false;
+        };
+        track.complete = false;
+        let mut last = None;
+        for cue in cues.iter().filter(|cue| cue.track == track.id) {
+            let pts = cue.time - delay;
+            let inside = cue.cluster >= head.first_cluster && cue.cluster < head.segment_end;
+            if !inside || last.is_some_and(|last| pts <= last) {
+                continue;
+            }
+            last = Some(pts);
+            let packet = Packet {
+                offset: cue.cluster,
+                size: 0,
+                dts: pts,
+                pts,
+                duration: 0,
+                key: true,
+                discard: false,
+                hidden: false,
+            };
+            track.packets.push(packet, false);
+        }
+        // The last key frame's GOP reaches to the end of the file.
+        let rest = head.duration.zip(last).map_or(0, |(end, last)| end - last);
+        track.packets.set_duration(rest.max(1));
+        if track.packets.is_empty() {
+            return false;
+        }
+    }
+    tracks.iter().any(|track| track.kind == TrackKind::Video)
+}
