@@ -7,21 +7,27 @@
 //! **FFmpeg must be run with `-copyts`** on a clip: without it FFmpeg moves all timestamps to a start of its own choice
 //! and `trim` would pick other frames.
 //!
+//! **Where the index knows key frames only** (remote Matroska), a Segment's bytes are fetched from the cluster of its first
+//! key frame to that of the key frame after it, and the rows are found in them: [`Clip::rows`] then has more rows than
+//! the Segment counted, and whoever made the clip hands them on. Cuts are at key frames in such a Source.
+//!
 //! ```text
 //!   packets  … K' . . . | K . . . . . K'' b b . . | …      K key frame, b leading picture of K''
 //!   Segment             [ first row      last row ]        by presentation time
 //!   clip       └ pre-roll ┘                   └ what the last row and `frames_after` still need, in decode order
 //! ```
 
+mod cues;
+mod file;
+
+use file::{Fetched, Writer};
+
 use crate::bytes::ByteSource;
 use crate::index::{Entry, Preamble, SourceIndex, TrackIndex};
 use crate::matroska::{self, Clusters};
 use crate::mp4::write::{Description, NewSample, Tables};
-use bytes::Bytes;
 use recode_types::time::TimeBase;
 use recode_types::{FrameRow, FrameTable, Segment};
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -206,6 +212,9 @@ pub fn ranges(
     context: ClipContext,
 ) -> Result<Vec<Range<u64>>, Error> {
     let track = index.track(stream)?;
+    if !track.complete {
+        return cues::range(index, track, table, segment, context).map(|range| vec![range]);
+    }
     Ok(spans(
         track,
         select(track, table, segment, context)?.packets,
@@ -225,6 +234,9 @@ pub async fn build(
     out: &Path,
 ) -> Result<Clip, Error> {
     let track = index.track(stream)?;
+    if !track.complete {
+        return cues::build(index, track, table, segment, context, source, out).await;
+    }
     let selection = select(track, table, segment, context)?;
     let mut writer = Writer::create(out)?;
     let mut fetched = Fetched::new(source, spans(track, selection.packets.clone()));
@@ -305,82 +317,4 @@ fn sample(track: &TrackIndex, descriptions: &[(u32, u32)], i: usize) -> Option<N
         key: packet.key,
         description: descriptions.get(run.checked_sub(1)?)?.1,
     })
-}
-
-/// Most bytes asked for, and held, at once.
-const LARGEST_READ: u64 = 8 << 20;
-
-/// Bytes of some ranges, read in pieces in the order in which they are needed.
-struct Fetched<'a> {
-    source: &'a dyn ByteSource,
-    ranges: Vec<Range<u64>>,
-    piece: (u64, Bytes),
-    bytes_read: u64,
-}
-
-impl<'a> Fetched<'a> {
-    fn new(source: &'a dyn ByteSource, ranges: Vec<Range<u64>>) -> Self {
-        Self {
-            source,
-            ranges,
-            piece: (0, Bytes::new()),
-            bytes_read: 0,
-        }
-    }
-
-    /// The bytes of `span`, which lies in one of the ranges.
-    async fn get(&mut self, span: Range<u64>) -> Result<Bytes, Error> {
-        if span.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let (start, bytes) = &self.piece;
-        if span.start < *start || span.end > start + bytes.len() as u64 {
-            let range = self.ranges.partition_point(|range| range.end < span.end);
-            let end = self.ranges.get(range).map_or(span.end, |range| range.end);
-            let end = end.min(span.start + LARGEST_READ).max(span.end);
-            let bytes = self
-                .source
-                .read(span.start..end)
-                .await
-                .map_err(Error::Read)?;
-            self.bytes_read += end - span.start;
-            self.piece = (span.start, bytes);
-        }
-        let (start, bytes) = &self.piece;
-        let from = (span.start - start) as usize;
-        Ok(bytes.slice(from..from + (span.end - span.start) as usize))
-    }
-}
-
-/// The clip's file. Scratch is local and written through the page cache, so writes are done in place.
-struct Writer {
-    path: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl Writer {
-    fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create(path).map_err(|source| Error::Write {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            file: BufWriter::with_capacity(256 << 10, file),
-        })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|source| Error::Write {
-            path: self.path.clone(),
-            source,
-        })
-    }
-
-    fn finish(mut self) -> Result<(), Error> {
-        self.file.flush().map_err(|source| Error::Write {
-            path: self.path,
-            source,
-        })
-    }
 }

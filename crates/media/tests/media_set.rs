@@ -181,3 +181,134 @@ async fn clips_decode_to_the_frames_of_the_whole() {
         wrong.join("\n")
     );
 }
+
+/// What FFmpeg prints of a frame besides its time: size, shape, colours, side data.
+fn shape(log: &str) -> Vec<String> {
+    let wanted = [
+        "side data",
+        "sar:",
+        "color_range",
+        "Display Matrix",
+        "DOVI",
+        "Mastering",
+        "Content Light",
+    ];
+    let mut out: Vec<String> = log
+        .lines()
+        .filter(|line| wanted.iter().any(|word| line.contains(word)))
+        .map(|line| {
+            // Numbers of frames, places in the file, times.
+            let line = line.split_once("] ").map_or(line, |(_, rest)| rest);
+            match (line.find("fmt:"), line.find("mean:")) {
+                (Some(from), Some(to)) if from < to => line[from..to].to_owned(),
+                (Some(from), None) => line[from..].to_owned(),
+                _ => line.trim().to_owned(),
+            }
+        })
+        .map(|line| {
+            line.split(" checksum")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+#[tokio::test]
+async fn clips_keep_side_data_of_stream_and_frames() {
+    let Some(files) = media() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("clip");
+    let mut wrong = Vec::new();
+    for path in files {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let source = FileSource::open(&path).unwrap();
+        let Ok(Some(index)) = index::read(&source).await else {
+            continue;
+        };
+        if LIARS.contains(&name.as_str()) {
+            continue;
+        }
+        for track in index.tracks.iter().filter(|t| !t.packets.is_empty()) {
+            let table = index.frame_table(track.stream).unwrap();
+            let rows = table.rows.len().min(8);
+            let segment = Segment {
+                index: 0,
+                first_row: 0,
+                rows: rows as u32,
+                start_pts: table.rows[0].pts,
+                end_pts: table.rows.get(rows).map_or(table.end_pts(), |row| row.pts),
+            };
+            let clip = clip::build(
+                &index,
+                track.stream,
+                &table,
+                &segment,
+                ClipContext::default(),
+                &source,
+                &out,
+            )
+            .await
+            .unwrap();
+            let show = |input: &str, demuxer: &str, map: &str, trim: String| {
+                let mut args = vec!["-copyts"];
+                if !demuxer.is_empty() {
+                    args.extend_from_slice(&["-f", demuxer]);
+                }
+                let filter = format!("{trim},showinfo=checksum=0");
+                args.extend_from_slice(&[
+                    "-i",
+                    input,
+                    "-map",
+                    map,
+                    "-fps_mode",
+                    "passthrough",
+                    "-vf",
+                    &filter,
+                    "-f",
+                    "null",
+                    "-",
+                ]);
+                let (_, log) = common::run(&ffmpeg(), &args);
+                // The stream's own lines stand among those of others; frames say it all.
+                shape(
+                    &log.lines()
+                        .filter(|l| l.contains("showinfo"))
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                )
+            };
+            let map = format!("0:{}", track.stream);
+            let of_clip = show(
+                out.to_str().unwrap(),
+                clip.demuxer,
+                "0:0",
+                format!(
+                    "trim=start_pts={}:end_pts={}",
+                    clip.trim_start, clip.trim_end
+                ),
+            );
+            let of_whole = show(
+                path.to_str().unwrap(),
+                "",
+                &map,
+                format!(
+                    "trim=start_pts={}:end_pts={}",
+                    segment.start_pts,
+                    clip.trim_end + clip.base
+                ),
+            );
+            println!("{name} #{}: {} kinds of lines", track.stream, of_clip.len());
+            if of_clip != of_whole {
+                wrong.push(format!(
+                    "{name} #{}:\n{of_clip:#?}\n{of_whole:#?}",
+                    track.stream
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,5 +1,6 @@
 //! Reading a Chunk: an MP4 or MOV with one video track, as FFmpeg wrote it.
 
+use super::boxes::{children, put};
 use crate::bytes::{ByteSource, FileSource, ready};
 use crate::index::{Entry, Error as IndexError, Preamble};
 use recode_types::TrackKind;
@@ -37,7 +38,8 @@ pub struct ChunkSample {
 pub struct ChunkIndex {
     /// `ftyp` box, verbatim.
     pub ftyp: Vec<u8>,
-    /// `stsd` box, verbatim: sample entry with parameter sets. Chunks of a Rendition must agree in it.
+    /// `stsd` box: sample entry with parameter sets. Chunks of a Rendition must agree in it, so what only states how
+    /// many bits this Chunk took is left out (`btrt`) or blank (bit rates in `esds`).
     pub sample_description: Vec<u8>,
     /// `tkhd` box, verbatim: matrix and display size.
     pub tkhd: Vec<u8>,
@@ -107,9 +109,65 @@ fn read_chunk_from(source: &dyn ByteSource) -> Result<ChunkIndex, ChunkError> {
         .collect();
     Ok(ChunkIndex {
         ftyp,
-        sample_description: stsd,
+        sample_description: without_rates(&stsd)
+            .ok_or(ChunkError::Shape("its sample description is damaged"))?,
         tkhd,
         time_base: track.time_base,
         samples,
     })
+}
+
+/// Bytes of `stsd` before its first entry, and of a video entry before its first box.
+const STSD_HEAD: usize = 16;
+const VIDEO_ENTRY_HEAD: usize = 86;
+
+/// A sample description without statements of bit rate. `None`: not well formed.
+fn without_rates(stsd: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(stsd.len());
+    put(&mut out, b"stsd", |out| {
+        out.extend_from_slice(stsd.get(8..STSD_HEAD).unwrap_or_default());
+        for entry in children(stsd.get(STSD_HEAD..).unwrap_or_default()) {
+            put(out, &entry.kind, |out| {
+                let (head, boxes) = entry
+                    .whole
+                    .split_at(VIDEO_ENTRY_HEAD.min(entry.whole.len()));
+                out.extend_from_slice(head.get(8..).unwrap_or_default());
+                for part in children(boxes) {
+                    match &part.kind {
+                        b"btrt" => {}
+                        b"esds" => {
+                            let at = out.len();
+                            out.extend_from_slice(part.whole);
+                            blank_rates(&mut out[at..]);
+                        }
+                        _ => out.extend_from_slice(part.whole),
+                    }
+                }
+            });
+        }
+    });
+    (stsd.len() >= STSD_HEAD && out.len() <= stsd.len()).then_some(out)
+}
+
+/// Overwrites buffer size and bit rates in an `esds` box with zeros.
+fn blank_rates(esds: &mut [u8]) {
+    // Box header, version and flags; then nested descriptors: tag, length of one or more bytes, content.
+    let mut at = 12;
+    let mut descend = |skip: usize, tag: u8| {
+        (esds.get(at) == Some(&tag)).then(|| {
+            at += 1;
+            while esds.get(at).is_some_and(|byte| byte & 0x80 != 0) {
+                at += 1;
+            }
+            at += 1;
+            let content = at;
+            at += skip;
+            content
+        })
+    };
+    // ES_Descriptor: id, and flags that are 0 in files FFmpeg writes. DecoderConfigDescriptor: type and stream type, then 3 + 4 + 4 bytes.
+    let config = descend(3, 3).and_then(|_| descend(0, 4));
+    if let Some(rates) = config.and_then(|config| esds.get_mut(config + 2..config + 13)) {
+        rates.fill(0);
+    }
 }

@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use bytes::Bytes;
+use recode_media::bytes::{BoxFuture, ByteSource, FileSource};
 use recode_types::time::TimeBase;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -131,4 +134,19 @@ pub fn frames(ffmpeg: &Path, input: &[&str], map: &str, filter: &str) -> Vec<(i6
             (pts, fields.last().unwrap().to_owned())
         })
         .collect()
+}
+
+/// A local file that passes for a remote one.
+pub struct Remote(pub FileSource);
+
+impl ByteSource for Remote {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, std::io::Result<Bytes>> {
+        self.0.read(range)
+    }
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
