@@ -9,6 +9,7 @@ mod matroska;
 pub mod mp4;
 pub mod parse;
 pub mod probe;
+pub mod rest;
 pub mod run;
 pub mod sandbox;
 pub mod score;

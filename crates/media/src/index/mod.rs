@@ -81,16 +81,14 @@ pub struct SourceIndex {
 pub(crate) enum Preamble {
     /// MP4: `ftyp` box verbatim (may be empty) and the movie's matrix.
     Mp4 { ftyp: Vec<u8>, matrix: Vec<u8> },
-    /// Matroska: EBML header and Info element verbatim, and the cue points of each cluster that has one.
+    /// Matroska: EBML header and Info element verbatim, and where the clusters are.
     Matroska {
         ebml: Vec<u8>,
         info: Vec<u8>,
-        /// First byte of the Segment element's content; cluster positions count from here.
-        segment_start: u64,
+        /// First byte of the first cluster.
+        clusters_start: u64,
         /// One past the last byte of the last cluster.
         clusters_end: u64,
-        /// Nanoseconds per tick.
-        timestamp_scale: u64,
     },
 }
 

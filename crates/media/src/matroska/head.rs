@@ -18,7 +18,6 @@ pub(super) struct Head {
     pub(super) info: Bytes,
     pub(super) tracks: Vec<Entry>,
     pub(super) cues: Option<Vec<Cue>>,
-    pub(super) segment_start: u64,
     pub(super) segment_end: u64,
     pub(super) first_cluster: u64,
     pub(super) timestamp_scale: u64,
@@ -130,7 +129,6 @@ pub(super) async fn read(source: &dyn ByteSource) -> Result<Option<Head>, Error>
         cues: found
             .cues
             .map(|cues| cue_points(content(&cues), segment_start)),
-        segment_start,
         segment_end,
         first_cluster,
         timestamp_scale,

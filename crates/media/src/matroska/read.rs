@@ -37,9 +37,10 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
     let mut hash = sha2::Sha256::new();
     hash.update(&head.ebml);
     head.parts.iter().for_each(|(_, bytes)| hash.update(bytes));
-    let mut ranges = vec![0..head.first_cluster];
     let after = head.parts.iter().map(|(range, _)| range.clone());
-    ranges.extend(after.filter(|range| range.start >= head.first_cluster));
+    let mut ranges: Vec<_> = std::iter::once(0..head.first_cluster)
+        .chain(after.filter(|range| range.start >= head.first_cluster))
+        .collect();
     ranges.sort_by_key(|range| range.start);
     Ok(Some(SourceIndex {
         format: Format::Matroska,
@@ -50,9 +51,8 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
         preamble: Preamble::Matroska {
             ebml: head.ebml.to_vec(),
             info: head.info.to_vec(),
-            segment_start: head.segment_start,
+            clusters_start: head.first_cluster,
             clusters_end: end,
-            timestamp_scale: scale,
         },
     }))
 }

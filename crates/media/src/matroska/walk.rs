@@ -63,6 +63,17 @@ impl<'a> Walker<'a> {
         }
     }
 
+    /// Starts at an element inside a cluster. The times of its blocks are not known and count from 0.
+    pub(crate) fn inside_cluster(window: Window<'a>, at: u64, end: u64) -> Self {
+        Self {
+            cluster: Some(Cluster {
+                end: None,
+                time: Some(0),
+            }),
+            ..Self::new(window, at, end)
+        }
+    }
+
     /// Where the next element begins.
     pub(crate) fn position(&self) -> u64 {
         self.at

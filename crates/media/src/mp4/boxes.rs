@@ -15,9 +15,6 @@ impl<'a> Cursor<'a> {
         self.0 = tail;
         Some(*head)
     }
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
@@ -142,7 +139,7 @@ mod tests {
         let mut cursor = Cursor(child(moov.body, b"mvhd").unwrap().body);
         assert_eq!(cursor.full(), Some((1, 7)));
         assert_eq!(cursor.u64(), Some(99));
-        assert_eq!(cursor.u8(), None);
+        assert_eq!(cursor.array::<1>(), None);
     }
 
     #[test]

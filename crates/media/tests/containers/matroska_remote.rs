@@ -1,8 +1,6 @@
 //! Remote Matroska: Segments from Cues, rows from the bytes that are fetched.
 
-mod common;
-
-use common::{Remote, decoded, ffmpeg, frames, have_ffmpeg, run};
+use crate::common::{Remote, decoded, ffmpeg, frames, have_ffmpeg, run};
 use recode_media::bytes::FileSource;
 use recode_media::clip::{self, ClipContext};
 use recode_media::index;

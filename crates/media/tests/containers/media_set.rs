@@ -3,9 +3,7 @@
 //! `RECODE_MEDIA` names the folder, `RECODE_FFMPEG` the build (else `ffmpeg` on PATH). Without the folder the tests
 //! say so and pass.
 
-mod common;
-
-use common::{decoded, ffmpeg, frames, media};
+use crate::common::{decoded, ffmpeg, frames, media};
 use recode_media::bytes::FileSource;
 use recode_media::clip::{self, ClipContext};
 use recode_media::index;
@@ -272,7 +270,7 @@ async fn clips_keep_side_data_of_stream_and_frames() {
                     "null",
                     "-",
                 ]);
-                let (_, log) = common::run(&ffmpeg(), &args);
+                let (_, log) = crate::common::run(&ffmpeg(), &args);
                 // The stream's own lines stand among those of others; frames say it all.
                 shape(
                     &log.lines()

@@ -1,8 +1,6 @@
 //! Chunks that FFmpeg encoded, joined, and read back by FFmpeg from a pipe.
 
-mod common;
-
-use common::{ffmpeg, frames, have_ffmpeg, run};
+use crate::common::{ffmpeg, frames, have_ffmpeg, run};
 use recode_media::mp4::{ChunkIndex, Stitched, Stitcher, read_chunk};
 use recode_types::time::TimeBase;
 use std::io::{Read as _, Seek as _, Write as _};

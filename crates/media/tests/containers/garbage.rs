@@ -1,9 +1,7 @@
 //! Damaged input: never a panic, never an absurd allocation, whatever is cut or flipped.
 
-mod common;
-
+use crate::common::{ffmpeg, have_ffmpeg, run};
 use bytes::Bytes;
-use common::{ffmpeg, have_ffmpeg, run};
 use recode_media::bytes::ByteSource;
 use recode_media::clip::{self, ClipContext};
 use recode_media::index::{self, SourceIndex};

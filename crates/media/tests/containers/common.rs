@@ -1,7 +1,5 @@
 //! Running FFmpeg to see what a plain process shows.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
 use bytes::Bytes;
 use recode_media::bytes::{BoxFuture, ByteSource, FileSource};
 use recode_types::time::TimeBase;
@@ -131,7 +129,7 @@ pub fn frames(ffmpeg: &Path, input: &[&str], map: &str, filter: &str) -> Vec<(i6
         .map(|line| {
             let mut fields = line.split(',').map(str::trim);
             let pts = fields.nth(2).unwrap().parse().unwrap();
-            (pts, fields.last().unwrap().to_owned())
+            (pts, fields.next_back().unwrap().to_owned())
         })
         .collect()
 }

@@ -1,0 +1,275 @@
+//! The rest of a remote Source: everything but the pictures that are encoded Segment by Segment.
+//!
+//! Sound, subtitles, chapters and attachments are wanted in one piece, long after a node had the bytes between the
+//! pictures of its Segment in its hands. So whoever fetches a Segment *stages* what else lies in its region ([`stage`]), and
+//! the parts of all regions are put together again ([`Restored`]): a sparse file of the Source's size with every byte at its own
+//! offset, and holes where the pictures were. FFmpeg opens it in place of the Source, for any stream but those pictures.
+//!
+//! ```text
+//!   Source     head V a V V a V | V a V V a | V a V V V a tail     V picture, a sound
+//!   regions    [       0       ][     1     ][        2       ]
+//!   parts      head a a           a a          a a tail
+//!   restored   head · a · · a ·   · a · · a    · a · · · a tail    same offsets, holes
+//! ```
+//!
+//! Holes rather than a rewritten file: no index has to be changed, so that fragments, unknown boxes and Matroska's positions
+//! stay right, and FFmpeg sees the same timeline. It takes no more disk than the bytes that are kept.
+
+use crate::bytes::{ByteSource, Window};
+use crate::index::{Format, Preamble, SourceIndex};
+use crate::matroska::walk::Walker;
+use recode_types::{FrameTable, Segment};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write as _};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// The first packets of an encoded track are kept too: FFmpeg looks at them to learn what the stream is.
+const KEPT_PACKETS: usize = 4;
+
+/// Most bytes read, and held, at once.
+const LARGEST_READ: u64 = 4 << 20;
+
+const MAGIC: &[u8; 4] = b"RSR1";
+
+/// Cuts the Source into one region per Segment.
+/// # Shape
+/// As many as `segments`, contiguous, covering every byte of the Source exactly. A region begins with the key frame its Segment
+/// begins with, or where the region before ends when that is not further on in the file.
+/// # Errors
+/// [`crate::index::Error::NoTrack`].
+pub fn regions(
+    index: &SourceIndex,
+    stream: u32,
+    table: &FrameTable,
+    segments: &[Segment],
+) -> Result<Vec<Range<u64>>, crate::index::Error> {
+    let track = index.track(stream)?;
+    let mut starts: Vec<(i64, u64)> = track
+        .packets
+        .iter()
+        .filter(|packet| packet.shown())
+        .map(|packet| (packet.pts, packet.offset))
+        .collect();
+    starts.sort_unstable();
+    let mut bounds: Vec<u64> = Vec::with_capacity(segments.len() + 1);
+    for (i, segment) in segments.iter().enumerate() {
+        let pts = table
+            .rows
+            .get(segment.first_row as usize)
+            .map_or(segment.start_pts, |row| row.pts);
+        let at = starts.partition_point(|(start, _)| *start < pts);
+        let offset = starts
+            .get(at)
+            .map_or(index.size_bytes, |(_, offset)| *offset);
+        let before = bounds.last().copied().unwrap_or(0);
+        bounds.push(if i == 0 { 0 } else { offset.max(before) });
+    }
+    bounds.push(index.size_bytes);
+    Ok(bounds.windows(2).map(|pair| pair[0]..pair[1]).collect())
+}
+
+/// Writes to `out` what a region holds besides the pictures of `streams`. The file is replaced.
+///
+/// Reads the whole region in order, in pieces of a few MiB: have the bytes at hand, as they are those of the Segment.
+/// # Errors
+/// What reading the Source or writing scratch met. `InvalidData` where a Matroska region is not as its index says.
+pub async fn stage(
+    index: &SourceIndex,
+    streams: &[u32],
+    region: Range<u64>,
+    source: &dyn ByteSource,
+    out: &Path,
+) -> io::Result<()> {
+    let dropped = match index.format {
+        Format::Mp4 => packets_in(index, streams, &region),
+        Format::Matroska => payloads_in(index, streams, &region, source).await?,
+    };
+    let kept = complement(&dropped, &region);
+    let mut file = BufWriter::new(File::create(out)?);
+    file.write_all(MAGIC)?;
+    for range in kept {
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at + LARGEST_READ);
+            let bytes = source.read(at..end).await?;
+            file.write_all(&at.to_le_bytes())?;
+            file.write_all(&(end - at).to_le_bytes())?;
+            file.write_all(&bytes)?;
+            at = end;
+        }
+    }
+    file.flush()
+}
+
+/// Spans of the packets of `streams` inside `region`, sorted and apart.
+fn packets_in(index: &SourceIndex, streams: &[u32], region: &Range<u64>) -> Vec<Range<u64>> {
+    let tracks = index.tracks.iter().filter(|t| streams.contains(&t.stream));
+    let mut spans: Vec<Range<u64>> = tracks
+        .flat_map(|track| track.packets.iter().skip(KEPT_PACKETS))
+        .map(|packet| packet.offset.max(region.start)..packet.end().min(region.end))
+        .filter(|span| span.start < span.end)
+        .collect();
+    spans.sort_by_key(|span| span.start);
+    spans
+}
+
+/// Payloads of the blocks of `streams` inside `region`: their headers have to stay, so that FFmpeg finds its way.
+async fn payloads_in(
+    index: &SourceIndex,
+    streams: &[u32],
+    region: &Range<u64>,
+    source: &dyn ByteSource,
+) -> io::Result<Vec<Range<u64>>> {
+    let Preamble::Matroska {
+        clusters_start,
+        clusters_end,
+        ..
+    } = index.preamble
+    else {
+        return Ok(Vec::new());
+    };
+    let numbers: Vec<u64> = index
+        .tracks
+        .iter()
+        .filter(|track| streams.contains(&track.stream))
+        .map(|track| track.id)
+        .collect();
+    let start = region.start.max(clusters_start);
+    let end = region.end.min(clusters_end);
+    if start >= end {
+        return Ok(Vec::new());
+    }
+    let mut window = Window::new(source, LARGEST_READ);
+    window.pace(LARGEST_READ, end);
+    let mut walker = if start == clusters_start {
+        Walker::new(window, start, end)
+    } else {
+        Walker::inside_cluster(window, start, end)
+    };
+    let mut spans = Vec::new();
+    let mut seen = 0;
+    while let Some(block) = walker.block().await? {
+        if numbers.contains(&block.track) {
+            seen += 1;
+            if start > clusters_start || seen > KEPT_PACKETS {
+                spans.push(block.payload);
+            }
+        }
+    }
+    if walker.position() < end {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the clusters of the source are not where its index says",
+        ));
+    }
+    Ok(spans)
+}
+
+/// What `region` has between `dropped`.
+fn complement(dropped: &[Range<u64>], region: &Range<u64>) -> Vec<Range<u64>> {
+    let mut at = region.start;
+    let mut out = Vec::new();
+    for span in dropped {
+        if span.start > at {
+            out.push(at..span.start);
+        }
+        at = at.max(span.end);
+    }
+    if at < region.end {
+        out.push(at..region.end);
+    }
+    out
+}
+
+/// A file that FFmpeg opens in place of a remote Source.
+pub struct Restored {
+    file: File,
+}
+
+impl Restored {
+    /// An empty one of `size` bytes. The file is replaced.
+    /// # Errors
+    /// What the operating system says.
+    pub fn create(path: &Path, size: u64) -> io::Result<Self> {
+        let file = File::create(path)?;
+        file.set_len(size)?;
+        Ok(Self { file })
+    }
+
+    /// Puts one staged part in its place; in any order.
+    /// # Errors
+    /// What reading or writing met. `InvalidData`: not a part that [`stage`] wrote.
+    pub fn add(&mut self, mut part: impl Read) -> io::Result<()> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a staged part is damaged");
+        let mut magic = [0; 4];
+        part.read_exact(&mut magic)?;
+        if &magic != MAGIC {
+            return Err(damaged());
+        }
+        let size = self.file.metadata()?.len();
+        let mut bytes = Vec::new();
+        let mut head = [0; 16];
+        while read_all_or_nothing(&mut part, &mut head)? {
+            let (at, length) = head.split_at(8);
+            let word = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
+            let (at, length) = word(at)
+                .and_then(|at| Ok((at, word(length)?)))
+                .map_err(|_| damaged())?;
+            if length > LARGEST_READ || at.checked_add(length).is_none_or(|end| end > size) {
+                return Err(damaged());
+            }
+            bytes.resize(length as usize, 0);
+            part.read_exact(&mut bytes)?;
+            self.file.write_all_at(&bytes, at)?;
+        }
+        Ok(())
+    }
+}
+
+/// `false` at the end.
+fn read_all_or_nothing(part: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match part.read(&mut buffer[done..]) {
+            Ok(0) if done == 0 => return Ok(false),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_and_dropped_is_the_region() {
+        assert_eq!(complement(&[5..6, 7..8], &(5..9)), [6..7, 8..9]);
+        assert_eq!(
+            complement(&[], &(5..9)).as_slice(),
+            std::slice::from_ref(&(5..9))
+        );
+        assert_eq!(complement(&[2..4, 3..6], &(0..8)), [0..2, 6..8]);
+    }
+
+    #[test]
+    fn damaged_parts_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut restored = Restored::create(&dir.path().join("x"), 10).unwrap();
+        let part = |at: u64, length: u64, bytes: &[u8]| {
+            [&MAGIC[..], &at.to_le_bytes(), &length.to_le_bytes(), bytes].concat()
+        };
+        restored.add(&part(7, 3, b"abc")[..]).unwrap();
+        assert!(restored.add(&part(8, 3, b"abc")[..]).is_err());
+        assert!(restored.add(&part(0, 3, b"ab")[..]).is_err());
+        assert!(restored.add(&part(u64::MAX, 3, b"abc")[..]).is_err());
+        assert!(restored.add(&b"RSR"[..]).is_err());
+        let file = std::fs::read(dir.path().join("x")).unwrap();
+        assert_eq!(file, b"\0\0\0\0\0\0\0abc");
+    }
+}

@@ -1,0 +1,8 @@
+//! Container knowledge against FFmpeg itself: indexes, clips, stitching, and what is left of a remote Source.
+
+mod common;
+mod garbage;
+mod matroska_remote;
+mod media_set;
+mod rest;
+mod stitch;
