@@ -1,1 +1,10 @@
-//! The coordinator: replicated job state, planning, dispatch
+//! The coordinator: replicated job state, planning, dispatch. Decisions are `recode-core`'s; this crate reads the world,
+//! asks for them, puts them into the log and carries them out.
+//!
+//! [`assembly::start`] runs one; the binary `recode-coordinator` and an embedding client both call it.
+
+mod actor;
+pub mod assembly;
+mod leader;
+mod raft;
+mod service;

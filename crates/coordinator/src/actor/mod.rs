@@ -1,0 +1,7 @@
+//! The tasks that work while this coordinator leads. Each owns its state; the others see a handle.
+
+pub mod announcer;
+pub mod dispatcher;
+pub mod planner;
+pub mod registry;
+pub mod sweeper;

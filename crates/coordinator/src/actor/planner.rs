@@ -1,0 +1,189 @@
+//! Turns what a probe learned into a Plan, and finished work into decisions.
+//!
+//! Reads artifacts and computes; every decision is `recode_core`'s, and counts when the log has taken it.
+
+use crate::raft::Consensus;
+use recode_core::machine::{Phase, decide};
+use recode_core::{Command, Effect, PlanPolicy};
+use recode_store::WorkStore;
+use recode_types::task::FailureClass;
+use recode_types::{ArtifactRef, Digest, FrameTable, JobId, JobRequest, SourceFacts, TimeBase};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How often an artifact is asked for again before the Job fails.
+const STORE_TRIES: u32 = 4;
+
+enum Msg {
+    Plan(JobId),
+    Decide(JobId),
+}
+
+/// The planner's public face.
+#[derive(Clone, Debug)]
+pub struct PlannerHandle {
+    // Effects come gathered, one of each kind per Job.
+    mailbox: mpsc::Sender<Msg>,
+}
+
+impl PlannerHandle {
+    /// A Job's facts are known.
+    pub async fn plan(&self, job: JobId) {
+        // A planner that is gone has stopped with everything else.
+        let _ = self.mailbox.send(Msg::Plan(job)).await;
+    }
+
+    /// A Job has finished work that others follow from.
+    pub async fn decide(&self, job: JobId) {
+        let _ = self.mailbox.send(Msg::Decide(job)).await;
+    }
+}
+
+/// Prepares a planner; the future is its life.
+pub fn new(
+    consensus: Consensus,
+    store: WorkStore,
+    policy: PlanPolicy,
+    stop: CancellationToken,
+) -> (PlannerHandle, impl Future<Output = ()>) {
+    let (mailbox, mut inbox) = mpsc::channel(256);
+    let planner = Planner {
+        consensus,
+        store,
+        policy,
+    };
+    let life = async move {
+        loop {
+            let msg = tokio::select! {
+                () = stop.cancelled() => return,
+                msg = inbox.recv() => msg,
+            };
+            match msg {
+                None => return,
+                Some(Msg::Plan(job)) => planner.plan(job).await,
+                Some(Msg::Decide(job)) => planner.decide(job).await,
+            }
+        }
+    };
+    (PlannerHandle { mailbox }, life)
+}
+
+struct Planner {
+    consensus: Consensus,
+    store: WorkStore,
+    policy: PlanPolicy,
+}
+
+impl Planner {
+    async fn plan(&self, job: JobId) {
+        let planning = self.consensus.shared().look(|state| {
+            let job = state.jobs.get(&job)?;
+            match &job.phase {
+                Phase::Planning { deep, facts, .. } => {
+                    Some((job.request.clone(), *deep, facts.clone()))
+                }
+                _ => None,
+            }
+        });
+        let Some((request, deep, facts)) = planning else {
+            return;
+        };
+        let commands = match self.commands(job, request, deep, &facts).await {
+            Ok(commands) => commands,
+            Err((class, message)) => vec![Command::FailJob {
+                job,
+                class,
+                message,
+            }],
+        };
+        self.propose(job, commands).await;
+    }
+
+    async fn commands(
+        &self,
+        job: JobId,
+        request: JobRequest,
+        deep: bool,
+        facts: &ArtifactRef,
+    ) -> Result<Vec<Command>, (FailureClass, String)> {
+        let bytes = self.read(facts).await?;
+        let facts: SourceFacts = serde_json::from_slice(&bytes).map_err(|e| {
+            (
+                FailureClass::Unknown,
+                format!("the probe's facts do not read: {e}"),
+            )
+        })?;
+        let table = match &facts.table {
+            Some(artifact) => FrameTable::decode(&self.read(artifact).await?)
+                .map_err(|e| (FailureClass::Unknown, e.to_string()))?,
+            // Nothing to see: what can be done without a picture is for the plan to say.
+            None => FrameTable {
+                time_base: TimeBase::new(1, 1_000_000),
+                rows: Vec::new(),
+                last_duration: 1,
+            },
+        };
+        let policy = self.policy.clone();
+        // Millions of rows take a while.
+        let planned = tokio::task::spawn_blocking(move || {
+            recode_core::plan(&facts, &table, &request, &policy)
+        })
+        .await
+        .map_err(|e| (FailureClass::Unknown, format!("planning failed: {e}")))?;
+        let plan = planned.map_err(|e| (FailureClass::BadInput, e.to_string()))?;
+        let json = serde_json::to_vec(&plan.segments).expect("plain data always serialises");
+        let key = recode_store::key::of_plan(job, &Digest::of(&json), "json");
+        let segments = self
+            .store
+            .put(&key, json)
+            .await
+            .map_err(|e| (FailureClass::Store, e.to_string()))?;
+        Ok(plan.into_commands(job, deep, segments))
+    }
+
+    async fn read(&self, artifact: &ArtifactRef) -> Result<Vec<u8>, (FailureClass, String)> {
+        let mut tries = 0;
+        loop {
+            match self.store.get(artifact).await {
+                Ok(bytes) => return Ok(bytes.to_vec()),
+                Err(error) => {
+                    tries += 1;
+                    if tries >= STORE_TRIES || error.retry() == recode_store::Retry::Never {
+                        return Err((FailureClass::Store, error.to_string()));
+                    }
+                    tracing::warn!(%error, "an artifact cannot be read yet");
+                    tokio::time::sleep(Duration::from_secs(1 << tries)).await;
+                }
+            }
+        }
+    }
+
+    async fn decide(&self, job: JobId) {
+        let commands = self
+            .consensus
+            .shared()
+            .look(|state| decide::next(state, job));
+        if !commands.is_empty() {
+            self.propose(job, commands).await;
+        }
+    }
+
+    /// Parts of a long Plan go in two by two, so that no entry is large and a short Plan costs one flush.
+    async fn propose(&self, job: JobId, commands: Vec<Command>) {
+        for together in commands.chunks(2) {
+            match self.consensus.propose(together.to_vec()).await {
+                Ok(outcomes) => tracing::debug!(%job, ?outcomes, "decided"),
+                Err(error) => {
+                    // Asked again: a decision that is in the log by then is not made twice, since the Job's state or
+                    // its round has moved.
+                    tracing::warn!(%job, %error, "a decision is not in the log yet");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let again = [Effect::Plan { job }, Effect::Decide { job }];
+                    self.consensus.shared().effects.add(again);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! What the Leader's memory holds of Nodes: who was heard when, what is free, what runs, how fast. Pure: time is an
+//! argument, and [`super::dispatcher`] owns the one instance.
+//!
+//! Silence has its one home here. A Node that was not heard for a lease and a grace period loses its Leases; a new Leader
+//! waits one such period first, since it has heard from no one yet.
+
+use recode_core::schedule::FreeNode;
+use recode_types::task::AttemptOutcome;
+use recode_types::{AttemptProgress, AttemptToken, JobId, NodeHello, NodeId, NodeReport};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How long a Lease outlives the last report of its holder.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// What is added for clocks that run at different rates and reports that were under way.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How much a new measurement of a Node's speed counts.
+const SPEED_WEIGHT: f64 = 0.3;
+
+/// A Lease as the scheduler counts it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Held {
+    /// Fills a slot with an encoder.
+    pub heavy: bool,
+    /// Predicted work.
+    pub cost: u64,
+}
+
+/// One Node that has an open exchange.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// Number of the exchange: what comes late from an older one is ignored.
+    pub exchange: u64,
+    hello: NodeHello,
+    last: Instant,
+    report: NodeReport,
+    /// Granted, but in no report yet: what the Node said was free does not know of them.
+    unseen: BTreeMap<AttemptToken, Held>,
+    /// Granted and not finished.
+    held: BTreeMap<AttemptToken, Held>,
+    speed: f64,
+}
+
+/// All Nodes that were heard of.
+#[derive(Debug)]
+pub struct Registry {
+    since: Instant,
+    nodes: BTreeMap<NodeId, Heard>,
+}
+
+/// What differs between what a Node says it holds and what the log says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Held without a Lease: to be ended.
+    pub revoke: Vec<AttemptToken>,
+    /// Leased, but the Node knows nothing of it: to be granted again.
+    pub grant_again: Vec<AttemptToken>,
+    /// Finished, and the log still waits for it.
+    pub complete: Vec<AttemptToken>,
+    /// Finished, and the log has it or does not want it.
+    pub acknowledge: Vec<AttemptToken>,
+}
+
+impl Registry {
+    /// An empty one, of a Leader that leads since `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// A Node has opened an exchange.
+    pub fn opened(&mut self, node: NodeId, exchange: u64, report: NodeReport, now: Instant) {
+        let speed = self.nodes.get(&node).map_or(0.0, |n| n.speed);
+        let hello = report.hello.clone().unwrap_or_default();
+        self.nodes.insert(
+            node,
+            Heard {
+                exchange,
+                hello,
+                last: now,
+                report,
+                unseen: BTreeMap::new(),
+                held: BTreeMap::new(),
+                speed,
+            },
+        );
+    }
+
+    /// A Node has reported.
+    pub fn reported(&mut self, node: NodeId, report: NodeReport, now: Instant) {
+        let Some(heard) = self.nodes.get_mut(&node) else {
+            return;
+        };
+        heard.last = now;
+        for running in &report.running {
+            heard.unseen.remove(&token(running));
+        }
+        for finished in &report.finished {
+            heard.unseen.remove(&finished.token);
+        }
+        heard.report = report;
+    }
+
+    /// An exchange has ended. The Node counts as heard until its lease period is over, but gets nothing new.
+    pub fn closed(&mut self, node: NodeId, exchange: u64) {
+        if let Some(heard) = self.nodes.get_mut(&node)
+            && heard.exchange == exchange
+        {
+            heard.report.draining = true;
+        }
+    }
+
+    /// Attempts were granted to a Node.
+    pub fn granted(&mut self, node: NodeId, token: AttemptToken, held: Held) {
+        if let Some(heard) = self.nodes.get_mut(&node) {
+            heard.unseen.insert(token, held);
+            heard.held.insert(token, held);
+        }
+    }
+
+    /// An Attempt has ended. `worked`: it did the work that was predicted, so it says how fast the Node is.
+    pub fn ended(&mut self, node: NodeId, token: &AttemptToken, worked: Option<Duration>) {
+        let Some(heard) = self.nodes.get_mut(&node) else {
+            return;
+        };
+        heard.unseen.remove(token);
+        let held = heard.held.remove(token);
+        if let (Some(held), Some(took)) = (held, worked)
+            && held.heavy
+            && !took.is_zero()
+        {
+            let speed = held.cost as f64 / took.as_secs_f64();
+            heard.speed = if heard.speed == 0.0 {
+                speed
+            } else {
+                heard.speed * (1.0 - SPEED_WEIGHT) + speed * SPEED_WEIGHT
+            };
+        }
+    }
+
+    /// What each Node would take now.
+    pub fn free(&self) -> Vec<FreeNode> {
+        let nodes = self.nodes.iter().filter(|(_, n)| !n.report.draining);
+        nodes
+            .map(|(id, heard)| {
+                let unseen =
+                    |heavy| heard.unseen.values().filter(|h| h.heavy == heavy).count() as u32;
+                FreeNode {
+                    node: *id,
+                    heavy: heard.report.free_heavy.saturating_sub(unseen(true)),
+                    light: heard.report.free_light.saturating_sub(unseen(false)),
+                    speed: heard.speed,
+                    queued: heard
+                        .held
+                        .values()
+                        .filter(|h| h.heavy)
+                        .map(|h| h.cost)
+                        .sum(),
+                }
+            })
+            .collect()
+    }
+
+    /// Compares what a Node said last with the Leases that the log says it holds. `first`: this is the first report of
+    /// an exchange, so what it does not list was lost on the way.
+    pub fn compare(
+        &self,
+        node: NodeId,
+        leased: &BTreeSet<AttemptToken>,
+        first: bool,
+    ) -> Difference {
+        let Some(heard) = self.nodes.get(&node) else {
+            return Difference::default();
+        };
+        let running: BTreeSet<_> = heard.report.running.iter().map(token).collect();
+        let finished: BTreeSet<_> = heard.report.finished.iter().map(|f| f.token).collect();
+        let (complete, acknowledge) = finished.iter().partition(|t| leased.contains(t));
+        Difference {
+            revoke: running.difference(leased).copied().collect(),
+            grant_again: leased
+                .iter()
+                .filter(|t| first && !running.contains(t) && !finished.contains(t))
+                .copied()
+                .collect(),
+            complete,
+            acknowledge,
+        }
+    }
+
+    /// Which of `known` have been silent for too long at `now`.
+    pub fn silent(&self, known: impl Iterator<Item = NodeId>, now: Instant) -> Vec<NodeId> {
+        known
+            .filter(|id| {
+                let last = self
+                    .nodes
+                    .get(id)
+                    .map_or(self.since, |n| n.last.max(self.since));
+                now.saturating_duration_since(last) > LEASE + GRACE
+            })
+            .collect()
+    }
+
+    /// A Node is known no longer.
+    pub fn forget(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+    }
+
+    /// Nodes that have an exchange.
+    pub fn present(&self) -> Vec<NodeId> {
+        let nodes = self.nodes.iter().filter(|(_, n)| !n.report.draining);
+        nodes.map(|(id, _)| *id).collect()
+    }
+
+    /// The exchange that counts for a Node.
+    pub fn exchange(&self, node: NodeId) -> Option<u64> {
+        self.nodes.get(&node).map(|n| n.exchange)
+    }
+
+    /// The sequence of its last report.
+    pub fn sequence(&self, node: NodeId) -> u64 {
+        self.nodes.get(&node).map_or(0, |n| n.report.sequence)
+    }
+
+    /// How an Attempt ended, as its Node said last.
+    pub fn outcome(&self, node: NodeId, token: &AttemptToken) -> Option<AttemptOutcome> {
+        let finished = &self.nodes.get(&node)?.report.finished;
+        finished
+            .iter()
+            .find(|f| f.token == *token)
+            .map(|f| f.outcome.clone())
+    }
+
+    /// The name a Node goes by.
+    pub fn name(&self, node: NodeId) -> &str {
+        self.nodes.get(&node).map_or("", |n| &n.hello.name)
+    }
+
+    /// What runs, by Job, as Nodes said last.
+    pub fn running(&self) -> BTreeMap<JobId, Vec<AttemptProgress>> {
+        let mut jobs: BTreeMap<JobId, Vec<AttemptProgress>> = BTreeMap::new();
+        for running in self.nodes.values().flat_map(|n| &n.report.running) {
+            jobs.entry(running.task.job)
+                .or_default()
+                .push(running.clone());
+        }
+        jobs
+    }
+}
+
+fn token(running: &AttemptProgress) -> AttemptToken {
+    AttemptToken {
+        task: running.task,
+        attempt: running.attempt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use recode_types::task::{Failure, FailureClass, Usage};
+    use recode_types::{FinishedAttempt, TaskId, TaskKey};
+
+    const NODE: NodeId = NodeId(1);
+
+    fn of(segment: u32) -> AttemptToken {
+        let key = TaskKey::Encode { group: 0, segment };
+        AttemptToken {
+            task: TaskId { job: JobId(1), key },
+            attempt: 1,
+        }
+    }
+
+    fn report(running: &[u32], finished: &[u32], free_heavy: u32) -> NodeReport {
+        NodeReport {
+            running: running
+                .iter()
+                .map(|s| AttemptProgress {
+                    task: of(*s).task,
+                    attempt: 1,
+                    frames: 0,
+                    frames_total: 0,
+                    media_us: 0,
+                })
+                .collect(),
+            finished: finished
+                .iter()
+                .map(|s| FinishedAttempt {
+                    token: of(*s),
+                    outcome: AttemptOutcome::Failed {
+                        failure: Failure {
+                            class: FailureClass::Killed,
+                            message: "m".into(),
+                            stderr_tail: None,
+                        },
+                        usage: Usage::default(),
+                    },
+                })
+                .collect(),
+            free_heavy,
+            ..NodeReport::default()
+        }
+    }
+
+    const HELD: Held = Held {
+        heavy: true,
+        cost: 100,
+    };
+
+    #[test]
+    fn a_report_made_before_a_grant_arrived_does_not_free_the_slot_again() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        registry.opened(NODE, 1, report(&[], &[], 2), now);
+        assert_eq!(registry.free()[0].heavy, 2);
+        registry.granted(NODE, of(0), HELD);
+        registry.granted(NODE, of(1), HELD);
+        assert_eq!(registry.free()[0].heavy, 0);
+        registry.reported(NODE, report(&[], &[], 2), now);
+        assert_eq!(registry.free()[0].heavy, 0, "it was on its way");
+        registry.reported(NODE, report(&[0], &[], 1), now);
+        assert_eq!(registry.free()[0].heavy, 0, "one is seen, one is not");
+        registry.reported(NODE, report(&[0, 1], &[], 0), now);
+        assert_eq!(registry.free()[0].heavy, 0);
+        registry.reported(NODE, report(&[1], &[0], 1), now);
+        assert_eq!(registry.free()[0].heavy, 1);
+        assert_eq!(
+            registry.free()[0].queued,
+            200,
+            "the log has not heard of it yet"
+        );
+        registry.ended(NODE, &of(0), Some(Duration::from_secs(2)));
+        assert_eq!(
+            (registry.free()[0].queued, registry.free()[0].speed),
+            (100, 50.0)
+        );
+    }
+
+    #[test]
+    fn what_the_node_holds_is_compared_with_its_leases() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        registry.opened(NODE, 1, report(&[1, 2], &[3, 4], 0), now);
+        let leased = BTreeSet::from([of(2), of(4), of(5)]);
+        let mut expected = Difference {
+            revoke: vec![of(1)],
+            grant_again: vec![of(5)],
+            complete: vec![of(4)],
+            acknowledge: vec![of(3)],
+        };
+        assert_eq!(registry.compare(NODE, &leased, true), expected);
+        expected.grant_again.clear();
+        assert_eq!(registry.compare(NODE, &leased, false), expected);
+    }
+
+    #[test]
+    fn silence_counts_from_the_last_report_and_not_in_a_leaders_first_period() {
+        let start = Instant::now();
+        let mut registry = Registry::new(start);
+        let other = NodeId(2);
+        let silent =
+            |r: &Registry, s| r.silent([NODE, other].into_iter(), start + Duration::from_secs(s));
+        registry.opened(NODE, 1, report(&[], &[], 1), start + Duration::from_secs(8));
+        assert_eq!(silent(&registry, 15), []);
+        assert_eq!(
+            silent(&registry, 16),
+            [other],
+            "never heard since this one leads"
+        );
+        assert_eq!(silent(&registry, 24), [NODE, other]);
+        registry.reported(NODE, report(&[], &[], 1), start + Duration::from_secs(20));
+        assert_eq!(silent(&registry, 24), [other]);
+    }
+
+    #[test]
+    fn a_closed_exchange_gets_nothing_new_and_an_older_one_closes_nothing() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        registry.opened(NODE, 2, report(&[], &[], 1), now);
+        registry.closed(NODE, 1);
+        assert_eq!(registry.free().len(), 1);
+        registry.closed(NODE, 2);
+        assert!(registry.free().is_empty() && registry.present().is_empty());
+    }
+}

@@ -1,0 +1,130 @@
+//! Puts commands into the log. openraft waits for one flush per entry, so whatever was proposed while one entry was being
+//! written goes into the next one together.
+
+use super::state_machine::Shared;
+use super::type_config::Proposal;
+use super::type_config::alias::Raft;
+use recode_core::{Batch, Command, Entry, Outcome};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long an entry may take before its outcome counts as unknown.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Commands in one entry. Keeps entries near the 64 KiB that the largest single command, a part of a Plan, may have.
+const MOST_TOGETHER: usize = 64;
+
+/// A proposal without an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// This coordinator does not lead, or stops.
+    #[error("this coordinator does not lead now: {0}")]
+    NotLeading(String),
+    /// No answer in time: it may or may not become part of the log.
+    #[error("the log did not take the change within {} seconds", DEADLINE.as_secs())]
+    Unknown,
+}
+
+struct Waiting {
+    commands: Vec<Command>,
+    reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
+}
+
+/// Handle to the task that proposes.
+#[derive(Clone, Debug)]
+pub struct Proposer {
+    // Room for every connection and actor to have one proposal under way.
+    mailbox: mpsc::Sender<Waiting>,
+    clock: Clock,
+}
+
+/// Wall time at start, then monotonic: jumps of the wall clock change nothing.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    base_ms: u64,
+    started: Instant,
+}
+
+impl Clock {
+    fn now_ms(self) -> u64 {
+        self.base_ms + self.started.elapsed().as_millis() as u64
+    }
+}
+
+impl Proposer {
+    pub fn start(raft: Raft, shared: &Arc<Shared>) -> Self {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis() as u64);
+        let clock = Clock {
+            base_ms: wall.max(shared.at_ms()),
+            started: Instant::now(),
+        };
+        let (mailbox, inbox) = mpsc::channel(1024);
+        // Ends when the last handle is gone; everybody who waited for an answer has gone with it.
+        tokio::spawn(run(raft, clock, inbox));
+        Self { mailbox, clock }
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    pub async fn propose(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, ProposeError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || ProposeError::NotLeading("it stops".into());
+        self.mailbox
+            .send(Waiting { commands, reply })
+            .await
+            .map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+async fn run(raft: Raft, clock: Clock, mut inbox: mpsc::Receiver<Waiting>) {
+    let mut together = Vec::new();
+    while let Some(first) = inbox.recv().await {
+        let mut count = first.commands.len();
+        together.push(first);
+        while count < MOST_TOGETHER
+            && let Ok(next) = inbox.try_recv()
+        {
+            count += next.commands.len();
+            together.push(next);
+        }
+        let at_ms = clock.now_ms();
+        let (mut entries, mut waiting) = (Vec::with_capacity(count), Vec::new());
+        for Waiting { commands, reply } in together.drain(..) {
+            waiting.push((commands.len(), reply));
+            entries.extend(commands.into_iter().map(|command| Entry { at_ms, command }));
+        }
+        match write(&raft, Batch(entries)).await {
+            Ok(outcomes) => {
+                let mut outcomes = outcomes.into_iter();
+                for (count, reply) in waiting {
+                    // Who does not wait any more finds the outcome in the state.
+                    let _ = reply.send(Ok(outcomes.by_ref().take(count).collect()));
+                }
+            }
+            Err(error) => {
+                for (_, reply) in waiting {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+async fn write(raft: &Raft, batch: Batch) -> Result<Vec<Outcome>, ProposeError> {
+    let count = batch.0.len();
+    let written = raft.client_write(Proposal(batch.encode()));
+    match tokio::time::timeout(DEADLINE, written).await {
+        Err(_) => Err(ProposeError::Unknown),
+        Ok(Err(error)) => Err(ProposeError::NotLeading(error.to_string())),
+        Ok(Ok(answer)) => {
+            assert_eq!(answer.data.0.len(), count, "apply answers every command");
+            Ok(answer.data.0)
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! `recode_core::State` behind Raft.
+//!
+//! The state lives in memory. It is rebuilt from the newest snapshot and the log, so `apply` writes nothing to disk.
+
+use super::effects::Effects;
+use super::snapshot::Snapshots;
+use super::type_config::alias::{Entry, LogId, Membership, SnapshotMeta, StorageError};
+use super::type_config::{Answers, TypeConfig};
+use openraft::storage::RaftStateMachine;
+use openraft::{
+    EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    StorageIOError,
+};
+use recode_core::{Batch, Effect, State};
+use std::io::{self, Cursor};
+use std::sync::{Arc, RwLock};
+use tokio::sync::watch;
+
+/// The state and what it stands on.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// Everything the log has decided.
+    pub state: State,
+    /// The newest time stamp seen in an entry, in milliseconds since 1970.
+    pub at_ms: u64,
+    last: Option<LogId>,
+    membership: Membership,
+}
+
+/// What the rest of the coordinator sees of the replicated state.
+#[derive(Debug)]
+pub struct Shared {
+    applied: RwLock<Applied>,
+    /// Left by `apply` for the Leader.
+    pub effects: Effects,
+    /// Counts applied batches: watchers look again when it moves.
+    changes: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// Looks at the state. Do not keep it waiting: `apply` waits meanwhile.
+    pub fn look<T>(&self, f: impl FnOnce(&State) -> T) -> T {
+        f(&self.read().state)
+    }
+
+    /// The newest time stamp seen in an entry.
+    pub fn at_ms(&self) -> u64 {
+        self.read().at_ms
+    }
+
+    /// Moves whenever the state may have changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Applied> {
+        self.applied
+            .read()
+            .expect("a panic while applying ends the process")
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Applied> {
+        self.applied
+            .write()
+            .expect("a panic while applying ends the process")
+    }
+}
+
+/// openraft's view of it.
+#[derive(Clone, Debug)]
+pub struct StateMachine {
+    shared: Arc<Shared>,
+    snapshots: Snapshots,
+}
+
+impl StateMachine {
+    /// From the newest snapshot, or empty.
+    /// # Errors
+    /// What the disk said, or damage: do not start.
+    pub fn open(snapshots: Snapshots) -> io::Result<Self> {
+        let applied = match snapshots.newest()? {
+            Some((meta, bytes)) => restore(&meta, &bytes)?,
+            None => Applied::default(),
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                applied: RwLock::new(applied),
+                effects: Effects::default(),
+                changes: watch::Sender::new(0),
+            }),
+            snapshots,
+        })
+    }
+
+    /// What the rest of the coordinator sees.
+    pub fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+}
+
+fn restore(meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<Applied> {
+    let invalid = |e: String| io::Error::new(io::ErrorKind::InvalidData, e);
+    let (at, sealed) = bytes
+        .split_first_chunk::<8>()
+        .ok_or_else(|| invalid("the snapshot is too short".into()))?;
+    Ok(Applied {
+        state: State::decode(sealed).map_err(|e| invalid(e.to_string()))?,
+        at_ms: u64::from_le_bytes(*at),
+        last: meta.last_log_id,
+        membership: meta.last_membership.clone(),
+    })
+}
+
+fn failure(verb: ErrorVerb, error: &io::Error) -> StorageError {
+    StorageIOError::new(ErrorSubject::StateMachine, verb, error).into()
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        // Copied under the lock, encoded and written outside of it.
+        let applied = self.shared.read().clone();
+        let snapshots = self.snapshots.clone();
+        let meta = SnapshotMeta {
+            last_log_id: applied.last,
+            last_membership: applied.membership.clone(),
+            snapshot_id: applied
+                .last
+                .map_or_else(|| "0".to_owned(), |id| id.to_string()),
+        };
+        let written = meta.clone();
+        let bytes = tokio::task::spawn_blocking(move || {
+            let mut bytes = applied.at_ms.to_le_bytes().to_vec();
+            bytes.extend(applied.state.encode());
+            snapshots.write(&written, &bytes).map(|()| bytes)
+        })
+        .await
+        .map_err(io::Error::other)
+        .and_then(|written| written)
+        .map_err(|e| failure(ErrorVerb::Write, &e))?;
+        Ok(Snapshot {
+            meta,
+            snapshot: Box::new(Cursor::new(bytes)),
+        })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
+        let applied = self.shared.read();
+        Ok((applied.last, applied.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Answers>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut answers = Vec::new();
+        let mut effects: Vec<Effect> = Vec::new();
+        {
+            let mut applied = self.shared.write();
+            for entry in entries {
+                applied.last = Some(entry.log_id);
+                let mut outcomes = Vec::new();
+                match entry.payload {
+                    EntryPayload::Blank => {}
+                    EntryPayload::Membership(membership) => {
+                        applied.membership = Membership::new(Some(entry.log_id), membership);
+                    }
+                    EntryPayload::Normal(proposal) => {
+                        let batch = Batch::decode(&proposal.0).map_err(|e| {
+                            StorageError::from(StorageIOError::apply(entry.log_id, &e))
+                        })?;
+                        if let Some(newest) = batch.0.iter().map(|e| e.at_ms).max() {
+                            applied.at_ms = applied.at_ms.max(newest);
+                        }
+                        for (outcome, asked) in applied.state.apply_batch(&batch) {
+                            outcomes.push(outcome);
+                            effects.extend(asked);
+                        }
+                    }
+                }
+                answers.push(Answers(outcomes));
+            }
+        }
+        self.shared.effects.add(effects);
+        self.shared.changes.send_modify(|count| *count += 1);
+        Ok(answers)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
+        Ok(Box::default())
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<Cursor<Vec<u8>>>,
+    ) -> Result<(), StorageError> {
+        let bytes = snapshot.into_inner();
+        let applied = restore(meta, &bytes).map_err(|e| failure(ErrorVerb::Read, &e))?;
+        let (snapshots, meta) = (self.snapshots.clone(), meta.clone());
+        tokio::task::spawn_blocking(move || snapshots.write(&meta, &bytes))
+            .await
+            .map_err(io::Error::other)
+            .and_then(|written| written)
+            .map_err(|e| failure(ErrorVerb::Write, &e))?;
+        *self.shared.write() = applied;
+        self.shared.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
+        let found = self
+            .snapshots
+            .newest()
+            .map_err(|e| failure(ErrorVerb::Read, &e))?;
+        Ok(found.map(|(meta, bytes)| Snapshot {
+            meta,
+            snapshot: Box::new(Cursor::new(bytes)),
+        }))
+    }
+}

@@ -1,0 +1,206 @@
+//! An append-only log of opaque records in segment files, for one writer.
+//!
+//! Promises: records are durable when their callback fires, in order; one flush serves everything that waits (group
+//! commit); what was acknowledged is either read back on opening or the opening is refused. After the first failed
+//! write or flush nothing is written any more, since Linux may have marked unwritten pages clean.
+//!
+//! It knows nothing of Raft: see [`super::log_store`]. Why not a library: `docs/decisions/0009-raft-log.md`.
+
+mod record;
+mod scan;
+mod writer;
+
+use scan::Position;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+/// Called once, from the writer's thread, when the records are durable or never will be.
+pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// A log that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Acknowledged records are broken or missing.
+    #[error(
+        "{path} is damaged at byte {at}: acknowledged records cannot be read, so this coordinator must not start; \
+         put the file back from a copy, or start with an empty data folder and submit unfinished jobs again"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        at: usize,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// One segment file as found.
+#[derive(Debug)]
+pub struct Segment {
+    /// Bodies of its records.
+    pub records: Vec<Vec<u8>>,
+}
+
+/// Handle to the writer's thread. Dropping it lets the thread finish what it has and waits for it.
+#[derive(Debug)]
+pub struct Wal {
+    // Unbounded, but its users wait for the flush of what they sent before they send more.
+    jobs: Option<mpsc::Sender<writer::Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Wal {
+    /// Opens the log in `dir`, which exists. Where it is empty, `first` makes the records that found it, durable when
+    /// this returns. Returns what each segment file holds, oldest first; at least one.
+    /// # Errors
+    /// [`Error::Damaged`]: do not start.
+    pub fn open(
+        dir: &Path,
+        first: impl FnOnce() -> Vec<Vec<u8>>,
+    ) -> Result<(Self, Vec<Segment>), Error> {
+        let mut paths = segment_paths(dir)?;
+        let mut segments = Vec::new();
+        let mut next: Option<Position> = None;
+        let mut end = 0;
+        for (i, path) in paths.clone().into_iter().enumerate() {
+            let newest = i + 1 == paths.len();
+            let mut bytes = Vec::new();
+            File::open(&path)
+                .and_then(|mut f| f.read_to_end(&mut bytes))
+                .map_err(io_error(&path))?;
+            let found = scan::scan(&bytes, next, newest).map_err(|damage| Error::Damaged {
+                path: path.clone(),
+                at: damage.at,
+            })?;
+            if found.bodies.is_empty() {
+                // Its head never became durable, so nothing in it was acknowledged. Not the newest: records are missing.
+                if !newest {
+                    return Err(Error::Damaged { path, at: 0 });
+                }
+                fs::remove_file(&path).map_err(io_error(&path))?;
+                sync_dir(dir)?;
+                paths.pop();
+                break;
+            }
+            segments.push(Segment {
+                records: found
+                    .bodies
+                    .iter()
+                    .map(|r| bytes[r.clone()].to_vec())
+                    .collect(),
+            });
+            (next, end) = (Some(found.next), found.end);
+        }
+        let writer = match (paths.last(), next) {
+            (Some(path), Some(next)) => writer::Writer::go_on(dir, path, paths.clone(), end, next)?,
+            _ => {
+                let records = first();
+                let writer = writer::Writer::found(dir, &records)?;
+                segments.push(Segment { records });
+                writer
+            }
+        };
+        let (jobs, inbox) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("raft-log".into())
+            .spawn(move || writer.run(&inbox))
+            .map_err(io_error(dir))?;
+        Ok((
+            Self {
+                jobs: Some(jobs),
+                thread: Some(thread),
+            },
+            segments,
+        ))
+    }
+
+    /// Appends records and calls `done` when they are durable.
+    pub fn append(&self, records: Vec<Vec<u8>>, done: Done) {
+        self.send(writer::Job::Append {
+            records,
+            done: Some(done),
+        });
+    }
+
+    /// Appends a record that may be lost in a crash; it becomes durable with the next one that matters.
+    pub fn append_lazily(&self, record: Vec<u8>) {
+        self.send(writer::Job::Append {
+            records: vec![record],
+            done: None,
+        });
+    }
+
+    /// Starts a new segment file whose first record is `head`.
+    pub fn rotate(&self, head: Vec<u8>) {
+        self.send(writer::Job::Rotate { head });
+    }
+
+    /// Removes the `count` oldest segment files, never the newest.
+    pub fn remove_oldest(&self, count: usize) {
+        self.send(writer::Job::RemoveOldest { count });
+    }
+
+    fn send(&self, job: writer::Job) {
+        let jobs = self.jobs.as_ref().expect("taken only in drop");
+        if let Err(mpsc::SendError(writer::Job::Append {
+            done: Some(done), ..
+        })) = jobs.send(job)
+        {
+            done(Err(io::Error::other("the log's writer has ended")));
+        }
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in the writer was seen by everybody whose callback it dropped.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Segment files by first sequence.
+fn segment_paths(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
+        let path = entry.map_err(io_error(dir))?.path();
+        if path.extension().is_some_and(|e| e == "wal") {
+            paths.push(path);
+        }
+    }
+    // Names are zero-padded, so their order is that of the sequences.
+    paths.sort();
+    Ok(paths)
+}
+
+fn segment_path(dir: &Path, sequence: u64) -> PathBuf {
+    dir.join(format!("{sequence:020}.wal"))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(io_error(dir))
+}
+
+#[cfg(test)]
+mod tests;
