@@ -8,15 +8,16 @@ struct Appetite {
     frames: u64,
 }
 
-/// Measured as peak resident set of one-thread encodes, divided by the bytes of a frame, rounded up generously.
+/// From the peak resident sets in docs/decisions/0009: the slowest preset measured, rounded up. libx265 was measured at
+/// medium only and is given what libx264 takes at veryslow.
 const APPETITES: &[Appetite] = &[
     Appetite {
         encoder: "libx264",
-        frames: 110,
+        frames: 270,
     },
     Appetite {
         encoder: "libx265",
-        frames: 150,
+        frames: 270,
     },
     Appetite {
         encoder: "libsvtav1",
@@ -24,13 +25,15 @@ const APPETITES: &[Appetite] = &[
     },
     Appetite {
         encoder: "libaom-av1",
-        frames: 200,
+        frames: 230,
     },
     Appetite {
         encoder: "libvpx-vp9",
-        frames: 90,
+        frames: 110,
     },
 ];
+/// Frames that wait for the encoder on the way to the scorer. An estimate: a long look-ahead twice over.
+const LOOK_AHEAD: u64 = 120;
 /// For encoders without look-ahead.
 const FEW_FRAMES: u64 = 30;
 /// What any FFmpeg process takes before its first frame.
@@ -60,7 +63,7 @@ impl Load<'_> {
             .iter()
             .find(|a| a.encoder == self.encoder)
             .map_or(FEW_FRAMES, |a| a.frames)
-            + if self.scored { 120 } else { 0 };
+            + if self.scored { LOOK_AHEAD } else { 0 };
         // 4:2:0; other chroma is rare enough for the margin.
         let frame = u64::from(self.size.0) * u64::from(self.size.1) * 3 / 2;
         let frame = if self.deep_colour { frame * 2 } else { frame };

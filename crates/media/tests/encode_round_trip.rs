@@ -1,0 +1,324 @@
+//! Argument lists that real FFmpeg builds must accept: two Segments of a generated clip in several Renditions, their
+//! signatures against a decode of the whole, and scores from the same process against a run of their own.
+
+use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedScore};
+use recode_media::args::{Clock, Input, Span};
+use recode_media::run::{self, Invocation};
+use recode_media::score::{self, FrameScores};
+use recode_media::toolchain::{self, Ffmpeg};
+use recode_media::{parse::framecrc, probe, verify};
+use recode_types::rendition::{Codec, Deinterlace, Knob, Profile, Rendition, Scale};
+use recode_types::source::VideoFacts;
+use recode_types::{Metric, Rational, TimeBase};
+use std::ffi::OsString;
+use std::path::Path;
+
+fn rendition(codec: Codec) -> Rendition {
+    Rendition {
+        codec,
+        encoder: codec.default_encoder().to_owned(),
+        rate: None,
+        peak: None,
+        preset: match codec {
+            Codec::H264 | Codec::H265 => Some("ultrafast".to_owned()),
+            Codec::Av1 => Some("10".to_owned()),
+            Codec::Vp9 => Some("5".to_owned()),
+            _ => None,
+        },
+        tune: None,
+        encoder_profile: None,
+        profile: Profile::Quality,
+        scale: Scale::Source,
+        fps: None,
+        deinterlace: Deinterlace::Off,
+        pix_fmt: None,
+        gop: None,
+    }
+}
+
+fn video(frame_rate: Rational, time_base: TimeBase) -> VideoFacts {
+    VideoFacts {
+        track: 0,
+        codec: "h264".to_owned(),
+        time_base,
+        frames: 50,
+        start_pts: 0,
+        end_pts: 25_600,
+        width: 320,
+        height: 180,
+        pix_fmt: "yuv420p".to_owned(),
+        sample_aspect: Rational::new(1, 1),
+        frame_rate,
+        interlaced_top_first: None,
+        dolby_vision_profile: None,
+        hdr10_plus: false,
+        hdr10_static: false,
+        captions: false,
+        alpha: false,
+    }
+}
+
+async fn clip(ffmpeg: &Ffmpeg, out: &Path) {
+    let mut args: Vec<OsString> =
+        "-y -f lavfi -i testsrc2=s=320x180:r=25:d=2 -c:v libx264 -preset ultrafast -bf 2 -g 20 -threads 1"
+            .split(' ')
+            .map(Into::into)
+            .collect();
+    args.push(out.into());
+    run::run(&ffmpeg.path, Invocation::new(args)).await.unwrap();
+}
+
+/// Runs an encode and lists the signature of every decoded frame.
+async fn encode(ffmpeg: &Ffmpeg, args: &EncodeArgs<'_>) -> Vec<(i64, u32)> {
+    let invocation = Invocation::new(args.build().unwrap()).with_stdout();
+    let mut seen = vec![];
+    run::spawn(&ffmpeg.path, invocation)
+        .await
+        .unwrap()
+        .wait_lines(
+            |line| {
+                if let Some(framecrc::Item::Packet(line)) = framecrc::read(line) {
+                    seen.push((line.pts.unwrap(), line.checksum));
+                }
+            },
+            |_| {},
+        )
+        .await
+        .unwrap();
+    seen
+}
+
+const SPANS: [(u64, u64); 2] = [(0, 30), (30, 20)];
+
+/// The k-th frame of the clip is at 512 k.
+fn span((first, count): (u64, u64)) -> Span {
+    let at = |frame: u64| frame as i64 * 512;
+    let last = first + count == 50;
+    Span::Time {
+        start_pts: at(first),
+        end_pts: (!last).then_some(at(first + count)),
+        before_pts: (first > 0).then(|| at(first - 1)),
+        after_pts: (!last).then_some(at(first + count)),
+    }
+}
+
+#[tokio::test]
+async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
+    let Ok(ffmpeg) = toolchain::find(None) else {
+        eprintln!("NOT TESTED: there is no ffmpeg here");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("clip.mp4");
+    clip(&ffmpeg, &source).await;
+    let picture = probe::prelude(&ffmpeg, &source)
+        .await
+        .unwrap()
+        .picture
+        .unwrap();
+    let video = video(picture.frame_rate, picture.time_base);
+    let table = probe::deep(&ffmpeg, &source, 0, picture.time_base, |_| {})
+        .await
+        .unwrap()
+        .table;
+    let truth: Vec<(i64, u32)> = table
+        .rows
+        .iter()
+        .map(|r| (r.pts, r.signature.unwrap()))
+        .collect();
+    assert_eq!((truth.len(), truth[49].0), (50, 49 * 512));
+    let mut changed = rendition(Codec::H264);
+    (changed.fps, changed.deinterlace) = (Some(Rational::new(15, 1)), Deinterlace::On);
+    let renditions: Vec<Rendition> = [
+        Codec::H264,
+        Codec::H265,
+        Codec::Av1,
+        Codec::Vp9,
+        Codec::Mpeg2,
+        Codec::Prores,
+    ]
+    .map(rendition)
+    .into_iter()
+    .filter(|r| ffmpeg.has_encoder(&r.encoder))
+    .chain([changed])
+    .collect();
+    let mut at_15_per_second = 0;
+    for clock in [Clock::Stored, Clock::Plain] {
+        for (segment, (first, count)) in SPANS.into_iter().enumerate() {
+            let ordinal = clock == Clock::Plain;
+            let outputs = renditions
+                .iter()
+                .filter(|r| !ordinal || r.fps.is_none())
+                .enumerate();
+            let args = EncodeArgs {
+                input: Input {
+                    path: source.clone(),
+                    demuxer: Some("mp4"),
+                    stream: 0,
+                    clock,
+                },
+                span: if ordinal {
+                    Span::Ordinal {
+                        first,
+                        count,
+                        more: first + count < 50,
+                    }
+                } else {
+                    span((first, count))
+                },
+                time_base: video.time_base,
+                shift: 0,
+                video: &video,
+                outputs: outputs
+                    .map(|(i, rendition)| EncodeOutput {
+                        rendition,
+                        knob: Knob {
+                            quality_milli: 20_000,
+                            peak: None,
+                            buffer_start_milli: 900,
+                        },
+                        size: (320, 180),
+                        path: dir.path().join(format!("{segment}-{i}.chunk")),
+                    })
+                    .collect(),
+                score: None,
+                major: ffmpeg.major(),
+            };
+            let seen = encode(&ffmpeg, &args).await;
+            let listed = if ordinal {
+                ((first + count + 1) as usize).min(50)
+            } else {
+                50
+            };
+            assert_eq!(seen, truth[..listed], "segment {segment}");
+            for (i, output) in args.outputs.iter().enumerate() {
+                let found = async |frames| {
+                    verify::decode(&ffmpeg, &output.path, frames, verify::Depth::Full).await
+                };
+                match args.output_frames(i, count) {
+                    Some(frames) => {
+                        found(frames).await.unwrap();
+                        at_15_per_second += if output.rendition.fps.is_some() {
+                            frames
+                        } else {
+                            0
+                        };
+                    }
+                    // The end of the clip at a changed rate: what is left of 2 s at 15 frames a second.
+                    None => {
+                        found(30 - at_15_per_second).await.unwrap();
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(at_15_per_second, 18);
+}
+
+#[tokio::test]
+async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
+    let Ok(ffmpeg) = toolchain::find(None) else {
+        eprintln!("NOT TESTED: there is no ffmpeg here");
+        return;
+    };
+    if !ffmpeg.has_loopback_decoder() || ffmpeg.require_vmaf().is_err() {
+        eprintln!(
+            "NOT TESTED: {} cannot score in the process that encodes",
+            ffmpeg.version_line()
+        );
+        return;
+    }
+    const METRICS: [Metric; 4] = [Metric::Vmaf, Metric::Psnr, Metric::Ssim, Metric::MsSsim];
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("clip.mp4");
+    clip(&ffmpeg, &source).await;
+    let video = video(Rational::new(25, 1), TimeBase::new(1, 12_800));
+    let renditions = [rendition(Codec::H264), rendition(Codec::H265)];
+    let sizes = [(320, 180), (256, 192)];
+    let mut merged = [FrameScores::default(), FrameScores::default()];
+    let mut lists = [String::new(), String::new()];
+    for (segment, (first, count)) in SPANS.into_iter().enumerate() {
+        let logs = [0, 1].map(|i| dir.path().join(format!("{segment}, {i}: it's.json")));
+        let args = EncodeArgs {
+            input: Input {
+                path: source.clone(),
+                demuxer: Some("mp4"),
+                stream: 0,
+                clock: Clock::Stored,
+            },
+            span: span((first, count)),
+            time_base: video.time_base,
+            shift: 0,
+            video: &video,
+            outputs: renditions
+                .iter()
+                .enumerate()
+                .map(|(i, rendition)| EncodeOutput {
+                    rendition,
+                    knob: Knob {
+                        quality_milli: 40_000,
+                        peak: None,
+                        buffer_start_milli: 900,
+                    },
+                    size: sizes[i],
+                    path: dir.path().join(format!("{segment}-{i}.mp4")),
+                })
+                .collect(),
+            score: Some(FusedScore {
+                metrics: METRICS.to_vec(),
+                logs: logs.to_vec(),
+            }),
+            major: ffmpeg.major(),
+        };
+        encode(&ffmpeg, &args).await;
+        let (before, after) = args.span.neighbours();
+        for i in 0..2 {
+            let log = std::fs::read_to_string(&logs[i]).unwrap();
+            let part = score::parse_log(&log, &METRICS, count as usize, before, after).unwrap();
+            merged[i] = score::merge(
+                [std::mem::take(&mut merged[i]), part]
+                    .into_iter()
+                    .filter(|p| p.frames() > 0),
+            )
+            .unwrap();
+            lists[i] += &format!("file '{segment}-{i}.mp4'\n");
+        }
+    }
+    for i in 0..2 {
+        // Whole file: the Chunks' packets one after another, scored in one run without context.
+        let list = dir.path().join(format!("list{i}"));
+        std::fs::write(&list, &lists[i]).unwrap();
+        let whole = dir.path().join(format!("whole{i}.mkv"));
+        let mut join: Vec<OsString> = ["-y", "-f", "concat", "-safe", "0", "-i"]
+            .map(Into::into)
+            .into();
+        join.extend([
+            list.into(),
+            "-c".into(),
+            "copy".into(),
+            whole.clone().into(),
+        ]);
+        run::run(&ffmpeg.path, Invocation::new(join)).await.unwrap();
+        let side = |path: &Path| score::Side {
+            path: path.to_owned(),
+            demuxer: None,
+            start_pts: None,
+            end_pts: None,
+        };
+        let args = score::ScoreArgs {
+            distorted: side(&whole),
+            reference: side(&source),
+            size: sizes[i],
+            pix_fmt: Some("yuv420p".to_owned()),
+            context: (false, false),
+            metrics: METRICS.to_vec(),
+            log: dir.path().join("whole.json"),
+        };
+        run::run(&ffmpeg.path, Invocation::new(args.build()))
+            .await
+            .unwrap();
+        let log = std::fs::read_to_string(&args.log).unwrap();
+        let truth = score::parse_log(&log, &METRICS, 50, false, false).unwrap();
+        assert_eq!(merged[i], truth, "output {i}");
+    }
+}
