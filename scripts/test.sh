@@ -26,8 +26,7 @@ fi
 if has cargo-deny; then
     step licences cargo deny --all-features --locked check
 else
-    echo "(cargo-deny is not installed: licences are checked, advisories are not)"
-    step licences python3 scripts/licences.py
+    echo "== licences: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)"
 fi
 step python python3 -m unittest discover --start-directory scripts/tests --top-level-directory scripts
 

@@ -259,8 +259,7 @@ def main():
     print(f"fidelity: {len(cases)} cases, {len(cases) - len(todo)} known from before", flush=True)
 
     work = ROOT / ".evidence" / "fidelity"
-    shutil.rmtree(work, ignore_errors=True)  # what failed or was kept before
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     lock, late = threading.Lock(), []
 
     def one(case):

@@ -9,7 +9,6 @@ use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
 use recode_bench::tools::{self, Tools};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Measures recode against plain FFmpeg
 #[derive(Parser)]
@@ -112,17 +111,8 @@ enum Bench {
     },
 }
 
-fn main() -> ExitCode {
-    match measure(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("recode-bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn measure(cli: Cli) -> Result<()> {
+fn main() -> Result<()> {
+    let cli = Cli::parse();
     let tools = Tools::find()?;
     let clips = clips(&cli.clips)?;
     let deadline = Deadline::after(cli.minutes);

@@ -1,1 +1,12 @@
-//! The node: runs Attempts
+//! The node: runs Attempts. A peer of every other node; it decides nothing.
+//!
+//! [`assembly::start`] puts it together: the reporter ([`actor::reporter`]) talks to the Leader and owns the Attempts;
+//! each Attempt is one run of [`run`], with a directory of [`scratch`] and a slot of [`slots`].
+
+pub mod actor;
+pub mod assembly;
+pub mod cache;
+pub mod run;
+pub mod scratch;
+pub mod slots;
+pub mod source;

@@ -1,0 +1,126 @@
+//! The Attempts a node holds. Owned by the reporter; every one is a task of one `JoinSet`, so none outlives the node.
+
+use crate::run::{self, AttemptProgress, Context};
+use crate::slots::Slots;
+use recode_types::AttemptToken;
+use recode_types::event;
+use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage, Work};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+struct Running {
+    abort: AbortHandle,
+    progress: watch::Receiver<AttemptProgress>,
+    frames_total: u64,
+}
+
+/// See the module.
+pub struct Workers {
+    context: Arc<Context>,
+    slots: Slots,
+    tasks: JoinSet<(AttemptToken, AttemptOutcome)>,
+    running: BTreeMap<AttemptToken, Running>,
+}
+
+impl Workers {
+    pub fn new(context: Arc<Context>, slots: Slots) -> Self {
+        Self { context, slots, tasks: JoinSet::new(), running: BTreeMap::new() }
+    }
+
+    pub fn holds(&self, token: &AttemptToken) -> bool {
+        self.running.contains_key(token)
+    }
+
+    /// Starts a granted Attempt.
+    pub fn start(&mut self, grant: Grant) {
+        let token = AttemptToken { task: grant.task, attempt: grant.attempt };
+        let held = self.slots.hold(grant.work.is_heavy());
+        let frames_total = match &grant.work {
+            Work::Encode(work) | Work::Trial(work) => u64::from(work.segment.rows),
+            _ => 0,
+        };
+        let (progress, follow) = watch::channel(AttemptProgress::default());
+        let context = Arc::clone(&self.context);
+        let span = tracing::info_span!("attempt", task = %grant.task, attempt = grant.attempt);
+        let abort = self.tasks.spawn(tracing::Instrument::instrument(
+            async move {
+                // A panic in a worker fails its Attempt, not the node.
+                let run = tokio::spawn(run::run(context, grant, held, progress));
+                let guard = AbortOnDrop(run.abort_handle());
+                let outcome = run.await.unwrap_or_else(|panic| crashed(&panic));
+                drop(guard);
+                (token, outcome)
+            },
+            span,
+        ));
+        self.running.insert(token, Running { abort, progress: follow, frames_total });
+    }
+
+    /// Ends an Attempt: its child processes die with it.
+    pub fn revoke(&mut self, token: &AttemptToken) {
+        if let Some(running) = self.running.remove(token) {
+            running.abort.abort();
+        }
+    }
+
+    /// The next Attempt that ended by itself.
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> (AttemptToken, AttemptOutcome) {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok((token, outcome))) => {
+                    if self.running.remove(&token).is_some() {
+                        return (token, outcome);
+                    }
+                }
+                // Revoked.
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// What runs, and how far it is.
+    pub fn progress(&self) -> Vec<event::AttemptProgress> {
+        self.running
+            .iter()
+            .map(|(token, running)| {
+                let now = *running.progress.borrow();
+                event::AttemptProgress {
+                    task: token.task,
+                    attempt: token.attempt,
+                    frames: now.frames,
+                    frames_total: running.frames_total,
+                    media_us: now.media_us,
+                }
+            })
+            .collect()
+    }
+
+    /// Ends everything and waits until it has ended.
+    pub async fn stop(&mut self) {
+        self.tasks.shutdown().await;
+        self.running.clear();
+    }
+}
+
+struct AbortOnDrop(AbortHandle);
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn crashed(panic: &tokio::task::JoinError) -> AttemptOutcome {
+    AttemptOutcome::Failed {
+        failure: Failure {
+            class: FailureClass::Unknown,
+            message: format!("the node's own code failed ({panic}); this is a defect of recode, please report it"),
+            stderr_tail: None,
+        },
+        usage: Usage::default(),
+    }
+}

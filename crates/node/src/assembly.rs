@@ -1,0 +1,98 @@
+//! The one place where the node is put together.
+
+use crate::actor::reporter::Reporter;
+use crate::actor::workers::Workers;
+use crate::run::{Context, Inputs};
+use crate::scratch::Scratch;
+use crate::slots::Slots;
+use crate::source::Sources;
+use recode_media::toolchain::Ffmpeg;
+use recode_mesh::Leader;
+use recode_types::NodeHello;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Light Attempts (probe, audio, stitch) beside the encoders.
+const LIGHT_SLOTS: u32 = 4;
+
+/// What a node needs to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the coordinator, `http://HOST:PORT`.
+    pub coordinator: String,
+    /// Directory for scratch; emptied at start.
+    pub scratch: PathBuf,
+    /// Encoders at once. `None`: one per core.
+    pub workers: Option<u32>,
+    /// The FFmpeg to use.
+    pub ffmpeg: Arc<Ffmpeg>,
+    /// Directory and byte budget for Chunks kept beyond their Job; `None`: nothing is kept.
+    pub cache: Option<(PathBuf, u64)>,
+}
+
+/// The node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The coordinator's address is wrong.
+    #[error(transparent)]
+    Address(#[from] recode_mesh::Error),
+    /// No scratch.
+    #[error(transparent)]
+    Scratch(#[from] crate::scratch::Error),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Running {
+    stop: CancellationToken,
+    reporter: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends all Attempts and their child processes, and waits for it.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        // A panic of the reporter has been logged by its hook; there is nothing left to end.
+        let _ = self.reporter.await;
+    }
+}
+
+/// Starts a node; it dials the coordinator in the background.
+/// # Errors
+/// [`Error`]: nothing was started.
+/// # Panics
+/// Outside a tokio runtime.
+pub fn start(config: Config) -> Result<Running, Error> {
+    let leader = Leader::at(&config.coordinator)?;
+    let scratch = Scratch::open(&config.scratch)?;
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    let heavy = config.workers.unwrap_or(cores).max(1);
+    let slots = Slots::new(heavy, LIGHT_SLOTS);
+    let hello = NodeHello {
+        name: format!("{}:{}", host_name(), std::process::id()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        heavy_slots: heavy,
+        light_slots: LIGHT_SLOTS,
+        ffmpeg: config.ffmpeg.version_line().to_owned(),
+        capabilities: config.ffmpeg.encoders().map(str::to_owned).collect(),
+    };
+    let context = Arc::new(Context {
+        sources: Sources::new(&config.scratch),
+        ffmpeg: config.ffmpeg,
+        scratch,
+        inputs: Inputs::default(),
+        cache: config.cache.map(|(dir, budget)| crate::cache::ChunkCache::new(dir, budget)),
+    });
+    let workers = Workers::new(context, slots.clone());
+    let instance = format!("{:032x}", recode_types::JobId::generate().0);
+    let reporter = Reporter::new(leader, hello, instance, workers, &slots);
+    let stop = CancellationToken::new();
+    let reporter = tokio::spawn(reporter.run(stop.clone()));
+    Ok(Running { stop, reporter })
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

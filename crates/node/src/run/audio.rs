@@ -1,0 +1,78 @@
+//! Sound as one continuous encode, and further video tracks as one encode each: files of their own, muxed at the end.
+
+use super::{Attempt, Cut, failure, from_store, resources};
+use recode_media::args::{audio, whole};
+use recode_media::run::{Invocation};
+use recode_store::Take;
+use recode_types::request::OutputRequest;
+use recode_types::task::{Failure, FailureClass, TaskResult};
+use recode_types::{ArtifactRef, Codec};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Encodes audio tracks.
+pub async fn run(
+    attempt: &mut Attempt,
+    facts: &ArtifactRef,
+    output: &OutputRequest,
+    tracks: &[u32],
+    cut: Cut,
+) -> Result<TaskResult, Failure> {
+    let loaded = attempt.context.inputs.load(&attempt.store, facts).await?;
+    let identity = &loaded.facts.identity;
+    let source = attempt.context.sources.open(&identity.url, Some(identity)).await?;
+    let path = source.whole().await?;
+    let out = attempt.room.file("audio.mp4");
+    let args = audio::args(&loaded.facts, output, tracks, cut.into(), &path, &out);
+    finish(attempt, args, out, "audio.mp4").await
+}
+
+/// Encodes a further video track.
+pub async fn whole(
+    attempt: &mut Attempt,
+    facts: &ArtifactRef,
+    output: &OutputRequest,
+    track: u32,
+    cut: Cut,
+) -> Result<TaskResult, Failure> {
+    let loaded = attempt.context.inputs.load(&attempt.store, facts).await?;
+    let identity = &loaded.facts.identity;
+    let source = attempt.context.sources.open(&identity.url, Some(identity)).await?;
+    let path = source.whole().await?;
+    let name = if output.rendition.codec == Codec::Prores { "whole.mov" } else { "whole.mp4" };
+    let out = attempt.room.file(name);
+    let args = whole::WholeArgs {
+        facts: &loaded.facts,
+        output,
+        track,
+        cut: cut.into(),
+        major: attempt.context.ffmpeg.major(),
+        source: &path,
+        out: &out,
+    }
+    .build()
+    .map_err(|e| failure(FailureClass::BadInput, e))?;
+    attempt.held.start().await;
+    finish(attempt, args, out, name).await
+}
+
+async fn finish(attempt: &mut Attempt, args: Vec<OsString>, out: PathBuf, name: &str) -> Result<TaskResult, Failure> {
+    tracing::debug!(?args, "encoding a track");
+    let child = recode_media::run::spawn(&attempt.context.ffmpeg.path, Invocation::new(args)).await;
+    let ended = match child {
+        Ok(child) => child.wait(attempt.on_progress()).await,
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(finished) => attempt.used(&finished.usage),
+        Err(error) => {
+            attempt.used(&error.usage);
+            return Err(error.failure);
+        }
+    }
+    let payload_bytes = std::fs::metadata(&out).map_err(resources)?.len();
+    let key = attempt.key(name);
+    let artifact = attempt.store.put_file(&key, &out, Take::Move).await.map_err(from_store)?;
+    attempt.usage.bytes_written += artifact.size_bytes;
+    Ok(TaskResult::Track { artifact, payload_bytes })
+}

@@ -1,0 +1,527 @@
+//! One Segment to Chunks: fetch, decode once, encode every Rendition of the group, hold what came out against the
+//! frame table, store.
+
+use super::frames::{Expected, Matched, Mismatch, Seen, match_frames};
+use super::timeline::Timeline;
+use super::{Attempt, Loaded, failure, from_store, resources};
+use crate::source::{Source, from_read};
+use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedScore};
+use recode_media::args::{Clock, Input, Span};
+use recode_media::clip::{self, Clip, ClipContext};
+use recode_media::mp4::{ChunkIndex, read_chunk};
+use recode_media::run::{Invocation, spawn};
+use recode_media::{score, verify};
+use recode_store::Take;
+use recode_types::rendition::{Deinterlace, Scale};
+use recode_types::task::{ChunkFacts, EncodeRendition, EncodeWork, Failure, FailureClass, TaskResult};
+use recode_types::source::ReadMode;
+use recode_types::{Digest, FrameRow};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Encodes and stores every Rendition of the work.
+pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, Failure> {
+    let loaded = attempt.context.inputs.load(&attempt.store, &work.facts).await?;
+    let build = attempt.context.ffmpeg.identity().map_err(|e| failure(FailureClass::MissingCapability, e))?;
+    let mut chunks = Vec::with_capacity(work.renditions.len());
+    let mut todo = Vec::new();
+    for (i, wanted) in work.renditions.iter().enumerate() {
+        match from_cache(attempt, &work, wanted, &build).await? {
+            Some(chunk) => chunks.push(chunk),
+            None => todo.push(i),
+        }
+    }
+    if !todo.is_empty() {
+        let made = encode_some(attempt, &loaded, &work, &todo).await?;
+        // The encoder has ended; the next Segment may have its slot while this one is checked and stored.
+        attempt.held.release();
+        for (i, made) in todo.into_iter().zip(made.chunks(&work)) {
+            let wanted = &work.renditions[i];
+            verify(attempt, &work, &made).await?;
+            chunks.push(store(attempt, &work, wanted, made, &build).await?);
+        }
+    }
+    chunks.sort_by_key(|chunk| chunk.output);
+    Ok(TaskResult::Encoded { chunks })
+}
+
+/// Encodes every Rendition of the work only to see how many bytes come out.
+pub async fn trial(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, Failure> {
+    let loaded = attempt.context.inputs.load(&attempt.store, &work.facts).await?;
+    let all: Vec<usize> = (0..work.renditions.len()).collect();
+    let made = encode_some(attempt, &loaded, &work, &all).await?;
+    attempt.held.release();
+    let points = work
+        .renditions
+        .iter()
+        .zip(&made.indexes)
+        .map(|(wanted, index)| vec![(wanted.knob.quality_milli, payload(index))])
+        .collect();
+    Ok(TaskResult::Tried { points })
+}
+
+/// What one FFmpeg process made.
+struct Made {
+    matched: Matched,
+    paths: Vec<PathBuf>,
+    indexes: Vec<ChunkIndex>,
+    logs: Vec<PathBuf>,
+    neighbours: (bool, bool),
+}
+
+/// One Rendition of [`Made`].
+struct MadeChunk {
+    matched: Matched,
+    path: PathBuf,
+    index: ChunkIndex,
+    log: Option<PathBuf>,
+    neighbours: (bool, bool),
+}
+
+impl Made {
+    fn chunks(self, work: &EncodeWork) -> impl Iterator<Item = MadeChunk> {
+        let mut logs = self.logs.into_iter();
+        let scored = !work.score.is_empty();
+        let (matched, neighbours) = (self.matched, self.neighbours);
+        self.paths.into_iter().zip(self.indexes).map(move |(path, index)| MadeChunk {
+            matched: matched.clone(),
+            path,
+            index,
+            log: if scored { logs.next() } else { None },
+            neighbours,
+        })
+    }
+}
+
+/// Something between the table and the decoder does not fit, or the Attempt failed otherwise.
+enum Trouble {
+    Mismatch(Mismatch),
+    Failure(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// Reads the Segment in the cheapest way that gives the table's frames.
+async fn encode_some(
+    attempt: &mut Attempt,
+    loaded: &Arc<Loaded>,
+    work: &EncodeWork,
+    which: &[usize],
+) -> Result<Made, Failure> {
+    let identity = &loaded.facts.identity;
+    let source = attempt.context.sources.open(&identity.url, Some(identity)).await?;
+    if work.read_mode == ReadMode::Clip {
+        // Under a deep table every frame's signature is known: a decode that began one GOP too late is tried once more
+        // from further back before the slow way. Without one, only a deep probe can tell who is right.
+        let looks_back = looks_back(work);
+        let tries: &[u32] = match (loaded.facts.deep, looks_back) {
+            (false, false) => &[0],
+            (false, true) => &[1],
+            (true, false) => &[0, 2],
+            (true, true) => &[1, 3],
+        };
+        for gops_before in tries {
+            let context = ClipContext { gops_before: *gops_before, frames_after: 1 };
+            match from_clip(attempt, loaded, work, which, &source, context).await {
+                Ok(made) => return Ok(made),
+                Err(Trouble::Failure(failure)) => return Err(failure),
+                Err(Trouble::Mismatch(mismatch)) if !loaded.facts.deep => {
+                    return Err(failure(FailureClass::IndexLied, mismatch));
+                }
+                Err(Trouble::Mismatch(mismatch)) => {
+                    tracing::info!(segment = work.segment.index, %mismatch, "reading this segment from further back");
+                }
+            }
+        }
+    }
+    match linear(attempt, loaded, work, which, &source).await {
+        Ok(made) => Ok(made),
+        Err(Trouble::Failure(failure)) => Err(failure),
+        Err(Trouble::Mismatch(mismatch)) => {
+            let class = if loaded.facts.deep { FailureClass::BadInput } else { FailureClass::IndexLied };
+            Err(failure(class, mismatch))
+        }
+    }
+}
+
+/// Whether frames before the Segment are needed.
+fn looks_back(work: &EncodeWork) -> bool {
+    let filters = |r: &EncodeRendition| r.rendition.fps.is_some() || r.rendition.deinterlace != Deinterlace::Off;
+    !work.score.is_empty() || work.renditions.iter().any(filters)
+}
+
+async fn from_clip(
+    attempt: &mut Attempt,
+    loaded: &Arc<Loaded>,
+    work: &EncodeWork,
+    which: &[usize],
+    source: &Arc<Source>,
+    context: ClipContext,
+) -> Result<Made, Trouble> {
+    let video = loaded.facts.video.as_ref().expect("a plan to encode has a picture");
+    let index = loaded.index.as_ref().ok_or_else(|| missing("packet index"))?;
+    let (stream, path) = match &loaded.facts.rewrapped {
+        None => (video.track, None),
+        Some(artifact) => (0, Some(super::stitch::artifact_path(attempt, artifact, "rewrapped").await?)),
+    };
+    let file = attempt.room.file(&format!("clip-{}", context.gops_before));
+    let build = |bytes: Arc<dyn recode_media::bytes::ByteSource>| {
+        let (index, table, file) = (Arc::clone(index), Arc::clone(&loaded.table), file.clone());
+        let segment = work.segment;
+        async move { clip::build(&index, stream, &table, &segment, context, &*bytes, &file).await }
+    };
+    let built = match path {
+        None => build(Arc::clone(source) as _).await,
+        Some(path) => {
+            let file = recode_media::bytes::FileSource::open(&path).map_err(resources)?;
+            build(Arc::new(file)).await
+        }
+    };
+    let clip = match built {
+        Ok(clip) => clip,
+        Err(clip::Error::Mismatch(_)) => {
+            return Err(Trouble::Mismatch(Mismatch::Count { expected: work.segment.rows as usize, seen: 0 }));
+        }
+        Err(error @ clip::Error::Write { .. }) => return Err(resources(error).into()),
+        Err(error) => return Err(from_read(error).into()),
+    };
+    attempt.usage.source_bytes_read += clip.bytes_read;
+    let around = around(loaded, work, context);
+    let span = Span::Time {
+        start_pts: clip.trim_start,
+        end_pts: Some(clip.trim_end),
+        before_pts: around.0.map(|pts| pts - clip.base),
+        after_pts: around.1.map(|pts| pts - clip.base),
+    };
+    let timeline = timeline_zero(loaded, work);
+    let input = Input {
+        path: clip.path.clone(),
+        demuxer: Some(clip.demuxer),
+        stream: 0,
+        clock: Clock::Stored,
+    };
+    let shift = clip.base - timeline;
+    let rows = if clip.rows.is_empty() { &loaded.table.rows[work.segment.row_range()] } else { &clip.rows[..] };
+    let check = |seen: &[Seen]| {
+        match_frames(
+            seen,
+            Expected {
+                pts: &clip.expected,
+                rows,
+                span: (clip.trim_start, clip.trim_end),
+                before_is_good: context.gops_before > 0,
+            },
+        )
+    };
+    let made = one_process(attempt, loaded, work, which, input, span, shift, check).await;
+    // The clip has served; scratch is for the Segments to come.
+    let _ = std::fs::remove_file(&clip.path);
+    let made = made?;
+    check_times(&made, loaded, work, &clip)?;
+    Ok(made)
+}
+
+/// Timestamps of the rows before and after the Segment, as far as the clip holds them.
+fn around(loaded: &Loaded, work: &EncodeWork, context: ClipContext) -> (Option<i64>, Option<i64>) {
+    let rows = &loaded.table.rows;
+    let range = work.segment.row_range();
+    let before = range.start.checked_sub(1).filter(|_| context.gops_before > 0).map(|i| rows[i].pts);
+    (before, rows.get(range.end).map(|row: &FrameRow| row.pts))
+}
+
+fn timeline_zero(loaded: &Loaded, work: &EncodeWork) -> i64 {
+    Timeline::new(&loaded.facts, &loaded.table, None, &[work.segment], work.start_us).zero()
+}
+
+async fn linear(
+    attempt: &mut Attempt,
+    loaded: &Arc<Loaded>,
+    work: &EncodeWork,
+    which: &[usize],
+    source: &Arc<Source>,
+) -> Result<Made, Trouble> {
+    let video = loaded.facts.video.as_ref().expect("a plan to encode has a picture");
+    let path = source.whole().await?;
+    let input = Input { path, demuxer: None, stream: video.track, clock: Clock::Plain };
+    let (first, count) = (u64::from(work.segment.first_row), u64::from(work.segment.rows));
+    let more = (first + count) < loaded.table.rows.len() as u64;
+    let span = Span::Ordinal { first, count, more };
+    let shift = -timeline_zero(loaded, work);
+    let rows = &loaded.table.rows[work.segment.row_range()];
+    let check = |seen: &[Seen]| {
+        // By number: the clock of a Source that is read this way is not to be trusted, and the table's rows were
+        // nudged where it repeated itself.
+        let numbered: Vec<Seen> =
+            (0..).zip(seen).map(|(pts, seen)| Seen { pts, signature: seen.signature }).collect();
+        let range = first as i64..(first + count) as i64;
+        let pts: Vec<i64> = range.clone().collect();
+        match_frames(
+            &numbered,
+            Expected { pts: &pts, rows, span: (range.start, range.end), before_is_good: true },
+        )
+    };
+    one_process(attempt, loaded, work, which, input, span, shift, check).await
+}
+
+#[allow(clippy::too_many_arguments, reason = "one call site per read mode; a struct would only rename the list")]
+async fn one_process(
+    attempt: &mut Attempt,
+    loaded: &Arc<Loaded>,
+    work: &EncodeWork,
+    which: &[usize],
+    input: Input,
+    span: Span,
+    shift: i64,
+    check: impl Fn(&[Seen]) -> Result<Matched, Mismatch>,
+) -> Result<Made, Trouble> {
+    let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
+    let video = loaded.facts.video.as_ref().expect("a plan to encode has a picture");
+    let paths: Vec<PathBuf> = which.iter().map(|i| attempt.room.file(&format!("chunk-{i}.mp4"))).collect();
+    let logs: Vec<PathBuf> = which.iter().map(|i| attempt.room.file(&format!("scores-{i}.json"))).collect();
+    let outputs = which
+        .iter()
+        .zip(&paths)
+        .map(|(i, path)| EncodeOutput {
+            rendition: &work.renditions[*i].rendition,
+            knob: work.renditions[*i].knob,
+            size: size(&work.renditions[*i], (video.width, video.height)),
+            path: path.clone(),
+        })
+        .collect();
+    let fused = !work.score.is_empty();
+    let args = EncodeArgs {
+        input,
+        span,
+        time_base: loaded.table.time_base,
+        shift,
+        video,
+        outputs,
+        score: fused.then(|| FusedScore { metrics: work.score.clone(), logs: logs.clone() }),
+        major: ffmpeg.major(),
+    };
+    for i in which {
+        ffmpeg
+            .require_encoder(&work.renditions[*i].rendition.encoder)
+            .map_err(|e| failure(FailureClass::MissingCapability, e))?;
+    }
+    if fused {
+        ffmpeg.require_vmaf().map_err(|e| failure(FailureClass::MissingCapability, e))?;
+    }
+    let list = args.build().map_err(|e| failure(FailureClass::BadInput, e))?;
+    attempt.held.start().await;
+    tracing::debug!(args = ?list, "encoding");
+    let invocation = Invocation::new(list).with_stdout();
+    let child = spawn(&ffmpeg.path, invocation).await.map_err(|e| e.failure)?;
+    let mut seen = Vec::with_capacity(work.segment.rows as usize + 2);
+    let finished = child
+        .wait_lines(
+            |line| {
+                if let Some(frame) = signature(line) {
+                    seen.push(frame);
+                }
+            },
+            attempt.on_progress(),
+        )
+        .await;
+    let finished = match finished {
+        Ok(finished) => finished,
+        Err(error) => {
+            attempt.used(&error.usage);
+            return Err(error.failure.into());
+        }
+    };
+    attempt.used(&finished.usage);
+    let matched = check(&seen).map_err(Trouble::Mismatch)?;
+    let mut indexes = Vec::with_capacity(paths.len());
+    for (n, path) in paths.iter().enumerate() {
+        let index = read_chunk(path).map_err(|e| failure(FailureClass::Unknown, e))?;
+        let rendition = &work.renditions[which[n]].rendition;
+        let timeline =
+            Timeline::new(&loaded.facts, &loaded.table, rendition.fps, &[work.segment], work.start_us);
+        check_chunk(&index, timeline.of_segment(&work.segment).len())?;
+        indexes.push(index);
+    }
+    Ok(Made { matched, paths, indexes, logs, neighbours: span.neighbours() })
+}
+
+/// `0, 12, 12, 1, 2304, 0x6ad8fc11` as framecrc prints it: stream, dts, pts, duration, size, CRC.
+fn signature(line: &str) -> Option<Seen> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let mut fields = line.split(',').map(str::trim);
+    let pts = fields.nth(2)?.parse().ok()?;
+    let crc = fields.nth(2)?.strip_prefix("0x")?;
+    Some(Seen { pts, signature: u32::from_str_radix(crc, 16).ok()? })
+}
+
+/// Planned picture size: the Plan has settled it; what is still open follows the Source.
+fn size(wanted: &EncodeRendition, source: (u32, u32)) -> (u32, u32) {
+    match wanted.rendition.scale {
+        Scale::Exact { width, height } => (width, height),
+        _ => source,
+    }
+}
+
+fn missing(what: &str) -> Failure {
+    Failure {
+        class: FailureClass::Unknown,
+        message: format!("the job's facts name no {what}; this is a defect of recode, please report it"),
+        stderr_tail: None,
+    }
+}
+
+/// Every packet's number, order and key flag.
+fn check_chunk(index: &ChunkIndex, frames: usize) -> Result<(), Failure> {
+    let bad = |message: String| Failure { class: FailureClass::Unknown, message, stderr_tail: None };
+    if index.samples.len() != frames {
+        return Err(bad(format!("the encoder made {} frames of {frames}", index.samples.len())));
+    }
+    let first = index.samples.first().ok_or_else(|| bad("the encoder made nothing".into()))?;
+    let earliest = index.samples.iter().map(|s| s.pts).min();
+    if !first.key || earliest != Some(first.pts) {
+        return Err(bad("the chunk does not begin with a key frame that is shown first".into()));
+    }
+    let mut times: Vec<i64> = index.samples.iter().map(|s| s.pts).collect();
+    times.sort_unstable();
+    if times.windows(2).any(|w| w[0] == w[1]) {
+        return Err(bad("two frames of the chunk are shown at the same time".into()));
+    }
+    Ok(())
+}
+
+/// Distances between frames in the Chunk are those of the table, where the encoder was given the frames' own times.
+fn check_times(made: &Made, loaded: &Loaded, work: &EncodeWork, clip: &Clip) -> Result<(), Failure> {
+    use recode_types::Codec;
+    for (index, wanted) in made.indexes.iter().zip(&work.renditions) {
+        let even = wanted.rendition.fps.is_some() || wanted.rendition.codec == Codec::Mpeg2;
+        if even || made.indexes.len() != work.renditions.len() {
+            continue;
+        }
+        let mut times: Vec<i64> = index.samples.iter().map(|s| s.pts).collect();
+        times.sort_unstable();
+        let (base, first) = (times[0], clip.expected[0]);
+        let tick = loaded.table.time_base;
+        for (row, (seen, wanted)) in times.iter().zip(&clip.expected).enumerate() {
+            let wanted = tick.rescale(wanted - first, index.time_base);
+            if (seen - base - wanted).abs() > 1 {
+                return Err(Failure {
+                    class: FailureClass::Unknown,
+                    message: format!("frame {row} of the chunk is shown {} ticks off", seen - base - wanted),
+                    stderr_tail: None,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn payload(index: &ChunkIndex) -> u64 {
+    index.samples.iter().map(|s| u64::from(s.size)).sum()
+}
+
+/// Digest of what all Chunks of a Rendition must agree on.
+fn params(index: &ChunkIndex) -> Digest {
+    Digest::of(&index.sample_description)
+}
+
+async fn verify(attempt: &mut Attempt, work: &EncodeWork, made: &MadeChunk) -> Result<(), Failure> {
+    let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
+    let depth = if work.verify_full { verify::Depth::Full } else { verify::Depth::Sample };
+    // Scoring has already decoded every frame in the same process.
+    if made.log.is_some() && !work.verify_full {
+        return Ok(());
+    }
+    let frames = made.index.samples.len() as u64;
+    let decoded = verify::decode(&ffmpeg, &made.path, frames, depth).await.map_err(|e| e.failure())?;
+    attempt.used(&decoded.usage);
+    Ok(())
+}
+
+async fn store(
+    attempt: &mut Attempt,
+    work: &EncodeWork,
+    wanted: &EncodeRendition,
+    made: MadeChunk,
+    build: &Digest,
+) -> Result<ChunkFacts, Failure> {
+    let (mut score_frames, mut scores) = (None, Vec::new());
+    if let Some(log) = &made.log {
+        let text = std::fs::read_to_string(log).map_err(resources)?;
+        let (before, after) = made.neighbours;
+        let frames = score::parse_log(&text, &work.score, made.index.samples.len(), before, after)
+            .map_err(|e| failure(FailureClass::Unknown, e))?;
+        scores = frames.summaries().map_err(|e| failure(FailureClass::Unknown, e))?;
+        let json = serde_json::to_vec(&frames).map_err(|e| failure(FailureClass::Unknown, e))?;
+        let name = format!("scores-{}.json", wanted.output);
+        let artifact = attempt.store.put(&attempt.key(&name), json).await.map_err(from_store)?;
+        attempt.usage.bytes_written += artifact.size_bytes;
+        score_frames = Some(artifact);
+    }
+    let params = params(&made.index);
+    let key = recode_store::key::chunk(attempt.task.job, &wanted.address, wanted.output, attempt.attempt, "mp4");
+    let keep = attempt.context.cache.is_some();
+    let take = if keep { Take::Copy } else { Take::Move };
+    let artifact = attempt.store.put_file(&key, &made.path, take).await.map_err(from_store)?;
+    attempt.usage.bytes_written += artifact.size_bytes;
+    let chunk = ChunkFacts {
+        output: wanted.output,
+        segment: work.segment.index,
+        address: wanted.address,
+        artifact,
+        frames: made.index.samples.len() as u32,
+        payload_bytes: payload(&made.index),
+        params,
+        signature_before: made.matched.before,
+        signature_first: made.matched.first,
+        signature_last: made.matched.last,
+        signature_after: made.matched.after,
+        score_frames,
+        scores,
+        reused: false,
+    };
+    if let Some(cache) = &attempt.context.cache {
+        cache.keep(build, &chunk, &made.path);
+    }
+    Ok(chunk)
+}
+
+/// A Chunk that was finished before, under the same address by the same build. Scored jobs make their Chunks again:
+/// scores are not kept.
+async fn from_cache(
+    attempt: &mut Attempt,
+    work: &EncodeWork,
+    wanted: &EncodeRendition,
+    build: &Digest,
+) -> Result<Option<ChunkFacts>, Failure> {
+    let Some(cache) = attempt.context.cache.clone().filter(|_| work.score.is_empty()) else {
+        return Ok(None);
+    };
+    let to = attempt.room.file(&format!("kept-{}", wanted.output));
+    let Some(mut chunk) = cache.find(&wanted.address, build, &to) else { return Ok(None) };
+    let key = recode_store::key::chunk(attempt.task.job, &wanted.address, wanted.output, attempt.attempt, "mp4");
+    chunk.artifact = attempt.store.put_file(&key, &to, Take::Move).await.map_err(from_store)?;
+    chunk.output = wanted.output;
+    chunk.segment = work.segment.index;
+    chunk.reused = true;
+    Ok(Some(chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signature_lines_are_read_and_headers_passed_over() {
+        assert_eq!(
+            signature("0,          1,          7,        1,     2304, 0x8612fc3c"),
+            Some(Seen { pts: 7, signature: 0x8612_fc3c })
+        );
+        assert_eq!(signature("#tb 0: 1001/30000"), None);
+        assert_eq!(signature("0, 1, 2"), None);
+    }
+}

@@ -1,0 +1,202 @@
+//! One Attempt, by kind of Task. A run reads artifacts and the Source, drives FFmpeg, and returns a result or a classed
+//! failure; it decides nothing.
+
+mod audio;
+mod command;
+mod encode;
+pub mod frames;
+mod inputs;
+mod joints;
+mod peak;
+mod probe;
+mod stitch;
+mod timeline;
+
+pub use inputs::{Inputs, Loaded};
+
+use crate::scratch::{Room, Scratch};
+use crate::slots::Held;
+use crate::source::Sources;
+use recode_media::run::ChildUsage;
+use recode_media::toolchain::Ffmpeg;
+use recode_store::WorkStore;
+use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, TaskResult, Usage, Work};
+use recode_types::{AttemptNo, TaskId};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// What every Attempt of a node shares.
+pub struct Context {
+    /// The FFmpeg in use.
+    pub ffmpeg: Arc<Ffmpeg>,
+    /// Local disk.
+    pub scratch: Scratch,
+    /// Open Sources and their block caches.
+    pub sources: Sources,
+    /// Artifacts that were read and decoded before.
+    pub inputs: Inputs,
+    /// Finished Chunks kept beyond their Job, where the operator gave them room.
+    pub cache: Option<crate::cache::ChunkCache>,
+}
+
+/// How far a running Attempt is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AttemptProgress {
+    /// Frames done.
+    pub frames: u64,
+    /// Media time done, in microseconds.
+    pub media_us: u64,
+}
+
+/// One Attempt while it runs.
+pub struct Attempt {
+    /// Shared things.
+    pub context: Arc<Context>,
+    /// The Task.
+    pub task: TaskId,
+    /// Which try.
+    pub attempt: AttemptNo,
+    /// Where artifacts are.
+    pub store: WorkStore,
+    /// Its directory.
+    pub room: Room,
+    /// Its slot.
+    pub held: Held,
+    /// Where progress goes.
+    pub progress: watch::Sender<AttemptProgress>,
+    /// What it used so far.
+    pub usage: Usage,
+}
+
+impl Attempt {
+    /// Adds a finished child process.
+    pub fn used(&mut self, child: &ChildUsage) {
+        self.usage.cpu_ms += child.cpu.as_millis() as u64;
+        self.usage.peak_rss_bytes = self.usage.peak_rss_bytes.max(child.peak_rss_bytes);
+    }
+
+    /// Key of an artifact of this Attempt.
+    pub fn key(&self, name: &str) -> String {
+        recode_store::key::of_attempt(&self.task, self.attempt, name)
+    }
+
+    /// Counts frames for the progress report.
+    pub fn on_progress(&self) -> impl FnMut(recode_media::parse::progress::Progress) + Send + 'static {
+        let progress = self.progress.clone();
+        move |p| {
+            progress.send_replace(AttemptProgress { frames: p.frames, media_us: p.time.as_micros() as u64 });
+        }
+    }
+}
+
+/// Runs one granted Attempt to its end.
+pub async fn run(
+    context: Arc<Context>,
+    grant: Grant,
+    held: Held,
+    progress: watch::Sender<AttemptProgress>,
+) -> AttemptOutcome {
+    let started = Instant::now();
+    let mut usage = Usage::default();
+    let result = match prepare(context, &grant, held, progress).await {
+        Ok(mut attempt) => {
+            let result = work(&mut attempt, grant.work).await;
+            usage = attempt.usage;
+            result
+        }
+        Err(failure) => Err(failure),
+    };
+    usage.wall_ms = started.elapsed().as_millis() as u64;
+    match result {
+        Ok(result) => AttemptOutcome::Done { result, usage },
+        Err(failure) => AttemptOutcome::Failed { failure, usage },
+    }
+}
+
+async fn prepare(
+    context: Arc<Context>,
+    grant: &Grant,
+    held: Held,
+    progress: watch::Sender<AttemptProgress>,
+) -> Result<Attempt, Failure> {
+    let store = context.inputs.store(&grant.work_store).await?;
+    let room = context.scratch.room(&grant.task.key.to_string()).map_err(resources)?;
+    Ok(Attempt {
+        context,
+        task: grant.task,
+        attempt: grant.attempt,
+        store,
+        room,
+        held,
+        progress,
+        usage: Usage::default(),
+    })
+}
+
+async fn work(attempt: &mut Attempt, work: Work) -> Result<TaskResult, Failure> {
+    match work {
+        Work::Probe { source, deep, .. } => {
+            probe::run(attempt, &source, deep).await
+        }
+        Work::Encode(work) => encode::run(attempt, work).await,
+        Work::Trial(work) => encode::trial(attempt, work).await,
+        Work::Audio { facts, output, tracks, start_us, duration_us } => {
+            let cut = Cut { start_us, duration_us };
+            audio::run(attempt, &facts, &output, &tracks, cut).await
+        }
+        Work::Whole { facts, output, track, start_us, duration_us } => {
+            let cut = Cut { start_us, duration_us };
+            audio::whole(attempt, &facts, &output, track, cut).await
+        }
+        Work::Stitch(work) => stitch::run(attempt, work).await,
+        Work::Command { source, output, overwrite, start_us, duration_us } => {
+            let cut = Cut { start_us, duration_us };
+            command::run(attempt, &source, &output, overwrite, cut).await
+        }
+    }
+}
+
+/// The wanted part of the Source, in microseconds from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Where it begins.
+    pub start_us: Option<i64>,
+    /// How long it is.
+    pub duration_us: Option<i64>,
+}
+
+impl From<Cut> for recode_media::args::mux::Cut {
+    fn from(cut: Cut) -> Self {
+        Self { start_us: cut.start_us, duration_us: cut.duration_us }
+    }
+}
+
+/// A failure of this node's disk or memory.
+pub fn resources(error: impl std::error::Error) -> Failure {
+    failure(FailureClass::OutOfResources, error)
+}
+
+/// A failure of a class, with the whole chain of causes in its sentence.
+pub fn failure(class: FailureClass, error: impl std::error::Error) -> Failure {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        message = format!("{message}: {e}");
+        cause = e.source();
+    }
+    Failure { class, message, stderr_tail: None }
+}
+
+/// A failure of the work store or the Source, classed by what can be done about it.
+pub fn from_store(error: recode_store::Error) -> Failure {
+    use recode_store::Error as E;
+    let class = match &error {
+        E::Changed { .. } => FailureClass::SourceChanged,
+        E::Exists { .. } => FailureClass::OutputExists,
+        E::NotFound { .. } | E::Forbidden { .. } | E::Invalid(..) => FailureClass::BadInput,
+        E::NoSpace { .. } => FailureClass::OutOfResources,
+        _ => FailureClass::Store,
+    };
+    failure(class, error)
+}

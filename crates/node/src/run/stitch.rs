@@ -1,0 +1,257 @@
+//! Chunks to Output: checked, joined, muxed with everything else, checked again, published.
+
+use super::timeline::Timeline;
+use super::{Attempt, failure, from_store, joints, peak, resources};
+use crate::source::{Source, from_read};
+use recode_media::args::mux::{self, Cut, MuxInputs, SourceFile, VideoInput};
+use recode_media::bytes::FileSource;
+use recode_media::mp4::{Span, Stitched, Stitcher, read_chunk};
+use recode_media::run::{Invocation, spawn};
+use recode_media::{index, score};
+use recode_store::{Location, Publication};
+use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, StitchWork, TaskResult};
+use recode_types::{ArtifactRef, Container, Rational, ScoreSummary, Segment, SourceFacts, TrackKind};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use tokio::io::AsyncWriteExt as _;
+
+/// Bytes moved from a Chunk into FFmpeg's pipe at a time.
+const COPY_BYTES: usize = 1 << 20;
+const MICRO: Rational = Rational::new(1, 1_000_000);
+
+/// Makes one Output.
+pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, Failure> {
+    let loaded = attempt.context.inputs.load(&attempt.store, &work.facts).await?;
+    let segments: Vec<Segment> = read_json(attempt, &work.segments).await?;
+    let chunks: Vec<ChunkFacts> = read_json(attempt, &work.chunks).await?;
+    joints::check(&chunks).map_err(|e| failure(FailureClass::IndexLied, e))?;
+
+    let facts = &loaded.facts;
+    let source = attempt.context.sources.open(&facts.identity.url, Some(&facts.identity)).await?;
+    let times = Timeline::new(facts, &loaded.table, work.output.rendition.fps, &segments, work.start_us);
+    let mut stitcher = Stitcher::new(times.time_base);
+    let mut paths = Vec::with_capacity(chunks.len());
+    let mut sizes = Vec::with_capacity(chunks.len());
+    let mut pts = Vec::new();
+    for (chunk, segment) in chunks.iter().zip(&segments) {
+        let path = artifact_path(attempt, &chunk.artifact, &format!("chunk-{}", chunk.segment)).await?;
+        let index = read_chunk(&path).map_err(|e| failure(FailureClass::Unknown, e))?;
+        let shown = times.of_segment(segment);
+        stitcher.push(&index, &shown).map_err(|e| failure(FailureClass::IndexLied, e))?;
+        if work.output.rendition.peak.is_some() {
+            sizes.push(index.samples.iter().map(|s| s.size).collect());
+            pts.extend(shown);
+        }
+        paths.push(path);
+    }
+    if let Some(limit) = work.output.rendition.peak {
+        let seconds: Vec<f64> = pts.iter().map(|t| *t as f64 * times.time_base.as_f64()).collect();
+        let violations = peak::replay(limit, &sizes, &seconds);
+        if !violations.is_empty() {
+            let violations = violations.iter().map(|v| (v.segment, v.start_milli, v.missing_bits)).collect();
+            return Ok(TaskResult::Revise { violations });
+        }
+    }
+    let stitched = stitcher.finish(times.last_duration).map_err(|e| failure(FailureClass::IndexLied, e))?;
+    let (frames, video_bytes) = (stitched.frames, stitched.payload_bytes);
+
+    let location = Location::parse(&work.output.url).map_err(from_store)?;
+    let publication =
+        Publication::begin(&location, work.overwrite, attempt.room.path()).await.map_err(from_store)?;
+    let warnings = mux_all(attempt, &work, facts, &source, stitched, &times, paths, publication.path()).await?;
+    check_output(publication.path(), &times, &work, &segments, &attempt.context.ffmpeg).await?;
+    source.recheck().await?;
+
+    let merged = merge_scores(attempt, &work, &chunks).await?;
+    let published = publication.commit().await.map_err(from_store)?;
+    attempt.usage.bytes_written += published.size_bytes;
+    let (mut scores, mut score_frames_url) = (Vec::new(), None);
+    if let Some((pooled, per_frame)) = merged {
+        let url = format!("{}.scores.json", published.url);
+        let location = Location::parse(&url).map_err(from_store)?;
+        recode_store::publish::publish_bytes(&location, &per_frame, true, attempt.room.path())
+            .await
+            .map_err(from_store)?;
+        (scores, score_frames_url) = (pooled, Some(url));
+    }
+    Ok(TaskResult::Stitched {
+        output: OutputFacts {
+            output: work.output_index,
+            url: published.url,
+            size_bytes: published.size_bytes,
+            frames,
+            duration_us: times.duration_us(),
+            video_bytes,
+            scores,
+            score_frames_url,
+            warnings,
+        },
+    })
+}
+
+/// The one FFmpeg that joins the stitched track with everything else.
+#[allow(clippy::too_many_arguments, reason = "one call site; a struct would only rename the list")]
+async fn mux_all(
+    attempt: &mut Attempt,
+    work: &StitchWork,
+    facts: &SourceFacts,
+    source: &Source,
+    stitched: Stitched,
+    times: &Timeline<'_>,
+    chunks: Vec<PathBuf>,
+    out: &Path,
+) -> Result<Vec<String>, Failure> {
+    let audio = match &work.audio {
+        Some(artifact) => Some((artifact_path(attempt, artifact, "audio").await?, work.audio_tracks.clone())),
+        None => None,
+    };
+    let mut whole = Vec::new();
+    for (track, artifact) in &work.whole {
+        whole.push((*track, artifact_path(attempt, artifact, &format!("whole-{track}")).await?));
+    }
+    let inputs = MuxInputs {
+        source: Some(SourceFile::whole(source.whole().await?)),
+        video: VideoInput::Pipe,
+        video_offset_us: times.micros(stitched.first_pts),
+        audio,
+        whole,
+        cut: Cut { start_us: work.start_us, duration_us: work.duration_us },
+        out,
+    };
+    let plan = mux::plan(facts, &work.output, &inputs);
+    tracing::debug!(args = ?plan.args, "muxing");
+    let invocation = Invocation::new(plan.args).with_stdin();
+    let mut child = spawn(&attempt.context.ffmpeg.path, invocation).await.map_err(|e| e.failure)?;
+    let stdin = child.stdin.take().expect("asked for");
+    let (fed, ended) = tokio::join!(feed(stitched, chunks, stdin), child.wait(attempt.on_progress()));
+    match ended {
+        Ok(finished) => attempt.used(&finished.usage),
+        Err(error) => {
+            attempt.used(&error.usage);
+            return Err(error.failure);
+        }
+    }
+    // FFmpeg that ended well has read all it wanted; what is left in the pipe is nobody's.
+    if let Err(error) = fed
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        return Err(resources(error));
+    }
+    Ok(plan.warnings)
+}
+
+async fn read_json<T: serde::de::DeserializeOwned>(attempt: &Attempt, artifact: &ArtifactRef) -> Result<T, Failure> {
+    let bytes = attempt.store.get(artifact).await.map_err(from_store)?;
+    serde_json::from_slice(&bytes).map_err(|e| failure(FailureClass::Unknown, e))
+}
+
+/// A local path to an artifact's verified bytes: the store's own file where it is local, else a copy in scratch.
+pub async fn artifact_path(attempt: &Attempt, artifact: &ArtifactRef, name: &str) -> Result<PathBuf, Failure> {
+    if let Some(path) = attempt.store.local_path(artifact).await.map_err(from_store)? {
+        return Ok(path);
+    }
+    let path = attempt.room.file(name);
+    attempt.store.get_to_file(artifact, &path).await.map_err(from_store)?;
+    Ok(path)
+}
+
+/// Writes the stitched track into `to`: the header, then every span of every Chunk. One file is open at a time.
+async fn feed(stitched: Stitched, paths: Vec<PathBuf>, mut to: impl tokio::io::AsyncWrite + Unpin) -> std::io::Result<()> {
+    to.write_all(&stitched.header).await?;
+    drop(stitched.header);
+    let mut open: Option<(u32, std::fs::File)> = None;
+    let mut spans = stitched.spans.into_iter().peekable();
+    let mut buffer = vec![0u8; COPY_BYTES];
+    while let Some(Span { chunk, mut range }) = spans.next() {
+        // Chunks hold their packets one after another: neighbouring spans are one read.
+        while let Some(next) = spans.next_if(|n| n.chunk == chunk && n.range.start == range.end) {
+            range.end = next.range.end;
+        }
+        if open.as_ref().is_none_or(|(n, _)| *n != chunk) {
+            open = Some((chunk, std::fs::File::open(&paths[chunk as usize])?));
+        }
+        let (_, file) = open.as_mut().expect("opened just now");
+        file.seek(SeekFrom::Start(range.start))?;
+        let mut left = (range.end - range.start) as usize;
+        while left > 0 {
+            let n = left.min(COPY_BYTES);
+            file.read_exact(&mut buffer[..n])?;
+            to.write_all(&buffer[..n]).await?;
+            left -= n;
+        }
+    }
+    to.shutdown().await
+}
+
+/// The muxed file has exactly the table's frames at the table's times.
+async fn check_output(
+    path: &Path,
+    times: &Timeline<'_>,
+    work: &StitchWork,
+    segments: &[Segment],
+    ffmpeg: &recode_media::toolchain::Ffmpeg,
+) -> Result<(), Failure> {
+    let wrong = |message: String| Failure {
+        class: FailureClass::Unknown,
+        message: format!("the joined file is not what was planned and was not published: {message}"),
+        stderr_tail: None,
+    };
+    let wanted: Vec<i64> = segments.iter().flat_map(|s| times.of_segment(s)).collect();
+    let (time_base, seen) = match work.output.container {
+        Container::Ts => {
+            let scanned = recode_media::probe::scan_packets(ffmpeg, path, 0, |_| {}).await;
+            let (time_base, packets, _) = scanned.map_err(|e| e.failure())?;
+            let mut pts: Vec<i64> = packets.iter().filter_map(|p| p.pts).collect();
+            pts.sort_unstable();
+            (time_base, pts)
+        }
+        _ => {
+            let file = FileSource::open(path).map_err(resources)?;
+            let index = index::read(&file).await.map_err(from_read)?.ok_or_else(|| wrong("it has no index".into()))?;
+            let video = index
+                .tracks
+                .iter()
+                .find(|t| t.kind == TrackKind::Video)
+                .ok_or_else(|| wrong("it has no video track".into()))?;
+            let table = index.frame_table(video.stream).map_err(from_read)?;
+            (table.time_base, table.rows.iter().map(|row| row.pts).collect())
+        }
+    };
+    if seen.len() != wanted.len() {
+        return Err(wrong(format!("it has {} frames of {}", seen.len(), wanted.len())));
+    }
+    for (frame, (seen_pts, wanted_pts)) in seen.iter().zip(&wanted).enumerate() {
+        let wanted_us = times.micros(wanted_pts - wanted[0]);
+        let seen_us = time_base.rescale(seen_pts - seen[0], MICRO);
+        // Half a tick of the container, at either end, and our own rounding.
+        let tolerance = time_base.rescale(1, MICRO).max(times.micros(1)) + 2;
+        if (wanted_us - seen_us).abs() > tolerance {
+            return Err(wrong(format!("frame {frame} is {} µs off", seen_us - wanted_us)));
+        }
+    }
+    Ok(())
+}
+
+/// Scores of the whole Output: the Chunks' frames one after another.
+async fn merge_scores(
+    attempt: &Attempt,
+    work: &StitchWork,
+    chunks: &[ChunkFacts],
+) -> Result<Option<(Vec<ScoreSummary>, Vec<u8>)>, Failure> {
+    if work.score.is_empty() {
+        return Ok(None);
+    }
+    let mut parts = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        let artifact = chunk.score_frames.as_ref().ok_or_else(|| Failure {
+            class: FailureClass::Unknown,
+            message: format!("chunk {} was not scored", chunk.segment),
+            stderr_tail: None,
+        })?;
+        let bytes = attempt.store.get(artifact).await.map_err(from_store)?;
+        parts.push(serde_json::from_slice(&bytes).map_err(|e| failure(FailureClass::Unknown, e))?);
+    }
+    let merged = score::merge(parts).map_err(|e| failure(FailureClass::Unknown, e))?;
+    let pooled = merged.summaries().map_err(|e| failure(FailureClass::Unknown, e))?;
+    Ok(Some((pooled, merged.to_json().into_bytes())))
+}

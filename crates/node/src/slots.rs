@@ -1,0 +1,125 @@
+//! How much a node runs at once.
+//!
+//! Heavy Attempts (an encoder fills a slot) wait here for a slot while their input is being fetched, so the next
+//! Segment is ready when the present one ends. The reporter announces one heavy Attempt more than there are slots.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// What is free, as the reporter tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// Heavy Attempts the node would take now.
+    pub heavy: u32,
+    /// Light Attempts the node would take now.
+    pub light: u32,
+}
+
+/// The slots of one node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    heavy: Arc<Semaphore>,
+    heavy_room: u32,
+    light_room: u32,
+    held_heavy: Arc<AtomicU32>,
+    held_light: Arc<AtomicU32>,
+    free: watch::Sender<Free>,
+}
+
+impl Slots {
+    /// `heavy` encoders at once and one more prepared; `light` other Attempts beside them.
+    pub fn new(heavy: u32, light: u32) -> Self {
+        let free = watch::Sender::new(Free { heavy: heavy + 1, light });
+        Self {
+            heavy: Arc::new(Semaphore::new(heavy as usize)),
+            heavy_room: heavy + 1,
+            light_room: light,
+            held_heavy: Arc::default(),
+            held_light: Arc::default(),
+            free,
+        }
+    }
+
+    /// Follows what is free.
+    pub fn watch(&self) -> watch::Receiver<Free> {
+        self.free.subscribe()
+    }
+
+    /// Counts a granted Attempt until the value is dropped or told to [`Held::release`].
+    pub fn hold(&self, heavy: bool) -> Held {
+        self.counter(heavy).fetch_add(1, Ordering::SeqCst);
+        self.publish();
+        Held { slots: self.clone(), heavy, counted: true, permit: None }
+    }
+
+    fn counter(&self, heavy: bool) -> &AtomicU32 {
+        if heavy { &self.held_heavy } else { &self.held_light }
+    }
+
+    fn publish(&self) {
+        let free = Free {
+            heavy: self.heavy_room.saturating_sub(self.held_heavy.load(Ordering::SeqCst)),
+            light: self.light_room.saturating_sub(self.held_light.load(Ordering::SeqCst)),
+        };
+        self.free.send_if_modified(|now| std::mem::replace(now, free) != free);
+    }
+}
+
+/// A granted Attempt's claim on a slot.
+#[derive(Debug)]
+pub struct Held {
+    slots: Slots,
+    heavy: bool,
+    counted: bool,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Waits until the encoder may start. Light Attempts never wait.
+    pub async fn start(&mut self) {
+        if self.heavy && self.permit.is_none() {
+            let permit = Arc::clone(&self.slots.heavy).acquire_owned().await;
+            self.permit = Some(permit.expect("the semaphore is never closed"));
+        }
+    }
+
+    /// The encoder has ended: the slot is free although the Attempt still checks and stores its result.
+    pub fn release(&mut self) {
+        self.permit = None;
+        if std::mem::take(&mut self.counted) {
+            self.slots.counter(self.heavy).fetch_sub(1, Ordering::SeqCst);
+            self.slots.publish();
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_more_than_the_slots_is_taken_and_waits_for_its_turn() {
+        let slots = Slots::new(1, 2);
+        let free = slots.watch();
+        let mut running = slots.hold(true);
+        running.start().await;
+        let mut prepared = slots.hold(true);
+        assert_eq!(*free.borrow(), Free { heavy: 0, light: 2 });
+        let mut waiting = std::pin::pin!(prepared.start());
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        running.release();
+        assert_eq!(*free.borrow(), Free { heavy: 1, light: 2 });
+        waiting.await;
+        drop(running);
+        assert_eq!(*free.borrow(), Free { heavy: 1, light: 2 }, "released once, not twice");
+        drop(prepared);
+        assert_eq!(*free.borrow(), Free { heavy: 2, light: 2 });
+    }
+}

@@ -1,0 +1,167 @@
+//! Sources as the node reads them: one open handle per URL, shared by all Attempts.
+
+use crate::run::{failure, from_store};
+use bytes::Bytes;
+use recode_media::bytes::{BoxFuture, ByteSource};
+use recode_types::SourceIdentity;
+use recode_types::task::{Failure, FailureClass};
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// The Sources a node has open.
+#[derive(Debug)]
+pub struct Sources {
+    scratch: PathBuf,
+    open: Mutex<HashMap<String, Arc<Source>>>,
+}
+
+impl Sources {
+    /// `scratch`: for Sources that have to be fetched whole.
+    pub fn new(scratch: &Path) -> Self {
+        Self { scratch: scratch.to_owned(), open: Mutex::default() }
+    }
+
+    /// Opens `url`, or finds it open. A probe passes `None` and learns the identity; every other Attempt passes the
+    /// identity that was probed.
+    /// # Errors
+    /// `SourceChanged` when the object is no longer what was probed; else what [`from_store`] makes of it.
+    pub async fn open(&self, url: &str, identity: Option<&SourceIdentity>) -> Result<Arc<Source>, Failure> {
+        let mut open = self.open.lock().await;
+        let found = match (open.get(url), identity) {
+            (Some(found), Some(_)) => Arc::clone(found),
+            _ => {
+                let source = recode_store::Source::open(url, &self.scratch).await.map_err(from_store)?;
+                let found = Arc::new(Source { source, whole: Mutex::new(None), scratch: self.scratch.clone() });
+                open.insert(url.to_owned(), Arc::clone(&found));
+                found
+            }
+        };
+        match identity {
+            Some(wanted) if wanted != found.identity() => {
+                open.remove(url);
+                Err(changed(url))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// Forgets a Source that no Attempt will read again.
+    pub async fn close(&self, url: &str) {
+        self.open.lock().await.remove(url);
+    }
+}
+
+fn changed(url: &str) -> Failure {
+    Failure {
+        class: FailureClass::SourceChanged,
+        message: format!("the source {url} changed while it was being read; run again when it is complete"),
+        stderr_tail: None,
+    }
+}
+
+/// One open Source.
+pub struct Source {
+    source: recode_store::Source,
+    whole: Mutex<Option<PathBuf>>,
+    scratch: PathBuf,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Source").field(&self.source.identity().url).finish()
+    }
+}
+
+impl Source {
+    /// What makes it the same Source.
+    pub fn identity(&self) -> &SourceIdentity {
+        self.source.identity()
+    }
+
+    /// Bytes read so far by everyone.
+    pub fn bytes_read(&self) -> u64 {
+        self.source.bytes_read()
+    }
+
+    /// Where it is on this machine's own disks, if it is.
+    pub fn local_path(&self) -> Option<&Path> {
+        self.source.local_path()
+    }
+
+    /// Fails when the Source is no longer what was opened.
+    pub async fn recheck(&self) -> Result<(), Failure> {
+        self.source.recheck().await.map_err(from_store)
+    }
+
+    /// A path with all of the Source's bytes: the file itself, or a copy in scratch that is fetched once.
+    pub async fn whole(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = self.local_path() {
+            return Ok(path.to_owned());
+        }
+        let mut whole = self.whole.lock().await;
+        if let Some(path) = &*whole {
+            return Ok(path.clone());
+        }
+        let name = recode_types::Digest::of(self.identity().url.as_bytes()).to_string();
+        let path = self.scratch.join(format!("source-{}", &name[..16]));
+        let mut file = tokio::fs::File::create(&path).await.map_err(super::run::resources)?;
+        let mut at = 0;
+        while at < self.size() {
+            let end = (at + 8 * 1024 * 1024).min(self.size());
+            let bytes = self.source.read(at..end).await.map_err(from_store)?;
+            tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await.map_err(super::run::resources)?;
+            at = end;
+        }
+        tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(super::run::resources)?;
+        *whole = Some(path.clone());
+        Ok(path)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(path) = self.whole.get_mut().take() {
+            // Best effort: the whole scratch directory is swept at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl ByteSource for Source {
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
+        Box::pin(async move { self.source.read(range).await.map_err(io::Error::other) })
+    }
+
+    fn is_remote(&self) -> bool {
+        self.local_path().is_none()
+    }
+}
+
+/// A failure to read media, unpacked from the error the index or clip wraps it in: a changed Source must not look like a
+/// disk that may recover.
+pub fn from_read(error: impl std::error::Error + 'static) -> Failure {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(e) = cause {
+        let found = e.downcast_ref::<recode_store::Error>().or_else(|| {
+            let io = e.downcast_ref::<io::Error>()?;
+            io.get_ref()?.downcast_ref::<recode_store::Error>()
+        });
+        if let Some(store) = found {
+            let class = match store {
+                recode_store::Error::Changed { .. } => FailureClass::SourceChanged,
+                _ => FailureClass::Store,
+            };
+            return failure(class, error);
+        }
+        cause = e.source();
+    }
+    failure(FailureClass::BadInput, error)
+}
