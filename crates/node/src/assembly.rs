@@ -83,7 +83,9 @@ pub fn start(config: Config) -> Result<Running, Error> {
         ffmpeg: config.ffmpeg,
         scratch,
         inputs: Inputs::default(),
-        cache: config.cache.map(|(dir, budget)| crate::cache::ChunkCache::new(dir, budget)),
+        cache: config
+            .cache
+            .map(|(dir, budget)| crate::cache::ChunkCache::new(dir, budget)),
     });
     let workers = Workers::new(context, slots.clone());
     let instance = format!("{:032x}", recode_types::JobId::generate().0);
@@ -94,5 +96,8 @@ pub fn start(config: Config) -> Result<Running, Error> {
 }
 
 fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }

@@ -42,7 +42,8 @@ impl ChunkCache {
         }
         std::fs::write(to, &bytes).ok()?;
         // The time of last use orders eviction.
-        let _ = std::fs::File::open(&path).and_then(|f| f.set_modified(std::time::SystemTime::now()));
+        let _ =
+            std::fs::File::open(&path).and_then(|f| f.set_modified(std::time::SystemTime::now()));
         Some(facts)
     }
 
@@ -105,7 +106,11 @@ mod tests {
             output: 0,
             segment: 0,
             address: Digest([address; 32]),
-            artifact: ArtifactRef { key: "k".into(), size_bytes: bytes.len() as u64, digest: Digest::of(bytes) },
+            artifact: ArtifactRef {
+                key: "k".into(),
+                size_bytes: bytes.len() as u64,
+                digest: Digest::of(bytes),
+            },
             frames: 1,
             payload_bytes: 1,
             params: Digest([0; 32]),
@@ -129,21 +134,36 @@ mod tests {
         let out = dir.path().join("out");
         for n in 0..3 {
             cache.keep(&build, &facts(n, &[7; 4000]), &bytes);
-            let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100 - u64::from(n));
+            let old =
+                std::time::SystemTime::now() - std::time::Duration::from_secs(100 - u64::from(n));
             if n < 2 {
                 let file = std::fs::File::open(cache.file(&Digest([n; 32]), &build)).unwrap();
                 file.set_modified(old).unwrap();
             }
         }
-        assert!(cache.find(&Digest([0; 32]), &build, &out).is_none(), "the oldest was evicted");
-        assert_eq!(cache.find(&Digest([2; 32]), &build, &out).unwrap().address, Digest([2; 32]));
+        assert!(
+            cache.find(&Digest([0; 32]), &build, &out).is_none(),
+            "the oldest was evicted"
+        );
+        assert_eq!(
+            cache.find(&Digest([2; 32]), &build, &out).unwrap().address,
+            Digest([2; 32])
+        );
         assert_eq!(std::fs::read(&out).unwrap(), vec![7; 4000]);
-        assert!(cache.find(&Digest([2; 32]), &Digest([8; 32]), &out).is_none(), "another build");
+        assert!(
+            cache
+                .find(&Digest([2; 32]), &Digest([8; 32]), &out)
+                .is_none(),
+            "another build"
+        );
         let path = cache.file(&Digest([1; 32]), &build);
         let mut damaged = std::fs::read(&path).unwrap();
         *damaged.last_mut().unwrap() ^= 1;
         std::fs::write(&path, damaged).unwrap();
-        assert!(cache.find(&Digest([1; 32]), &build, &out).is_none(), "a damaged chunk is a miss");
+        assert!(
+            cache.find(&Digest([1; 32]), &build, &out).is_none(),
+            "a damaged chunk is a miss"
+        );
         assert!(!path.exists());
     }
 }

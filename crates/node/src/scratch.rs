@@ -30,13 +30,19 @@ impl Scratch {
     /// # Errors
     /// [`Error::Unusable`]: name another directory or free the disk.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let unusable = |source| Error::Unusable { path: root.to_owned(), source };
+        let unusable = |source| Error::Unusable {
+            path: root.to_owned(),
+            source,
+        };
         match std::fs::remove_dir_all(root) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(unusable(e)),
             _ => {}
         }
         std::fs::create_dir_all(root).map_err(unusable)?;
-        Ok(Self { root: Arc::new(root.to_owned()), next: Arc::new(AtomicU64::new(0)) })
+        Ok(Self {
+            root: Arc::new(root.to_owned()),
+            next: Arc::new(AtomicU64::new(0)),
+        })
     }
 
     /// A fresh directory for one piece of work, removed with everything in it when the value is dropped.
@@ -45,7 +51,10 @@ impl Scratch {
     pub fn room(&self, name: &str) -> Result<Room, Error> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.root.join(format!("{name}-{n}"));
-        std::fs::create_dir(&path).map_err(|source| Error::Unusable { path: path.clone(), source })?;
+        std::fs::create_dir(&path).map_err(|source| Error::Unusable {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Room { path })
     }
 }

@@ -30,7 +30,10 @@ pub struct Slots {
 impl Slots {
     /// `heavy` encoders at once and one more prepared; `light` other Attempts beside them.
     pub fn new(heavy: u32, light: u32) -> Self {
-        let free = watch::Sender::new(Free { heavy: heavy + 1, light });
+        let free = watch::Sender::new(Free {
+            heavy: heavy + 1,
+            light,
+        });
         Self {
             heavy: Arc::new(Semaphore::new(heavy as usize)),
             heavy_room: heavy + 1,
@@ -50,19 +53,33 @@ impl Slots {
     pub fn hold(&self, heavy: bool) -> Held {
         self.counter(heavy).fetch_add(1, Ordering::SeqCst);
         self.publish();
-        Held { slots: self.clone(), heavy, counted: true, permit: None }
+        Held {
+            slots: self.clone(),
+            heavy,
+            counted: true,
+            permit: None,
+        }
     }
 
     fn counter(&self, heavy: bool) -> &AtomicU32 {
-        if heavy { &self.held_heavy } else { &self.held_light }
+        if heavy {
+            &self.held_heavy
+        } else {
+            &self.held_light
+        }
     }
 
     fn publish(&self) {
         let free = Free {
-            heavy: self.heavy_room.saturating_sub(self.held_heavy.load(Ordering::SeqCst)),
-            light: self.light_room.saturating_sub(self.held_light.load(Ordering::SeqCst)),
+            heavy: self
+                .heavy_room
+                .saturating_sub(self.held_heavy.load(Ordering::SeqCst)),
+            light: self
+                .light_room
+                .saturating_sub(self.held_light.load(Ordering::SeqCst)),
         };
-        self.free.send_if_modified(|now| std::mem::replace(now, free) != free);
+        self.free
+            .send_if_modified(|now| std::mem::replace(now, free) != free);
     }
 }
 
@@ -88,7 +105,9 @@ impl Held {
     pub fn release(&mut self) {
         self.permit = None;
         if std::mem::take(&mut self.counted) {
-            self.slots.counter(self.heavy).fetch_sub(1, Ordering::SeqCst);
+            self.slots
+                .counter(self.heavy)
+                .fetch_sub(1, Ordering::SeqCst);
             self.slots.publish();
         }
     }
@@ -118,7 +137,11 @@ mod tests {
         assert_eq!(*free.borrow(), Free { heavy: 1, light: 2 });
         waiting.await;
         drop(running);
-        assert_eq!(*free.borrow(), Free { heavy: 1, light: 2 }, "released once, not twice");
+        assert_eq!(
+            *free.borrow(),
+            Free { heavy: 1, light: 2 },
+            "released once, not twice"
+        );
         drop(prepared);
         assert_eq!(*free.borrow(), Free { heavy: 2, light: 2 });
     }

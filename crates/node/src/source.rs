@@ -22,20 +22,33 @@ pub struct Sources {
 impl Sources {
     /// `scratch`: for Sources that have to be fetched whole.
     pub fn new(scratch: &Path) -> Self {
-        Self { scratch: scratch.to_owned(), open: Mutex::default() }
+        Self {
+            scratch: scratch.to_owned(),
+            open: Mutex::default(),
+        }
     }
 
     /// Opens `url`, or finds it open. A probe passes `None` and learns the identity; every other Attempt passes the
     /// identity that was probed.
     /// # Errors
     /// `SourceChanged` when the object is no longer what was probed; else what [`from_store`] makes of it.
-    pub async fn open(&self, url: &str, identity: Option<&SourceIdentity>) -> Result<Arc<Source>, Failure> {
+    pub async fn open(
+        &self,
+        url: &str,
+        identity: Option<&SourceIdentity>,
+    ) -> Result<Arc<Source>, Failure> {
         let mut open = self.open.lock().await;
         let found = match (open.get(url), identity) {
             (Some(found), Some(_)) => Arc::clone(found),
             _ => {
-                let source = recode_store::Source::open(url, &self.scratch).await.map_err(from_store)?;
-                let found = Arc::new(Source { source, whole: Mutex::new(None), scratch: self.scratch.clone() });
+                let source = recode_store::Source::open(url, &self.scratch)
+                    .await
+                    .map_err(from_store)?;
+                let found = Arc::new(Source {
+                    source,
+                    whole: Mutex::new(None),
+                    scratch: self.scratch.clone(),
+                });
                 open.insert(url.to_owned(), Arc::clone(&found));
                 found
             }
@@ -58,7 +71,9 @@ impl Sources {
 fn changed(url: &str) -> Failure {
     Failure {
         class: FailureClass::SourceChanged,
-        message: format!("the source {url} changed while it was being read; run again when it is complete"),
+        message: format!(
+            "the source {url} changed while it was being read; run again when it is complete"
+        ),
         stderr_tail: None,
     }
 }
@@ -72,7 +87,9 @@ pub struct Source {
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Source").field(&self.source.identity().url).finish()
+        f.debug_tuple("Source")
+            .field(&self.source.identity().url)
+            .finish()
     }
 }
 
@@ -108,15 +125,21 @@ impl Source {
         }
         let name = recode_types::Digest::of(self.identity().url.as_bytes()).to_string();
         let path = self.scratch.join(format!("source-{}", &name[..16]));
-        let mut file = tokio::fs::File::create(&path).await.map_err(super::run::resources)?;
+        let mut file = tokio::fs::File::create(&path)
+            .await
+            .map_err(super::run::resources)?;
         let mut at = 0;
         while at < self.size() {
             let end = (at + 8 * 1024 * 1024).min(self.size());
             let bytes = self.source.read(at..end).await.map_err(from_store)?;
-            tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await.map_err(super::run::resources)?;
+            tokio::io::AsyncWriteExt::write_all(&mut file, &bytes)
+                .await
+                .map_err(super::run::resources)?;
             at = end;
         }
-        tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(super::run::resources)?;
+        tokio::io::AsyncWriteExt::flush(&mut file)
+            .await
+            .map_err(super::run::resources)?;
         *whole = Some(path.clone());
         Ok(path)
     }

@@ -40,7 +40,13 @@ enum Wake {
 
 impl Reporter {
     /// `instance`: unique per process start.
-    pub fn new(leader: Leader, hello: NodeHello, instance: String, workers: Workers, slots: &Slots) -> Self {
+    pub fn new(
+        leader: Leader,
+        hello: NodeHello,
+        instance: String,
+        workers: Workers,
+        slots: &Slots,
+    ) -> Self {
         Self {
             leader,
             hello,
@@ -86,7 +92,11 @@ impl Reporter {
         self.workers.stop().await;
     }
 
-    async fn converse(&mut self, mut exchange: Exchange, stop: &CancellationToken) -> Result<(), recode_mesh::Error> {
+    async fn converse(
+        &mut self,
+        mut exchange: Exchange,
+        stop: &CancellationToken,
+    ) -> Result<(), recode_mesh::Error> {
         let mut tick = tokio::time::interval(PROGRESS);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut last_said = tokio::time::Instant::now();
@@ -155,7 +165,10 @@ impl Reporter {
             finished: self
                 .finished
                 .iter()
-                .map(|(token, outcome)| FinishedAttempt { token: *token, outcome: outcome.clone() })
+                .map(|(token, outcome)| FinishedAttempt {
+                    token: *token,
+                    outcome: outcome.clone(),
+                })
                 .collect(),
             free_heavy: free.heavy,
             free_light: free.light,
@@ -165,5 +178,8 @@ impl Reporter {
 }
 
 fn token_of(grant: &Grant) -> AttemptToken {
-    AttemptToken { task: grant.task, attempt: grant.attempt }
+    AttemptToken {
+        task: grant.task,
+        attempt: grant.attempt,
+    }
 }

@@ -26,7 +26,12 @@ pub struct Workers {
 
 impl Workers {
     pub fn new(context: Arc<Context>, slots: Slots) -> Self {
-        Self { context, slots, tasks: JoinSet::new(), running: BTreeMap::new() }
+        Self {
+            context,
+            slots,
+            tasks: JoinSet::new(),
+            running: BTreeMap::new(),
+        }
     }
 
     pub fn holds(&self, token: &AttemptToken) -> bool {
@@ -35,7 +40,10 @@ impl Workers {
 
     /// Starts a granted Attempt.
     pub fn start(&mut self, grant: Grant) {
-        let token = AttemptToken { task: grant.task, attempt: grant.attempt };
+        let token = AttemptToken {
+            task: grant.task,
+            attempt: grant.attempt,
+        };
         let held = self.slots.hold(grant.work.is_heavy());
         let frames_total = match &grant.work {
             Work::Encode(work) | Work::Trial(work) => u64::from(work.segment.rows),
@@ -55,7 +63,14 @@ impl Workers {
             },
             span,
         ));
-        self.running.insert(token, Running { abort, progress: follow, frames_total });
+        self.running.insert(
+            token,
+            Running {
+                abort,
+                progress: follow,
+                frames_total,
+            },
+        );
     }
 
     /// Ends an Attempt: its child processes die with it.
@@ -118,7 +133,9 @@ fn crashed(panic: &tokio::task::JoinError) -> AttemptOutcome {
     AttemptOutcome::Failed {
         failure: Failure {
             class: FailureClass::Unknown,
-            message: format!("the node's own code failed ({panic}); this is a defect of recode, please report it"),
+            message: format!(
+                "the node's own code failed ({panic}); this is a defect of recode, please report it"
+            ),
             stderr_tail: None,
         },
         usage: Usage::default(),

@@ -2,7 +2,7 @@
 
 use super::{Attempt, Cut, failure, from_store, resources};
 use recode_media::args::{audio, whole};
-use recode_media::run::{Invocation};
+use recode_media::run::Invocation;
 use recode_store::Take;
 use recode_types::request::OutputRequest;
 use recode_types::task::{Failure, FailureClass, TaskResult};
@@ -20,7 +20,11 @@ pub async fn run(
 ) -> Result<TaskResult, Failure> {
     let loaded = attempt.context.inputs.load(&attempt.store, facts).await?;
     let identity = &loaded.facts.identity;
-    let source = attempt.context.sources.open(&identity.url, Some(identity)).await?;
+    let source = attempt
+        .context
+        .sources
+        .open(&identity.url, Some(identity))
+        .await?;
     let path = source.whole().await?;
     let out = attempt.room.file("audio.mp4");
     let args = audio::args(&loaded.facts, output, tracks, cut.into(), &path, &out);
@@ -37,9 +41,17 @@ pub async fn whole(
 ) -> Result<TaskResult, Failure> {
     let loaded = attempt.context.inputs.load(&attempt.store, facts).await?;
     let identity = &loaded.facts.identity;
-    let source = attempt.context.sources.open(&identity.url, Some(identity)).await?;
+    let source = attempt
+        .context
+        .sources
+        .open(&identity.url, Some(identity))
+        .await?;
     let path = source.whole().await?;
-    let name = if output.rendition.codec == Codec::Prores { "whole.mov" } else { "whole.mp4" };
+    let name = if output.rendition.codec == Codec::Prores {
+        "whole.mov"
+    } else {
+        "whole.mp4"
+    };
     let out = attempt.room.file(name);
     let args = whole::WholeArgs {
         facts: &loaded.facts,
@@ -56,7 +68,12 @@ pub async fn whole(
     finish(attempt, args, out, name).await
 }
 
-async fn finish(attempt: &mut Attempt, args: Vec<OsString>, out: PathBuf, name: &str) -> Result<TaskResult, Failure> {
+async fn finish(
+    attempt: &mut Attempt,
+    args: Vec<OsString>,
+    out: PathBuf,
+    name: &str,
+) -> Result<TaskResult, Failure> {
     tracing::debug!(?args, "encoding a track");
     let child = recode_media::run::spawn(&attempt.context.ffmpeg.path, Invocation::new(args)).await;
     let ended = match child {
@@ -72,7 +89,14 @@ async fn finish(attempt: &mut Attempt, args: Vec<OsString>, out: PathBuf, name: 
     }
     let payload_bytes = std::fs::metadata(&out).map_err(resources)?.len();
     let key = attempt.key(name);
-    let artifact = attempt.store.put_file(&key, &out, Take::Move).await.map_err(from_store)?;
+    let artifact = attempt
+        .store
+        .put_file(&key, &out, Take::Move)
+        .await
+        .map_err(from_store)?;
     attempt.usage.bytes_written += artifact.size_bytes;
-    Ok(TaskResult::Track { artifact, payload_bytes })
+    Ok(TaskResult::Track {
+        artifact,
+        payload_bytes,
+    })
 }

@@ -2,6 +2,7 @@
 
 use super::{Attempt, Cut, from_store, probe};
 use recode_media::args::copy;
+use recode_media::args::mux::SourceFile;
 use recode_media::run::{Invocation, spawn};
 use recode_store::{Location, Publication};
 use recode_types::request::OutputRequest;
@@ -18,20 +19,39 @@ pub async fn run(
     let source = attempt.context.sources.open(url, None).await?;
     let path = source.whole().await?;
     let ffmpeg = std::sync::Arc::clone(&attempt.context.ffmpeg);
-    let prelude = recode_media::probe::prelude(&ffmpeg, &path).await.map_err(|e| e.failure())?;
+    let prelude = recode_media::probe::prelude(&ffmpeg, &path)
+        .await
+        .map_err(|e| e.failure())?;
     let facts = probe::facts_of(&source, &prelude, &ffmpeg);
     let location = Location::parse(&output.url).map_err(from_store)?;
-    let publication = Publication::begin(&location, overwrite, attempt.room.path()).await.map_err(from_store)?;
-    let plan = copy::plan(&facts, output, cut.into(), &path, publication.path());
+    let publication = Publication::begin(&location, overwrite, attempt.room.path())
+        .await
+        .map_err(from_store)?;
+    let covers = super::stitch::covers(attempt, &facts, output, &SourceFile::whole(&path)).await?;
+    let plan = copy::plan(
+        &facts,
+        output,
+        cut.into(),
+        &path,
+        covers,
+        publication.path(),
+    );
     tracing::debug!(args = ?plan.args, "copying");
-    let child = spawn(&ffmpeg.path, Invocation::new(plan.args)).await.map_err(|e| e.failure)?;
-    let finished = child.wait(attempt.on_progress()).await.map_err(|e| e.failure)?;
+    let child = spawn(&ffmpeg.path, Invocation::new(plan.args))
+        .await
+        .map_err(|e| e.failure)?;
+    let finished = child
+        .wait(attempt.on_progress())
+        .await
+        .map_err(|e| e.failure)?;
     attempt.used(&finished.usage);
     source.recheck().await?;
     let frames = match prelude.picture {
         Some(_) => {
             let (_, packets, usage) =
-                recode_media::probe::scan_packets(&ffmpeg, publication.path(), 0, |_| {}).await.map_err(|e| e.failure())?;
+                recode_media::probe::scan_packets(&ffmpeg, publication.path(), 0, |_| {})
+                    .await
+                    .map_err(|e| e.failure())?;
             attempt.used(&usage);
             packets.len() as u64
         }

@@ -13,16 +13,26 @@ use recode_media::run::{Invocation, spawn};
 use recode_media::{score, verify};
 use recode_store::Take;
 use recode_types::rendition::{Deinterlace, Scale};
-use recode_types::task::{ChunkFacts, EncodeRendition, EncodeWork, Failure, FailureClass, TaskResult};
 use recode_types::source::ReadMode;
+use recode_types::task::{
+    ChunkFacts, EncodeRendition, EncodeWork, Failure, FailureClass, TaskResult,
+};
 use recode_types::{Digest, FrameRow};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Encodes and stores every Rendition of the work.
 pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, Failure> {
-    let loaded = attempt.context.inputs.load(&attempt.store, &work.facts).await?;
-    let build = attempt.context.ffmpeg.identity().map_err(|e| failure(FailureClass::MissingCapability, e))?;
+    let loaded = attempt
+        .context
+        .inputs
+        .load(&attempt.store, &work.facts)
+        .await?;
+    let build = attempt
+        .context
+        .ffmpeg
+        .identity()
+        .map_err(|e| failure(FailureClass::MissingCapability, e))?;
     let mut chunks = Vec::with_capacity(work.renditions.len());
     let mut todo = Vec::new();
     for (i, wanted) in work.renditions.iter().enumerate() {
@@ -47,7 +57,11 @@ pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, 
 
 /// Encodes every Rendition of the work only to see how many bytes come out.
 pub async fn trial(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, Failure> {
-    let loaded = attempt.context.inputs.load(&attempt.store, &work.facts).await?;
+    let loaded = attempt
+        .context
+        .inputs
+        .load(&attempt.store, &work.facts)
+        .await?;
     let all: Vec<usize> = (0..work.renditions.len()).collect();
     let made = encode_some(attempt, &loaded, &work, &all).await?;
     attempt.held.release();
@@ -83,13 +97,16 @@ impl Made {
         let mut logs = self.logs.into_iter();
         let scored = !work.score.is_empty();
         let (matched, neighbours) = (self.matched, self.neighbours);
-        self.paths.into_iter().zip(self.indexes).map(move |(path, index)| MadeChunk {
-            matched: matched.clone(),
-            path,
-            index,
-            log: if scored { logs.next() } else { None },
-            neighbours,
-        })
+        self.paths
+            .into_iter()
+            .zip(self.indexes)
+            .map(move |(path, index)| MadeChunk {
+                matched: matched.clone(),
+                path,
+                index,
+                log: if scored { logs.next() } else { None },
+                neighbours,
+            })
     }
 }
 
@@ -113,7 +130,11 @@ async fn encode_some(
     which: &[usize],
 ) -> Result<Made, Failure> {
     let identity = &loaded.facts.identity;
-    let source = attempt.context.sources.open(&identity.url, Some(identity)).await?;
+    let source = attempt
+        .context
+        .sources
+        .open(&identity.url, Some(identity))
+        .await?;
     if work.read_mode == ReadMode::Clip {
         // Under a deep table every frame's signature is known: a decode that began one GOP too late is tried once more
         // from further back before the slow way. Without one, only a deep probe can tell who is right.
@@ -125,7 +146,10 @@ async fn encode_some(
             (true, true) => &[1, 3],
         };
         for gops_before in tries {
-            let context = ClipContext { gops_before: *gops_before, frames_after: 1 };
+            let context = ClipContext {
+                gops_before: *gops_before,
+                frames_after: 1,
+            };
             match from_clip(attempt, loaded, work, which, &source, context).await {
                 Ok(made) => return Ok(made),
                 Err(Trouble::Failure(failure)) => return Err(failure),
@@ -142,7 +166,11 @@ async fn encode_some(
         Ok(made) => Ok(made),
         Err(Trouble::Failure(failure)) => Err(failure),
         Err(Trouble::Mismatch(mismatch)) => {
-            let class = if loaded.facts.deep { FailureClass::BadInput } else { FailureClass::IndexLied };
+            let class = if loaded.facts.deep {
+                FailureClass::BadInput
+            } else {
+                FailureClass::IndexLied
+            };
             Err(failure(class, mismatch))
         }
     }
@@ -150,7 +178,9 @@ async fn encode_some(
 
 /// Whether frames before the Segment are needed.
 fn looks_back(work: &EncodeWork) -> bool {
-    let filters = |r: &EncodeRendition| r.rendition.fps.is_some() || r.rendition.deinterlace != Deinterlace::Off;
+    let filters = |r: &EncodeRendition| {
+        r.rendition.fps.is_some() || r.rendition.deinterlace != Deinterlace::Off
+    };
     !work.score.is_empty() || work.renditions.iter().any(filters)
 }
 
@@ -162,11 +192,21 @@ async fn from_clip(
     source: &Arc<Source>,
     context: ClipContext,
 ) -> Result<Made, Trouble> {
-    let video = loaded.facts.video.as_ref().expect("a plan to encode has a picture");
-    let index = loaded.index.as_ref().ok_or_else(|| missing("packet index"))?;
+    let video = loaded
+        .facts
+        .video
+        .as_ref()
+        .expect("a plan to encode has a picture");
+    let index = loaded
+        .index
+        .as_ref()
+        .ok_or_else(|| missing("packet index"))?;
     let (stream, path) = match &loaded.facts.rewrapped {
         None => (video.track, None),
-        Some(artifact) => (0, Some(super::stitch::artifact_path(attempt, artifact, "rewrapped").await?)),
+        Some(artifact) => (
+            0,
+            Some(super::stitch::artifact_path(attempt, artifact, "rewrapped").await?),
+        ),
     };
     let file = attempt.room.file(&format!("clip-{}", context.gops_before));
     let build = |bytes: Arc<dyn recode_media::bytes::ByteSource>| {
@@ -184,7 +224,10 @@ async fn from_clip(
     let clip = match built {
         Ok(clip) => clip,
         Err(clip::Error::Mismatch(_)) => {
-            return Err(Trouble::Mismatch(Mismatch::Count { expected: work.segment.rows as usize, seen: 0 }));
+            return Err(Trouble::Mismatch(Mismatch::Count {
+                expected: work.segment.rows as usize,
+                seen: 0,
+            }));
         }
         Err(error @ clip::Error::Write { .. }) => return Err(resources(error).into()),
         Err(error) => return Err(from_read(error).into()),
@@ -205,7 +248,11 @@ async fn from_clip(
         clock: Clock::Stored,
     };
     let shift = clip.base - timeline;
-    let rows = if clip.rows.is_empty() { &loaded.table.rows[work.segment.row_range()] } else { &clip.rows[..] };
+    let rows = if clip.rows.is_empty() {
+        &loaded.table.rows[work.segment.row_range()]
+    } else {
+        &clip.rows[..]
+    };
     let check = |seen: &[Seen]| {
         match_frames(
             seen,
@@ -229,12 +276,23 @@ async fn from_clip(
 fn around(loaded: &Loaded, work: &EncodeWork, context: ClipContext) -> (Option<i64>, Option<i64>) {
     let rows = &loaded.table.rows;
     let range = work.segment.row_range();
-    let before = range.start.checked_sub(1).filter(|_| context.gops_before > 0).map(|i| rows[i].pts);
+    let before = range
+        .start
+        .checked_sub(1)
+        .filter(|_| context.gops_before > 0)
+        .map(|i| rows[i].pts);
     (before, rows.get(range.end).map(|row: &FrameRow| row.pts))
 }
 
 fn timeline_zero(loaded: &Loaded, work: &EncodeWork) -> i64 {
-    Timeline::new(&loaded.facts, &loaded.table, None, &[work.segment], work.start_us).zero()
+    Timeline::new(
+        &loaded.facts,
+        &loaded.table,
+        None,
+        &[work.segment],
+        work.start_us,
+    )
+    .zero()
 }
 
 async fn linear(
@@ -244,10 +302,22 @@ async fn linear(
     which: &[usize],
     source: &Arc<Source>,
 ) -> Result<Made, Trouble> {
-    let video = loaded.facts.video.as_ref().expect("a plan to encode has a picture");
+    let video = loaded
+        .facts
+        .video
+        .as_ref()
+        .expect("a plan to encode has a picture");
     let path = source.whole().await?;
-    let input = Input { path, demuxer: None, stream: video.track, clock: Clock::Plain };
-    let (first, count) = (u64::from(work.segment.first_row), u64::from(work.segment.rows));
+    let input = Input {
+        path,
+        demuxer: None,
+        stream: video.track,
+        clock: Clock::Plain,
+    };
+    let (first, count) = (
+        u64::from(work.segment.first_row),
+        u64::from(work.segment.rows),
+    );
     let more = (first + count) < loaded.table.rows.len() as u64;
     let span = Span::Ordinal { first, count, more };
     let shift = -timeline_zero(loaded, work);
@@ -255,19 +325,32 @@ async fn linear(
     let check = |seen: &[Seen]| {
         // By number: the clock of a Source that is read this way is not to be trusted, and the table's rows were
         // nudged where it repeated itself.
-        let numbered: Vec<Seen> =
-            (0..).zip(seen).map(|(pts, seen)| Seen { pts, signature: seen.signature }).collect();
+        let numbered: Vec<Seen> = (0..)
+            .zip(seen)
+            .map(|(pts, seen)| Seen {
+                pts,
+                signature: seen.signature,
+            })
+            .collect();
         let range = first as i64..(first + count) as i64;
         let pts: Vec<i64> = range.clone().collect();
         match_frames(
             &numbered,
-            Expected { pts: &pts, rows, span: (range.start, range.end), before_is_good: true },
+            Expected {
+                pts: &pts,
+                rows,
+                span: (range.start, range.end),
+                before_is_good: true,
+            },
         )
     };
     one_process(attempt, loaded, work, which, input, span, shift, check).await
 }
 
-#[allow(clippy::too_many_arguments, reason = "one call site per read mode; a struct would only rename the list")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one call site per read mode; a struct would only rename the list"
+)]
 async fn one_process(
     attempt: &mut Attempt,
     loaded: &Arc<Loaded>,
@@ -279,9 +362,19 @@ async fn one_process(
     check: impl Fn(&[Seen]) -> Result<Matched, Mismatch>,
 ) -> Result<Made, Trouble> {
     let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
-    let video = loaded.facts.video.as_ref().expect("a plan to encode has a picture");
-    let paths: Vec<PathBuf> = which.iter().map(|i| attempt.room.file(&format!("chunk-{i}.mp4"))).collect();
-    let logs: Vec<PathBuf> = which.iter().map(|i| attempt.room.file(&format!("scores-{i}.json"))).collect();
+    let video = loaded
+        .facts
+        .video
+        .as_ref()
+        .expect("a plan to encode has a picture");
+    let paths: Vec<PathBuf> = which
+        .iter()
+        .map(|i| attempt.room.file(&format!("chunk-{i}.mp4")))
+        .collect();
+    let logs: Vec<PathBuf> = which
+        .iter()
+        .map(|i| attempt.room.file(&format!("scores-{i}.json")))
+        .collect();
     let outputs = which
         .iter()
         .zip(&paths)
@@ -300,7 +393,10 @@ async fn one_process(
         shift,
         video,
         outputs,
-        score: fused.then(|| FusedScore { metrics: work.score.clone(), logs: logs.clone() }),
+        score: fused.then(|| FusedScore {
+            metrics: work.score.clone(),
+            logs: logs.clone(),
+        }),
         major: ffmpeg.major(),
     };
     for i in which {
@@ -309,13 +405,19 @@ async fn one_process(
             .map_err(|e| failure(FailureClass::MissingCapability, e))?;
     }
     if fused {
-        ffmpeg.require_vmaf().map_err(|e| failure(FailureClass::MissingCapability, e))?;
+        ffmpeg
+            .require_vmaf()
+            .map_err(|e| failure(FailureClass::MissingCapability, e))?;
     }
-    let list = args.build().map_err(|e| failure(FailureClass::BadInput, e))?;
+    let list = args
+        .build()
+        .map_err(|e| failure(FailureClass::BadInput, e))?;
     attempt.held.start().await;
     tracing::debug!(args = ?list, "encoding");
     let invocation = Invocation::new(list).with_stdout();
-    let child = spawn(&ffmpeg.path, invocation).await.map_err(|e| e.failure)?;
+    let child = spawn(&ffmpeg.path, invocation)
+        .await
+        .map_err(|e| e.failure)?;
     let mut seen = Vec::with_capacity(work.segment.rows as usize + 2);
     let finished = child
         .wait_lines(
@@ -340,12 +442,23 @@ async fn one_process(
     for (n, path) in paths.iter().enumerate() {
         let index = read_chunk(path).map_err(|e| failure(FailureClass::Unknown, e))?;
         let rendition = &work.renditions[which[n]].rendition;
-        let timeline =
-            Timeline::new(&loaded.facts, &loaded.table, rendition.fps, &[work.segment], work.start_us);
+        let timeline = Timeline::new(
+            &loaded.facts,
+            &loaded.table,
+            rendition.fps,
+            &[work.segment],
+            work.start_us,
+        );
         check_chunk(&index, timeline.of_segment(&work.segment).len())?;
         indexes.push(index);
     }
-    Ok(Made { matched, paths, indexes, logs, neighbours: span.neighbours() })
+    Ok(Made {
+        matched,
+        paths,
+        indexes,
+        logs,
+        neighbours: span.neighbours(),
+    })
 }
 
 /// `0, 12, 12, 1, 2304, 0x6ad8fc11` as framecrc prints it: stream, dts, pts, duration, size, CRC.
@@ -356,7 +469,10 @@ fn signature(line: &str) -> Option<Seen> {
     let mut fields = line.split(',').map(str::trim);
     let pts = fields.nth(2)?.parse().ok()?;
     let crc = fields.nth(2)?.strip_prefix("0x")?;
-    Some(Seen { pts, signature: u32::from_str_radix(crc, 16).ok()? })
+    Some(Seen {
+        pts,
+        signature: u32::from_str_radix(crc, 16).ok()?,
+    })
 }
 
 /// Planned picture size: the Plan has settled it; what is still open follows the Source.
@@ -370,32 +486,53 @@ fn size(wanted: &EncodeRendition, source: (u32, u32)) -> (u32, u32) {
 fn missing(what: &str) -> Failure {
     Failure {
         class: FailureClass::Unknown,
-        message: format!("the job's facts name no {what}; this is a defect of recode, please report it"),
+        message: format!(
+            "the job's facts name no {what}; this is a defect of recode, please report it"
+        ),
         stderr_tail: None,
     }
 }
 
 /// Every packet's number, order and key flag.
 fn check_chunk(index: &ChunkIndex, frames: usize) -> Result<(), Failure> {
-    let bad = |message: String| Failure { class: FailureClass::Unknown, message, stderr_tail: None };
+    let bad = |message: String| Failure {
+        class: FailureClass::Unknown,
+        message,
+        stderr_tail: None,
+    };
     if index.samples.len() != frames {
-        return Err(bad(format!("the encoder made {} frames of {frames}", index.samples.len())));
+        return Err(bad(format!(
+            "the encoder made {} frames of {frames}",
+            index.samples.len()
+        )));
     }
-    let first = index.samples.first().ok_or_else(|| bad("the encoder made nothing".into()))?;
+    let first = index
+        .samples
+        .first()
+        .ok_or_else(|| bad("the encoder made nothing".into()))?;
     let earliest = index.samples.iter().map(|s| s.pts).min();
     if !first.key || earliest != Some(first.pts) {
-        return Err(bad("the chunk does not begin with a key frame that is shown first".into()));
+        return Err(bad(
+            "the chunk does not begin with a key frame that is shown first".into(),
+        ));
     }
     let mut times: Vec<i64> = index.samples.iter().map(|s| s.pts).collect();
     times.sort_unstable();
     if times.windows(2).any(|w| w[0] == w[1]) {
-        return Err(bad("two frames of the chunk are shown at the same time".into()));
+        return Err(bad(
+            "two frames of the chunk are shown at the same time".into()
+        ));
     }
     Ok(())
 }
 
 /// Distances between frames in the Chunk are those of the table, where the encoder was given the frames' own times.
-fn check_times(made: &Made, loaded: &Loaded, work: &EncodeWork, clip: &Clip) -> Result<(), Failure> {
+fn check_times(
+    made: &Made,
+    loaded: &Loaded,
+    work: &EncodeWork,
+    clip: &Clip,
+) -> Result<(), Failure> {
     use recode_types::Codec;
     for (index, wanted) in made.indexes.iter().zip(&work.renditions) {
         let even = wanted.rendition.fps.is_some() || wanted.rendition.codec == Codec::Mpeg2;
@@ -411,7 +548,10 @@ fn check_times(made: &Made, loaded: &Loaded, work: &EncodeWork, clip: &Clip) -> 
             if (seen - base - wanted).abs() > 1 {
                 return Err(Failure {
                     class: FailureClass::Unknown,
-                    message: format!("frame {row} of the chunk is shown {} ticks off", seen - base - wanted),
+                    message: format!(
+                        "frame {row} of the chunk is shown {} ticks off",
+                        seen - base - wanted
+                    ),
                     stderr_tail: None,
                 });
             }
@@ -431,13 +571,19 @@ fn params(index: &ChunkIndex) -> Digest {
 
 async fn verify(attempt: &mut Attempt, work: &EncodeWork, made: &MadeChunk) -> Result<(), Failure> {
     let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
-    let depth = if work.verify_full { verify::Depth::Full } else { verify::Depth::Sample };
+    let depth = if work.verify_full {
+        verify::Depth::Full
+    } else {
+        verify::Depth::Sample
+    };
     // Scoring has already decoded every frame in the same process.
     if made.log.is_some() && !work.verify_full {
         return Ok(());
     }
     let frames = made.index.samples.len() as u64;
-    let decoded = verify::decode(&ffmpeg, &made.path, frames, depth).await.map_err(|e| e.failure())?;
+    let decoded = verify::decode(&ffmpeg, &made.path, frames, depth)
+        .await
+        .map_err(|e| e.failure())?;
     attempt.used(&decoded.usage);
     Ok(())
 }
@@ -455,18 +601,34 @@ async fn store(
         let (before, after) = made.neighbours;
         let frames = score::parse_log(&text, &work.score, made.index.samples.len(), before, after)
             .map_err(|e| failure(FailureClass::Unknown, e))?;
-        scores = frames.summaries().map_err(|e| failure(FailureClass::Unknown, e))?;
+        scores = frames
+            .summaries()
+            .map_err(|e| failure(FailureClass::Unknown, e))?;
         let json = serde_json::to_vec(&frames).map_err(|e| failure(FailureClass::Unknown, e))?;
         let name = format!("scores-{}.json", wanted.output);
-        let artifact = attempt.store.put(&attempt.key(&name), json).await.map_err(from_store)?;
+        let artifact = attempt
+            .store
+            .put(&attempt.key(&name), json)
+            .await
+            .map_err(from_store)?;
         attempt.usage.bytes_written += artifact.size_bytes;
         score_frames = Some(artifact);
     }
     let params = params(&made.index);
-    let key = recode_store::key::chunk(attempt.task.job, &wanted.address, wanted.output, attempt.attempt, "mp4");
+    let key = recode_store::key::chunk(
+        attempt.task.job,
+        &wanted.address,
+        wanted.output,
+        attempt.attempt,
+        "mp4",
+    );
     let keep = attempt.context.cache.is_some();
     let take = if keep { Take::Copy } else { Take::Move };
-    let artifact = attempt.store.put_file(&key, &made.path, take).await.map_err(from_store)?;
+    let artifact = attempt
+        .store
+        .put_file(&key, &made.path, take)
+        .await
+        .map_err(from_store)?;
     attempt.usage.bytes_written += artifact.size_bytes;
     let chunk = ChunkFacts {
         output: wanted.output,
@@ -498,13 +660,30 @@ async fn from_cache(
     wanted: &EncodeRendition,
     build: &Digest,
 ) -> Result<Option<ChunkFacts>, Failure> {
-    let Some(cache) = attempt.context.cache.clone().filter(|_| work.score.is_empty()) else {
+    let Some(cache) = attempt
+        .context
+        .cache
+        .clone()
+        .filter(|_| work.score.is_empty())
+    else {
         return Ok(None);
     };
     let to = attempt.room.file(&format!("kept-{}", wanted.output));
-    let Some(mut chunk) = cache.find(&wanted.address, build, &to) else { return Ok(None) };
-    let key = recode_store::key::chunk(attempt.task.job, &wanted.address, wanted.output, attempt.attempt, "mp4");
-    chunk.artifact = attempt.store.put_file(&key, &to, Take::Move).await.map_err(from_store)?;
+    let Some(mut chunk) = cache.find(&wanted.address, build, &to) else {
+        return Ok(None);
+    };
+    let key = recode_store::key::chunk(
+        attempt.task.job,
+        &wanted.address,
+        wanted.output,
+        attempt.attempt,
+        "mp4",
+    );
+    chunk.artifact = attempt
+        .store
+        .put_file(&key, &to, Take::Move)
+        .await
+        .map_err(from_store)?;
     chunk.output = wanted.output;
     chunk.segment = work.segment.index;
     chunk.reused = true;
@@ -519,7 +698,10 @@ mod tests {
     fn signature_lines_are_read_and_headers_passed_over() {
         assert_eq!(
             signature("0,          1,          7,        1,     2304, 0x8612fc3c"),
-            Some(Seen { pts: 7, signature: 0x8612_fc3c })
+            Some(Seen {
+                pts: 7,
+                signature: 0x8612_fc3c
+            })
         );
         assert_eq!(signature("#tb 0: 1001/30000"), None);
         assert_eq!(signature("0, 1, 2"), None);

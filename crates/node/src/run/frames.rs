@@ -71,20 +71,36 @@ pub enum Mismatch {
 /// [`Mismatch`]: the container lied or the decode did not start where it must; re-plan by the exact path.
 pub fn match_frames(seen: &[Seen], expected: Expected<'_>) -> Result<Matched, Mismatch> {
     let (start, end) = expected.span;
-    let inside: Vec<&Seen> = seen.iter().filter(|s| s.pts >= start && s.pts < end).collect();
+    let inside: Vec<&Seen> = seen
+        .iter()
+        .filter(|s| s.pts >= start && s.pts < end)
+        .collect();
     if inside.len() != expected.pts.len() {
-        return Err(Mismatch::Count { expected: expected.pts.len(), seen: inside.len() });
+        return Err(Mismatch::Count {
+            expected: expected.pts.len(),
+            seen: inside.len(),
+        });
     }
     for (row, (seen, want)) in inside.iter().zip(expected.pts).enumerate() {
         if seen.pts != *want {
-            return Err(Mismatch::Time { row, expected: *want, seen: seen.pts });
+            return Err(Mismatch::Time {
+                row,
+                expected: *want,
+                seen: seen.pts,
+            });
         }
-        if expected.rows[row].signature.is_some_and(|s| s != seen.signature) {
+        if expected.rows[row]
+            .signature
+            .is_some_and(|s| s != seen.signature)
+        {
             return Err(Mismatch::Picture { row });
         }
     }
     let (Some(first), Some(last)) = (inside.first(), inside.last()) else {
-        return Err(Mismatch::Count { expected: 1, seen: 0 });
+        return Err(Mismatch::Count {
+            expected: 1,
+            seen: 0,
+        });
     };
     Ok(Matched {
         before: seen
@@ -115,30 +131,77 @@ mod tests {
     use super::*;
 
     fn seen(list: &[(i64, u32)]) -> Vec<Seen> {
-        list.iter().map(|&(pts, signature)| Seen { pts, signature }).collect()
+        list.iter()
+            .map(|&(pts, signature)| Seen { pts, signature })
+            .collect()
     }
     fn rows(signatures: &[Option<u32>]) -> Vec<FrameRow> {
-        signatures.iter().map(|&signature| FrameRow { pts: 0, key: false, signature }).collect()
+        signatures
+            .iter()
+            .map(|&signature| FrameRow {
+                pts: 0,
+                key: false,
+                signature,
+            })
+            .collect()
     }
 
     #[test]
     fn frames_of_the_span_are_matched_and_the_neighbours_remembered() {
         let seen = seen(&[(0, 1), (10, 2), (20, 3), (30, 4)]);
         let rows = rows(&[None, Some(3)]);
-        let expected = Expected { pts: &[10, 20], rows: &rows, span: (10, 30), before_is_good: true };
+        let expected = Expected {
+            pts: &[10, 20],
+            rows: &rows,
+            span: (10, 30),
+            before_is_good: true,
+        };
         let matched = match_frames(&seen, expected).unwrap();
-        assert_eq!(matched, Matched { before: Some(1), first: 2, last: 3, after: Some(4) });
-        let blind = match_frames(&seen, Expected { before_is_good: false, ..expected }).unwrap();
+        assert_eq!(
+            matched,
+            Matched {
+                before: Some(1),
+                first: 2,
+                last: 3,
+                after: Some(4)
+            }
+        );
+        let blind = match_frames(
+            &seen,
+            Expected {
+                before_is_good: false,
+                ..expected
+            },
+        )
+        .unwrap();
         assert_eq!(blind.before, None);
     }
 
     #[test]
     fn every_kind_of_lie_is_told_apart() {
         let rows2 = rows(&[None, Some(9)]);
-        let expected = Expected { pts: &[10, 20], rows: &rows2, span: (10, 30), before_is_good: true };
+        let expected = Expected {
+            pts: &[10, 20],
+            rows: &rows2,
+            span: (10, 30),
+            before_is_good: true,
+        };
         let check = |list: &[(i64, u32)]| match_frames(&seen(list), expected).unwrap_err();
-        assert_eq!(check(&[(10, 1)]), Mismatch::Count { expected: 2, seen: 1 });
-        assert_eq!(check(&[(10, 1), (21, 9)]), Mismatch::Time { row: 1, expected: 20, seen: 21 });
+        assert_eq!(
+            check(&[(10, 1)]),
+            Mismatch::Count {
+                expected: 2,
+                seen: 1
+            }
+        );
+        assert_eq!(
+            check(&[(10, 1), (21, 9)]),
+            Mismatch::Time {
+                row: 1,
+                expected: 20,
+                seen: 21
+            }
+        );
         assert_eq!(check(&[(10, 1), (20, 8)]), Mismatch::Picture { row: 1 });
     }
 
@@ -148,7 +211,10 @@ mod tests {
         let rate = Rational::new(24000, 1001);
         let cuts = [0, 7, 90_000, 180_180, 1_000_003];
         let whole = grid(0, 1_000_003, tb, rate);
-        let parts: Vec<i64> = cuts.windows(2).flat_map(|w| grid(w[0], w[1], tb, rate)).collect();
+        let parts: Vec<i64> = cuts
+            .windows(2)
+            .flat_map(|w| grid(w[0], w[1], tb, rate))
+            .collect();
         assert_eq!(parts, whole.collect::<Vec<_>>());
     }
 }

@@ -43,28 +43,43 @@ impl Inputs {
     }
 
     /// The facts behind `artifact`, with table and index. Attempts that ask at the same time share one read.
-    pub async fn load(&self, store: &WorkStore, artifact: &ArtifactRef) -> Result<Arc<Loaded>, Failure> {
+    pub async fn load(
+        &self,
+        store: &WorkStore,
+        artifact: &ArtifactRef,
+    ) -> Result<Arc<Loaded>, Failure> {
         let mut loaded = self.loaded.lock().await;
         if let Some((_, found)) = loaded.iter().find(|(digest, _)| *digest == artifact.digest) {
             return Ok(Arc::clone(found));
         }
         let bytes = store.get(artifact).await.map_err(from_store)?;
-        let facts: SourceFacts = serde_json::from_slice(&bytes).map_err(|e| failure(FailureClass::Unknown, e))?;
+        let facts: SourceFacts =
+            serde_json::from_slice(&bytes).map_err(|e| failure(FailureClass::Unknown, e))?;
         let table = match &facts.table {
             Some(table) => {
                 let bytes = store.get(table).await.map_err(from_store)?;
                 FrameTable::decode(&bytes).map_err(|e| failure(FailureClass::Unknown, e))?
             }
-            None => FrameTable { time_base: recode_types::TimeBase::new(1, 1000), rows: Vec::new(), last_duration: 1 },
+            None => FrameTable {
+                time_base: recode_types::TimeBase::new(1, 1000),
+                rows: Vec::new(),
+                last_duration: 1,
+            },
         };
         let index = match &facts.index {
             Some(index) => {
                 let bytes = store.get(index).await.map_err(from_store)?;
-                Some(Arc::new(SourceIndex::decode(&bytes).map_err(|e| failure(FailureClass::Unknown, e))?))
+                Some(Arc::new(
+                    SourceIndex::decode(&bytes).map_err(|e| failure(FailureClass::Unknown, e))?,
+                ))
             }
             None => None,
         };
-        let found = Arc::new(Loaded { facts, table: Arc::new(table), index });
+        let found = Arc::new(Loaded {
+            facts,
+            table: Arc::new(table),
+            index,
+        });
         self.remember(&mut loaded, artifact.digest, &found);
         Ok(found)
     }
@@ -75,7 +90,12 @@ impl Inputs {
         self.remember(&mut loaded, digest, &Arc::new(made));
     }
 
-    fn remember(&self, loaded: &mut Vec<(Digest, Arc<Loaded>)>, digest: Digest, made: &Arc<Loaded>) {
+    fn remember(
+        &self,
+        loaded: &mut Vec<(Digest, Arc<Loaded>)>,
+        digest: Digest,
+        made: &Arc<Loaded>,
+    ) {
         if loaded.len() >= REMEMBERED {
             loaded.remove(0);
         }

@@ -35,7 +35,9 @@ pub fn check(chunks: &[ChunkFacts]) -> Result<(), Broken> {
         }
     }
     for pair in chunks.windows(2) {
-        let [one, two] = pair else { unreachable!("windows of two") };
+        let [one, two] = pair else {
+            unreachable!("windows of two")
+        };
         let after = one.signature_after.is_none_or(|s| s == two.signature_first);
         let before = two.signature_before.is_none_or(|s| s == one.signature_last);
         if !(after && before) {
@@ -56,7 +58,11 @@ mod tests {
             output: 0,
             segment,
             address: digest,
-            artifact: ArtifactRef { key: String::new(), size_bytes: 0, digest },
+            artifact: ArtifactRef {
+                key: String::new(),
+                size_bytes: 0,
+                digest,
+            },
             frames: 2,
             payload_bytes: 1,
             params: digest,
@@ -79,7 +85,10 @@ mod tests {
         let mut behind = good.clone();
         behind[1].signature_before = Some(7);
         assert_eq!(check(&behind), Err(Broken::Pictures(0)));
-        assert_eq!(check(&[chunk(0, 1, 2, None), chunk(2, 3, 4, None)]), Err(Broken::Missing { wanted: 1 }));
+        assert_eq!(
+            check(&[chunk(0, 1, 2, None), chunk(2, 3, 4, None)]),
+            Err(Broken::Missing { wanted: 1 })
+        );
         let mut other = good.clone();
         other[1].params = Digest([1; 32]);
         assert_eq!(check(&other), Err(Broken::Parameters(1)));

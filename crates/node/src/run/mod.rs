@@ -82,10 +82,15 @@ impl Attempt {
     }
 
     /// Counts frames for the progress report.
-    pub fn on_progress(&self) -> impl FnMut(recode_media::parse::progress::Progress) + Send + 'static {
+    pub fn on_progress(
+        &self,
+    ) -> impl FnMut(recode_media::parse::progress::Progress) + Send + 'static {
         let progress = self.progress.clone();
         move |p| {
-            progress.send_replace(AttemptProgress { frames: p.frames, media_us: p.time.as_micros() as u64 });
+            progress.send_replace(AttemptProgress {
+                frames: p.frames,
+                media_us: p.time.as_micros() as u64,
+            });
         }
     }
 }
@@ -121,7 +126,10 @@ async fn prepare(
     progress: watch::Sender<AttemptProgress>,
 ) -> Result<Attempt, Failure> {
     let store = context.inputs.store(&grant.work_store).await?;
-    let room = context.scratch.room(&grant.task.key.to_string()).map_err(resources)?;
+    let room = context
+        .scratch
+        .room(&grant.task.key.to_string())
+        .map_err(resources)?;
     Ok(Attempt {
         context,
         task: grant.task,
@@ -136,22 +144,47 @@ async fn prepare(
 
 async fn work(attempt: &mut Attempt, work: Work) -> Result<TaskResult, Failure> {
     match work {
-        Work::Probe { source, deep, .. } => {
-            probe::run(attempt, &source, deep).await
-        }
+        Work::Probe { source, deep, .. } => probe::run(attempt, &source, deep).await,
         Work::Encode(work) => encode::run(attempt, work).await,
         Work::Trial(work) => encode::trial(attempt, work).await,
-        Work::Audio { facts, output, tracks, start_us, duration_us } => {
-            let cut = Cut { start_us, duration_us };
+        Work::Audio {
+            facts,
+            output,
+            tracks,
+            start_us,
+            duration_us,
+        } => {
+            let cut = Cut {
+                start_us,
+                duration_us,
+            };
             audio::run(attempt, &facts, &output, &tracks, cut).await
         }
-        Work::Whole { facts, output, track, start_us, duration_us } => {
-            let cut = Cut { start_us, duration_us };
+        Work::Whole {
+            facts,
+            output,
+            track,
+            start_us,
+            duration_us,
+        } => {
+            let cut = Cut {
+                start_us,
+                duration_us,
+            };
             audio::whole(attempt, &facts, &output, track, cut).await
         }
         Work::Stitch(work) => stitch::run(attempt, work).await,
-        Work::Command { source, output, overwrite, start_us, duration_us } => {
-            let cut = Cut { start_us, duration_us };
+        Work::Command {
+            source,
+            output,
+            overwrite,
+            start_us,
+            duration_us,
+        } => {
+            let cut = Cut {
+                start_us,
+                duration_us,
+            };
             command::run(attempt, &source, &output, overwrite, cut).await
         }
     }
@@ -168,7 +201,10 @@ pub struct Cut {
 
 impl From<Cut> for recode_media::args::mux::Cut {
     fn from(cut: Cut) -> Self {
-        Self { start_us: cut.start_us, duration_us: cut.duration_us }
+        Self {
+            start_us: cut.start_us,
+            duration_us: cut.duration_us,
+        }
     }
 }
 
@@ -185,7 +221,11 @@ pub fn failure(class: FailureClass, error: impl std::error::Error) -> Failure {
         message = format!("{message}: {e}");
         cause = e.source();
     }
-    Failure { class, message, stderr_tail: None }
+    Failure {
+        class,
+        message,
+        stderr_tail: None,
+    }
 }
 
 /// A failure of the work store or the Source, classed by what can be done about it.

@@ -57,11 +57,24 @@ mod tests {
 
     #[test]
     fn a_peak_across_a_joint_is_found_in_the_chunk_that_overdraws() {
-        let buffer = PeakLimit { maxrate_bps: 8_000, bufsize_bits: 8_000 };
+        let buffer = PeakLimit {
+            maxrate_bps: 8_000,
+            bufsize_bits: 8_000,
+        };
         let times = [0.0, 0.5, 1.0, 1.5];
         // 900 bytes at most at first; each half second brings 500.
-        assert_eq!(replay(buffer, &[vec![800, 500], vec![500, 500]], &times), []);
+        assert_eq!(
+            replay(buffer, &[vec![800, 500], vec![500, 500]], &times),
+            []
+        );
         let found = replay(buffer, &[vec![800, 500], vec![700, 500]], &times);
-        assert_eq!(found, [Violation { segment: 1, start_milli: 600, missing_bits: 800 }]);
+        assert_eq!(
+            found,
+            [Violation {
+                segment: 1,
+                start_milli: 600,
+                missing_bits: 800
+            }]
+        );
     }
 }

@@ -31,12 +31,18 @@ const FIRST_BYTES: u64 = 2 << 20;
 pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskResult, Failure> {
     let source = attempt.context.sources.open(url, None).await?;
     if source.identity().size_bytes == 0 {
-        return Err(bad_input("the source is empty (0 bytes); check that it was written or uploaded completely"));
+        return Err(bad_input(
+            "the source is empty (0 bytes); check that it was written or uploaded completely",
+        ));
     }
     let (index, prelude) = look(attempt, &source).await?;
     attempt.used(&prelude.usage);
     let mut facts = facts_of(&source, &prelude, &attempt.context.ffmpeg);
-    let mut found = Found { table: None, index: None, deep: false };
+    let mut found = Found {
+        table: None,
+        index: None,
+        deep: false,
+    };
     if let Some(picture) = prelude.picture.clone() {
         found = frames(attempt, &source, &mut facts, &picture, index, deep).await?;
         let table = found.table.as_ref().expect("a picture has frames");
@@ -48,7 +54,11 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
             facts.table = Some(put(attempt, "table.bin", table.encode()).await?);
             table.clone()
         }
-        None => FrameTable { time_base: MICRO, rows: Vec::new(), last_duration: 1 },
+        None => FrameTable {
+            time_base: MICRO,
+            rows: Vec::new(),
+            last_duration: 1,
+        },
     };
     if let Some(index) = &found.index {
         facts.index_digest = Some(index.digest);
@@ -57,23 +67,38 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
     attempt.usage.source_bytes_read = source.bytes_read();
     let json = serde_json::to_vec(&facts).map_err(|e| failure(FailureClass::Unknown, e))?;
     let artifact = put(attempt, "facts.json", json).await?;
-    let loaded = Loaded { facts, table: Arc::new(table), index: found.index.map(Arc::new) };
+    let loaded = Loaded {
+        facts,
+        table: Arc::new(table),
+        index: found.index.map(Arc::new),
+    };
     attempt.context.inputs.keep(artifact.digest, loaded).await;
     Ok(TaskResult::Probed { facts: artifact })
 }
 
 async fn put(attempt: &mut Attempt, name: &str, bytes: Vec<u8>) -> Result<ArtifactRef, Failure> {
-    let artifact = attempt.store.put(&attempt.key(name), bytes).await.map_err(from_store)?;
+    let artifact = attempt
+        .store
+        .put(&attempt.key(name), bytes)
+        .await
+        .map_err(from_store)?;
     attempt.usage.bytes_written += artifact.size_bytes;
     Ok(artifact)
 }
 
 fn bad_input(message: &str) -> Failure {
-    Failure { class: FailureClass::BadInput, message: message.to_owned(), stderr_tail: None }
+    Failure {
+        class: FailureClass::BadInput,
+        message: message.to_owned(),
+        stderr_tail: None,
+    }
 }
 
 /// What the container's index and FFmpeg say, asked at the same time where the Source is local.
-async fn look(attempt: &Attempt, source: &Arc<Source>) -> Result<(Option<SourceIndex>, Prelude), Failure> {
+async fn look(
+    attempt: &Attempt,
+    source: &Arc<Source>,
+) -> Result<(Option<SourceIndex>, Prelude), Failure> {
     let ffmpeg = &attempt.context.ffmpeg;
     if let Some(path) = source.local_path() {
         let (index, prelude) = tokio::join!(index::read(&**source), probe::prelude(ffmpeg, path));
@@ -97,19 +122,29 @@ async fn look(attempt: &Attempt, source: &Arc<Source>) -> Result<(Option<SourceI
         Some(index) => sparse_head(attempt, source, index).await?,
         None => source.whole().await?,
     };
-    let prelude = probe::prelude(ffmpeg, &path).await.map_err(|e| e.failure())?;
+    let prelude = probe::prelude(ffmpeg, &path)
+        .await
+        .map_err(|e| e.failure())?;
     Ok((index, prelude))
 }
 
 /// A sparse file of the Source's size that holds its index and its first frames, each at its own offset.
-async fn sparse_head(attempt: &Attempt, source: &Arc<Source>, index: &SourceIndex) -> Result<PathBuf, Failure> {
+async fn sparse_head(
+    attempt: &Attempt,
+    source: &Arc<Source>,
+    index: &SourceIndex,
+) -> Result<PathBuf, Failure> {
     use recode_media::bytes::ByteSource as _;
     use std::os::unix::fs::FileExt as _;
     let path = attempt.room.file("head");
     let file = std::fs::File::create(&path).map_err(resources)?;
     file.set_len(source.size()).map_err(resources)?;
     let mut ranges = index.head.clone();
-    let first = index.tracks.iter().filter_map(|t| t.packets.iter().map(|p| p.offset).min()).min();
+    let first = index
+        .tracks
+        .iter()
+        .filter_map(|t| t.packets.iter().map(|p| p.offset).min())
+        .min();
     if let Some(first) = first {
         ranges.push(first..(first + FIRST_BYTES).min(source.size()));
     }
@@ -207,12 +242,22 @@ async fn frames(
         && !deep
         && agrees(table, picture, offset)
     {
-        return Ok(Found { table: Some(table.clone()), index: Some(index.clone()), deep: false });
+        return Ok(Found {
+            table: Some(table.clone()),
+            index: Some(index.clone()),
+            deep: false,
+        });
     }
     let path = source.whole().await?;
-    let scan = probe::deep(&attempt.context.ffmpeg, &path, picture.track, picture.time_base, attempt.on_progress())
-        .await
-        .map_err(|e| e.failure())?;
+    let scan = probe::deep(
+        &attempt.context.ffmpeg,
+        &path,
+        picture.track,
+        picture.time_base,
+        attempt.on_progress(),
+    )
+    .await
+    .map_err(|e| e.failure())?;
     attempt.used(&scan.usage);
     let mut table = scan.table;
     match indexed {
@@ -221,13 +266,21 @@ async fn frames(
                 row.pts += offset;
             }
             mark_keys(&mut table, &promised);
-            Ok(Found { table: Some(table), index: Some(index), deep: true })
+            Ok(Found {
+                table: Some(table),
+                index: Some(index),
+                deep: true,
+            })
         }
         _ => {
             facts.start_us = 0;
             facts.rewrapped = None;
             facts.read_mode = ReadMode::Linear;
-            Ok(Found { table: Some(table), index: None, deep: true })
+            Ok(Found {
+                table: Some(table),
+                index: None,
+                deep: true,
+            })
         }
     }
 }
@@ -262,7 +315,10 @@ async fn rewrapped(
     if !probe::are_sane(&packets) {
         return Ok(None);
     }
-    let out = attempt.room.file(&format!("rewrapped.{}", probe::rewrap_ending(&picture.codec)));
+    let out = attempt.room.file(&format!(
+        "rewrapped.{}",
+        probe::rewrap_ending(&picture.codec)
+    ));
     match probe::rewrap(&ffmpeg, &path, picture.track, &out, attempt.on_progress()).await {
         Ok(usage) => attempt.used(&usage),
         Err(error) => {
@@ -270,12 +326,18 @@ async fn rewrapped(
             return Ok(None);
         }
     }
-    let Some((index, table)) = read_rewrapped(&out).await else { return Ok(None) };
+    let Some((index, table)) = read_rewrapped(&out).await else {
+        return Ok(None);
+    };
     if table.rows.len() != packets.len() {
         return Ok(None);
     }
     let key = attempt.key("rewrapped");
-    let artifact = attempt.store.put_file(&key, &out, Take::Move).await.map_err(from_store)?;
+    let artifact = attempt
+        .store
+        .put_file(&key, &out, Take::Move)
+        .await
+        .map_err(from_store)?;
     attempt.usage.bytes_written += artifact.size_bytes;
     facts.rewrapped = Some(artifact);
     Ok(Some((index, table)))
@@ -295,9 +357,22 @@ mod tests {
 
     #[test]
     fn key_frames_of_the_index_are_found_again_among_decoded_frames() {
-        let row = |pts, key| FrameRow { pts, key, signature: None };
-        let table = |rows| FrameTable { time_base: MICRO, rows, last_duration: 1 };
-        let promised = table(vec![row(0, true), row(10, false), row(20, true), row(30, true)]);
+        let row = |pts, key| FrameRow {
+            pts,
+            key,
+            signature: None,
+        };
+        let table = |rows| FrameTable {
+            time_base: MICRO,
+            rows,
+            last_duration: 1,
+        };
+        let promised = table(vec![
+            row(0, true),
+            row(10, false),
+            row(20, true),
+            row(30, true),
+        ]);
         let mut decoded = table(vec![row(0, true), row(10, false), row(30, false)]);
         mark_keys(&mut decoded, &promised);
         let keys: Vec<bool> = decoded.rows.iter().map(|r| r.key).collect();

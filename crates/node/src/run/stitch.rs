@@ -3,14 +3,17 @@
 use super::timeline::Timeline;
 use super::{Attempt, failure, from_store, joints, peak, resources};
 use crate::source::{Source, from_read};
-use recode_media::args::mux::{self, Cut, MuxInputs, SourceFile, VideoInput};
+use recode_media::args::mux::{self, Cover, Cut, MuxInputs, SourceFile, VideoInput};
 use recode_media::bytes::FileSource;
 use recode_media::mp4::{Span, Stitched, Stitcher, read_chunk};
 use recode_media::run::{Invocation, spawn};
 use recode_media::{index, score};
 use recode_store::{Location, Publication};
+use recode_types::request::OutputRequest;
 use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, StitchWork, TaskResult};
-use recode_types::{ArtifactRef, Container, Rational, ScoreSummary, Segment, SourceFacts, TrackKind};
+use recode_types::{
+    ArtifactRef, Container, Rational, ScoreSummary, Segment, SourceFacts, TrackKind,
+};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncWriteExt as _;
@@ -21,23 +24,44 @@ const MICRO: Rational = Rational::new(1, 1_000_000);
 
 /// Makes one Output.
 pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, Failure> {
-    let loaded = attempt.context.inputs.load(&attempt.store, &work.facts).await?;
+    let loaded = attempt
+        .context
+        .inputs
+        .load(&attempt.store, &work.facts)
+        .await?;
     let segments: Vec<Segment> = read_json(attempt, &work.segments).await?;
     let chunks: Vec<ChunkFacts> = read_json(attempt, &work.chunks).await?;
     joints::check(&chunks).map_err(|e| failure(FailureClass::IndexLied, e))?;
 
     let facts = &loaded.facts;
-    let source = attempt.context.sources.open(&facts.identity.url, Some(&facts.identity)).await?;
-    let times = Timeline::new(facts, &loaded.table, work.output.rendition.fps, &segments, work.start_us);
+    let source = attempt
+        .context
+        .sources
+        .open(&facts.identity.url, Some(&facts.identity))
+        .await?;
+    let times = Timeline::new(
+        facts,
+        &loaded.table,
+        work.output.rendition.fps,
+        &segments,
+        work.start_us,
+    );
     let mut stitcher = Stitcher::new(times.time_base);
     let mut paths = Vec::with_capacity(chunks.len());
     let mut sizes = Vec::with_capacity(chunks.len());
     let mut pts = Vec::new();
     for (chunk, segment) in chunks.iter().zip(&segments) {
-        let path = artifact_path(attempt, &chunk.artifact, &format!("chunk-{}", chunk.segment)).await?;
+        let path = artifact_path(
+            attempt,
+            &chunk.artifact,
+            &format!("chunk-{}", chunk.segment),
+        )
+        .await?;
         let index = read_chunk(&path).map_err(|e| failure(FailureClass::Unknown, e))?;
         let shown = times.of_segment(segment);
-        stitcher.push(&index, &shown).map_err(|e| failure(FailureClass::IndexLied, e))?;
+        stitcher
+            .push(&index, &shown)
+            .map_err(|e| failure(FailureClass::IndexLied, e))?;
         if work.output.rendition.peak.is_some() {
             sizes.push(index.samples.iter().map(|s| s.size).collect());
             pts.extend(shown);
@@ -45,21 +69,47 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         paths.push(path);
     }
     if let Some(limit) = work.output.rendition.peak {
-        let seconds: Vec<f64> = pts.iter().map(|t| *t as f64 * times.time_base.as_f64()).collect();
+        let seconds: Vec<f64> = pts
+            .iter()
+            .map(|t| *t as f64 * times.time_base.as_f64())
+            .collect();
         let violations = peak::replay(limit, &sizes, &seconds);
         if !violations.is_empty() {
-            let violations = violations.iter().map(|v| (v.segment, v.start_milli, v.missing_bits)).collect();
+            let violations = violations
+                .iter()
+                .map(|v| (v.segment, v.start_milli, v.missing_bits))
+                .collect();
             return Ok(TaskResult::Revise { violations });
         }
     }
-    let stitched = stitcher.finish(times.last_duration).map_err(|e| failure(FailureClass::IndexLied, e))?;
+    let stitched = stitcher
+        .finish(times.last_duration)
+        .map_err(|e| failure(FailureClass::IndexLied, e))?;
     let (frames, video_bytes) = (stitched.frames, stitched.payload_bytes);
 
     let location = Location::parse(&work.output.url).map_err(from_store)?;
-    let publication =
-        Publication::begin(&location, work.overwrite, attempt.room.path()).await.map_err(from_store)?;
-    let warnings = mux_all(attempt, &work, facts, &source, stitched, &times, paths, publication.path()).await?;
-    check_output(publication.path(), &times, &work, &segments, &attempt.context.ffmpeg).await?;
+    let publication = Publication::begin(&location, work.overwrite, attempt.room.path())
+        .await
+        .map_err(from_store)?;
+    let warnings = mux_all(
+        attempt,
+        &work,
+        facts,
+        &source,
+        stitched,
+        &times,
+        paths,
+        publication.path(),
+    )
+    .await?;
+    check_output(
+        publication.path(),
+        &times,
+        &work,
+        &segments,
+        &attempt.context.ffmpeg,
+    )
+    .await?;
     source.recheck().await?;
 
     let merged = merge_scores(attempt, &work, &chunks).await?;
@@ -90,7 +140,10 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
 }
 
 /// The one FFmpeg that joins the stitched track with everything else.
-#[allow(clippy::too_many_arguments, reason = "one call site; a struct would only rename the list")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one call site; a struct would only rename the list"
+)]
 async fn mux_all(
     attempt: &mut Attempt,
     work: &StitchWork,
@@ -102,28 +155,45 @@ async fn mux_all(
     out: &Path,
 ) -> Result<Vec<String>, Failure> {
     let audio = match &work.audio {
-        Some(artifact) => Some((artifact_path(attempt, artifact, "audio").await?, work.audio_tracks.clone())),
+        Some(artifact) => Some((
+            artifact_path(attempt, artifact, "audio").await?,
+            work.audio_tracks.clone(),
+        )),
         None => None,
     };
     let mut whole = Vec::new();
     for (track, artifact) in &work.whole {
-        whole.push((*track, artifact_path(attempt, artifact, &format!("whole-{track}")).await?));
+        whole.push((
+            *track,
+            artifact_path(attempt, artifact, &format!("whole-{track}")).await?,
+        ));
     }
+    let file = SourceFile::whole(source.whole().await?);
+    let covers = covers(attempt, facts, &work.output, &file).await?;
     let inputs = MuxInputs {
-        source: Some(SourceFile::whole(source.whole().await?)),
+        source: Some(file),
         video: VideoInput::Pipe,
         video_offset_us: times.micros(stitched.first_pts),
         audio,
         whole,
-        cut: Cut { start_us: work.start_us, duration_us: work.duration_us },
+        covers,
+        cut: Cut {
+            start_us: work.start_us,
+            duration_us: work.duration_us,
+        },
         out,
     };
     let plan = mux::plan(facts, &work.output, &inputs);
     tracing::debug!(args = ?plan.args, "muxing");
     let invocation = Invocation::new(plan.args).with_stdin();
-    let mut child = spawn(&attempt.context.ffmpeg.path, invocation).await.map_err(|e| e.failure)?;
+    let mut child = spawn(&attempt.context.ffmpeg.path, invocation)
+        .await
+        .map_err(|e| e.failure)?;
     let stdin = child.stdin.take().expect("asked for");
-    let (fed, ended) = tokio::join!(feed(stitched, chunks, stdin), child.wait(attempt.on_progress()));
+    let (fed, ended) = tokio::join!(
+        feed(stitched, chunks, stdin),
+        child.wait(attempt.on_progress())
+    );
     match ended {
         Ok(finished) => attempt.used(&finished.usage),
         Err(error) => {
@@ -140,23 +210,61 @@ async fn mux_all(
     Ok(plan.warnings)
 }
 
-async fn read_json<T: serde::de::DeserializeOwned>(attempt: &Attempt, artifact: &ArtifactRef) -> Result<T, Failure> {
+async fn read_json<T: serde::de::DeserializeOwned>(
+    attempt: &Attempt,
+    artifact: &ArtifactRef,
+) -> Result<T, Failure> {
     let bytes = attempt.store.get(artifact).await.map_err(from_store)?;
     serde_json::from_slice(&bytes).map_err(|e| failure(FailureClass::Unknown, e))
 }
 
 /// A local path to an artifact's verified bytes: the store's own file where it is local, else a copy in scratch.
-pub async fn artifact_path(attempt: &Attempt, artifact: &ArtifactRef, name: &str) -> Result<PathBuf, Failure> {
-    if let Some(path) = attempt.store.local_path(artifact).await.map_err(from_store)? {
+pub async fn artifact_path(
+    attempt: &Attempt,
+    artifact: &ArtifactRef,
+    name: &str,
+) -> Result<PathBuf, Failure> {
+    if let Some(path) = attempt
+        .store
+        .local_path(artifact)
+        .await
+        .map_err(from_store)?
+    {
         return Ok(path);
     }
     let path = attempt.room.file(name);
-    attempt.store.get_to_file(artifact, &path).await.map_err(from_store)?;
+    attempt
+        .store
+        .get_to_file(artifact, &path)
+        .await
+        .map_err(from_store)?;
     Ok(path)
 }
 
+/// Takes cover pictures out of the Source, for containers that keep them as attached files.
+pub async fn covers(
+    attempt: &mut Attempt,
+    facts: &SourceFacts,
+    output: &OutputRequest,
+    source: &SourceFile,
+) -> Result<Vec<Cover>, Failure> {
+    let covers = mux::covers(facts, output, attempt.room.path());
+    for cover in &covers {
+        let invocation = Invocation::new(cover.args(facts, source));
+        let finished = recode_media::run::run(&attempt.context.ffmpeg.path, invocation)
+            .await
+            .map_err(|e| e.failure)?;
+        attempt.used(&finished.usage);
+    }
+    Ok(covers)
+}
+
 /// Writes the stitched track into `to`: the header, then every span of every Chunk. One file is open at a time.
-async fn feed(stitched: Stitched, paths: Vec<PathBuf>, mut to: impl tokio::io::AsyncWrite + Unpin) -> std::io::Result<()> {
+async fn feed(
+    stitched: Stitched,
+    paths: Vec<PathBuf>,
+    mut to: impl tokio::io::AsyncWrite + Unpin,
+) -> std::io::Result<()> {
     to.write_all(&stitched.header).await?;
     drop(stitched.header);
     let mut open: Option<(u32, std::fs::File)> = None;
@@ -193,7 +301,9 @@ async fn check_output(
 ) -> Result<(), Failure> {
     let wrong = |message: String| Failure {
         class: FailureClass::Unknown,
-        message: format!("the joined file is not what was planned and was not published: {message}"),
+        message: format!(
+            "the joined file is not what was planned and was not published: {message}"
+        ),
         stderr_tail: None,
     };
     let wanted: Vec<i64> = segments.iter().flat_map(|s| times.of_segment(s)).collect();
@@ -207,18 +317,28 @@ async fn check_output(
         }
         _ => {
             let file = FileSource::open(path).map_err(resources)?;
-            let index = index::read(&file).await.map_err(from_read)?.ok_or_else(|| wrong("it has no index".into()))?;
+            let index = index::read(&file)
+                .await
+                .map_err(from_read)?
+                .ok_or_else(|| wrong("it has no index".into()))?;
             let video = index
                 .tracks
                 .iter()
                 .find(|t| t.kind == TrackKind::Video)
                 .ok_or_else(|| wrong("it has no video track".into()))?;
             let table = index.frame_table(video.stream).map_err(from_read)?;
-            (table.time_base, table.rows.iter().map(|row| row.pts).collect())
+            (
+                table.time_base,
+                table.rows.iter().map(|row| row.pts).collect(),
+            )
         }
     };
     if seen.len() != wanted.len() {
-        return Err(wrong(format!("it has {} frames of {}", seen.len(), wanted.len())));
+        return Err(wrong(format!(
+            "it has {} frames of {}",
+            seen.len(),
+            wanted.len()
+        )));
     }
     for (frame, (seen_pts, wanted_pts)) in seen.iter().zip(&wanted).enumerate() {
         let wanted_us = times.micros(wanted_pts - wanted[0]);
@@ -226,7 +346,10 @@ async fn check_output(
         // Half a tick of the container, at either end, and our own rounding.
         let tolerance = time_base.rescale(1, MICRO).max(times.micros(1)) + 2;
         if (wanted_us - seen_us).abs() > tolerance {
-            return Err(wrong(format!("frame {frame} is {} µs off", seen_us - wanted_us)));
+            return Err(wrong(format!(
+                "frame {frame} is {} µs off",
+                seen_us - wanted_us
+            )));
         }
     }
     Ok(())
@@ -252,6 +375,8 @@ async fn merge_scores(
         parts.push(serde_json::from_slice(&bytes).map_err(|e| failure(FailureClass::Unknown, e))?);
     }
     let merged = score::merge(parts).map_err(|e| failure(FailureClass::Unknown, e))?;
-    let pooled = merged.summaries().map_err(|e| failure(FailureClass::Unknown, e))?;
+    let pooled = merged
+        .summaries()
+        .map_err(|e| failure(FailureClass::Unknown, e))?;
     Ok(Some((pooled, merged.to_json().into_bytes())))
 }

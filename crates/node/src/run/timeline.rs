@@ -35,12 +35,16 @@ impl<'a> Timeline<'a> {
         let rate = rate.map(Rational::reduced);
         let zero = MICRO.rescale(facts.start_us + start_us.unwrap_or(0), table.time_base);
         let first_row = segments.first().map_or(0, |s| s.first_row as usize);
-        let end_row = segments.last().map_or(0, |s| (s.first_row + s.rows) as usize);
+        let end_row = segments
+            .last()
+            .map_or(0, |s| (s.first_row + s.rows) as usize);
         let end_pts = segments.last().map_or(0, |s| s.end_pts);
         let last_duration = match rate {
             Some(_) => 1,
             None if end_row == table.rows.len() => table.last_duration.max(1),
-            None => end_row.checked_sub(1).map_or(1, |last| (end_pts - table.rows[last].pts).max(1)),
+            None => end_row
+                .checked_sub(1)
+                .map_or(1, |last| (end_pts - table.rows[last].pts).max(1)),
         };
         Self {
             table,
@@ -61,11 +65,20 @@ impl<'a> Timeline<'a> {
     /// Times of the frames that `segment` contributes: ticks of [`Timeline::time_base`] from the Output's zero.
     pub fn of_segment(&self, segment: &Segment) -> Vec<i64> {
         match self.rate {
-            None => self.table.rows[segment.row_range()].iter().map(|row| row.pts - self.zero).collect(),
+            None => self.table.rows[segment.row_range()]
+                .iter()
+                .map(|row| row.pts - self.zero)
+                .collect(),
             Some(rate) => {
                 // What comes before the Output's first frame shows that frame; nothing is made before it.
                 let start = segment.start_pts - self.zero;
-                grid(start, segment.end_pts - self.zero, self.table.time_base, rate).collect()
+                grid(
+                    start,
+                    segment.end_pts - self.zero,
+                    self.table.time_base,
+                    rate,
+                )
+                .collect()
             }
         }
     }
