@@ -5,6 +5,7 @@ pub mod many_chunks;
 pub mod overhead;
 pub mod quality;
 pub mod rate;
+pub mod s3_bytes;
 pub mod score_cost;
 pub mod score_exact;
 pub mod versus;

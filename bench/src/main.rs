@@ -3,7 +3,8 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
-    Deadline, crash, many_chunks, overhead, quality, rate, score_cost, score_exact, versus,
+    Deadline, crash, many_chunks, overhead, quality, rate, s3_bytes, score_cost, score_exact,
+    versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -109,6 +110,12 @@ enum Bench {
         #[arg(long, default_value_t = 2)]
         workers: u32,
     },
+    /// Bytes an S3 server sends for a source with sound, and peak scratch
+    S3Bytes {
+        /// Segments
+        #[arg(long, default_value_t = 30)]
+        segments: u32,
+    },
 }
 
 fn main() -> Result<()> {
@@ -182,6 +189,9 @@ fn main() -> Result<()> {
         }
         Bench::ManyChunks { chunks, workers } => {
             many_chunks::run(&tools, chunks, workers, &mut sheet("many-chunks"))
+        }
+        Bench::S3Bytes { segments } => {
+            s3_bytes::run(&tools, &clips[0], segments, &mut sheet("s3-bytes"))
         }
     }
 }
