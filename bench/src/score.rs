@@ -60,8 +60,8 @@ impl Scores {
 /// libvmaf's features for all four metrics.
 pub const ALL_FEATURES: &str = "name=psnr|name=float_ssim|name=float_ms_ssim";
 
-/// One libvmaf run over two files, frame by frame in order. Where sizes differ the distorted picture is scaled to the
-/// reference's, bicubic, as recode does. Both sides are numbered, so that only the order of frames matters.
+/// One libvmaf run over two files, frame by frame in order. Where sizes differ the reference is scaled to the distorted
+/// picture's size, bicubic, as recode does: the encoder is judged, not the scaler. Both sides are numbered, so that only the order of frames matters.
 pub fn whole_file(
     tools: &Tools,
     distorted: &Path,
@@ -73,7 +73,7 @@ pub fn whole_file(
     let log = folder.path().join("vmaf.json");
     let mut graph = String::from(
         "[0:v:0]settb=1/1000,setpts=N*40[d0];[1:v:0]settb=1/1000,setpts=N*40[r0];\
-         [d0][r0]scale2ref=flags=bicubic[d][r];[d][r]libvmaf=log_fmt=json:log_path=vmaf.json",
+         [r0][d0]scale2ref=flags=bicubic[r][d];[d][r]libvmaf=log_fmt=json:log_path=vmaf.json",
     );
     graph.push_str(&format!(":n_threads={threads}"));
     if !features.is_empty() {
