@@ -24,6 +24,7 @@ const PHRASES: &[(&str, FailureClass)] = &[
     ("Unrecognized option", FailureClass::MissingCapability),
     ("Option not found", FailureClass::MissingCapability),
     ("could not load model", FailureClass::MissingCapability),
+    ("Cannot determine format of input", FailureClass::BadInput),
     ("moov atom not found", FailureClass::BadInput),
     ("EBML header parsing failed", FailureClass::BadInput),
     (
@@ -31,7 +32,6 @@ const PHRASES: &[(&str, FailureClass)] = &[
         FailureClass::BadInput,
     ),
     ("Error opening input", FailureClass::BadInput),
-    ("Cannot determine format of input", FailureClass::BadInput),
     ("matches no streams", FailureClass::BadInput),
     ("does not contain any stream", FailureClass::BadInput),
     ("Decoder not found", FailureClass::BadInput),
@@ -169,6 +169,12 @@ mod tests {
             "[libx265 @ 0x1] [error] Cannot open libx265 encoder.\n[vost#0:0 @ 0x2] [error] Terminating thread with return code -22\nConversion failed!",
             Unknown,
             "ffmpeg failed: Cannot open libx265 encoder.",
+        );
+        check(
+            256,
+            "[vf#0:0 @ 0x5] Cannot determine format of input 0:1 after EOF\n[vf#0:0 @ 0x5] Task finished with error code: -1094995529 (Invalid data found when processing input)",
+            BadInput,
+            "ffmpeg failed: Cannot determine format of input 0:1 after EOF",
         );
         check(9, "", Killed, "ffmpeg was ended by SIGKILL");
         check(11, "", Killed, "ffmpeg was ended by SIGSEGV");
