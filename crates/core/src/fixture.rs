@@ -57,6 +57,7 @@ pub fn track(index: u32, kind: TrackKind, codec: &str) -> Track {
         sample_rate: (kind == TrackKind::Audio).then_some(48_000),
         channel_layout: None,
         tags: BTreeMap::new(),
+        damaged: false,
     }
 }
 

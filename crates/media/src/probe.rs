@@ -14,8 +14,10 @@ use recode_types::task::{Failure, FailureClass};
 use recode_types::time::{Rational, TimeBase};
 use std::path::Path;
 
+mod damage;
 mod packets;
 
+pub use damage::mark_damage;
 pub use packets::{Packet, are_sane};
 
 /// Bytes of FFmpeg's log that are looked at.

@@ -71,7 +71,7 @@ impl Container {
         match self {
             Self::Mp4 => matches!(
                 name,
-                "aac" | "mp3" | "mp2" | "ac3" | "eac3" | "opus" | "flac" | "alac" | "dts"
+                "aac" | "mp3" | "ac3" | "eac3" | "opus" | "flac" | "alac" | "dts"
             ),
             Self::Mov => {
                 matches!(

@@ -59,6 +59,9 @@ pub struct Track {
     pub channel_layout: Option<String>,
     /// Stream tags.
     pub tags: BTreeMap<String, String>,
+    /// Its packets do not all decode: copied, every player would stumble over them.
+    #[serde(default)]
+    pub damaged: bool,
 }
 
 /// What decoding the first frames of the main video showed.

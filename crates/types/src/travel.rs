@@ -97,7 +97,7 @@ impl Destination {
             Some(AudioCodec::None) => Fate::Omit,
             Some(AudioCodec::Copy) if holds => Fate::Copy,
             Some(AudioCodec::Copy) => self.no_place(track),
-            None if holds => Fate::Copy,
+            None if holds && !track.damaged => Fate::Copy,
             wanted => {
                 let codec = wanted.unwrap_or_else(|| self.container.default_audio());
                 codec.encoder().map_or(Fate::Omit, Fate::Convert)
@@ -278,6 +278,7 @@ mod tests {
             sample_rate: Some(48_000),
             channel_layout: None,
             tags: BTreeMap::new(),
+            damaged: false,
         }
     }
 
@@ -312,6 +313,9 @@ mod tests {
         assert_eq!(to(Container::Mkv).fate(&pcm), Fate::Copy);
         assert_eq!(to(Container::Mp4).fate(&pcm), Fate::Convert("aac"));
         assert_eq!(to(Container::Webm).fate(&pcm), Fate::Convert("libopus"));
+        let mut broken = pcm.clone();
+        broken.damaged = true;
+        assert_eq!(to(Container::Mkv).fate(&broken), Fate::Convert("aac"));
         let copy = Destination {
             audio: Some(AudioCodec::Copy),
             ..to(Container::Mp4)

@@ -46,13 +46,18 @@ impl SourceFile {
 }
 
 /// FFmpeg's name of the demuxer that probing found, so that nothing is guessed twice.
-fn demuxer(facts: &SourceFacts) -> &str {
-    facts.format.split(',').next().unwrap_or_default()
+fn demuxer(format: &str) -> &str {
+    format.split(',').next().unwrap_or_default()
 }
 
 /// Whether the clock depends on the streams in use, and seeking is a matter of luck.
 pub(super) fn is_loose(facts: &SourceFacts) -> bool {
-    !matches!(demuxer(facts), "mov" | "matroska")
+    is_loose_format(&facts.format)
+}
+
+/// As [`is_loose`], by FFmpeg's name of the format.
+pub(crate) fn is_loose_format(format: &str) -> bool {
+    !matches!(demuxer(format), "mov" | "matroska")
 }
 
 /// Appends the Source as an input.
@@ -71,8 +76,8 @@ pub(super) fn push(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut
     if let Some(duration) = cut.duration_us {
         list.opt("-t", format!("{}us", duration + skip));
     }
-    if !demuxer(facts).is_empty() {
-        list.opt("-f", demuxer(facts));
+    if !demuxer(&facts.format).is_empty() {
+        list.opt("-f", demuxer(&facts.format));
     }
     list.input(source);
 }

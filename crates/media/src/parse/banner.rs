@@ -202,6 +202,7 @@ impl Banner {
             sample_rate: None,
             channel_layout: None,
             tags: BTreeMap::new(),
+            damaged: false,
         };
         for (i, part) in parts.iter().enumerate() {
             if kind == TrackKind::Video && i > 0 && track.size.is_none() {
