@@ -260,4 +260,4 @@ fn escape(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -302,6 +302,14 @@ fn push_stream(
     } else if !from_source && origin_skips(inputs) {
         list.opt(&format!("-copypriorss:{n}"), 1);
     }
+    if from_source
+        && stream.now.is_none()
+        && track.kind == TrackKind::Audio
+        && output.container == Container::Ts
+    {
+        // A transport stream cannot say that its first packets are not to be heard.
+        list.opt(&format!("-bsf:{n}"), "noise=drop='lt(pts+duration,0)'");
+    }
     let quicktime = matches!(output.container, Container::Mp4 | Container::Mov);
     if quicktime && output.rendition.codec == Codec::H265 && stream.input == files.video {
         // The only name of HEVC that Apple's players know.
@@ -496,3 +504,6 @@ fn push_muxer(list: &mut List, output: &OutputRequest, inputs: &MuxInputs<'_>) {
     list.opt("-fflags", "+bitexact");
     list.opt("-f", output.container.muxer()).file(inputs.out);
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,17 +22,17 @@ pub async fn mark_damage(
     tracks: &mut [Track],
 ) -> Result<(), run::Error> {
     let heard = |t: &Track| t.kind == TrackKind::Audio && t.sample_rate.is_some_and(|r| r > 0);
-    let audio: Vec<u32> = tracks
+    let audio: Vec<(u32, &str)> = tracks
         .iter()
         .filter(|t| heard(t))
-        .map(|t| t.index)
+        .map(|t| (t.index, t.codec.as_str()))
         .collect();
     if audio.is_empty() || !origin::is_loose_format(format) {
         return Ok(());
     }
     let mut list = List::default();
     list.opt("-loglevel", "level+error").input(source);
-    for index in &audio {
+    for (index, _) in &audio {
         list.opt("-map", format!("0:{index}"));
     }
     list.opt("-f", "null").flag("-");
@@ -49,24 +49,31 @@ pub async fn mark_damage(
     Ok(())
 }
 
-/// Which of `audio` FFmpeg complains about. Pure.
-fn complaints(log: &str, audio: &[u32]) -> Vec<u32> {
-    let named = |line: &str| {
+/// Which of `audio`, as (index, codec), FFmpeg complains about. Pure.
+fn complaints(log: &str, audio: &[(u32, &str)]) -> Vec<u32> {
+    let mut broken = Vec::new();
+    for line in log.lines().filter(|line| line.contains("[error]")) {
         // "[aist#0:1/eac3 @ 0x5] ..." from FFmpeg 7 on, "Error while decoding stream #0:1: ..." before.
-        let (_, rest) = line
+        let named = line
             .split_once("aist#0:")
-            .or_else(|| line.split_once("stream #0:"))?;
-        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-        digits.parse::<u32>().ok()
-    };
-    let mut broken: Vec<u32> = match audio {
-        // A decoder does not say which stream it is for; with one there is no doubt.
-        [only] if log.lines().any(|line| line.contains("[error]")) => vec![*only],
-        _ => log.lines().filter_map(named).collect(),
-    };
+            .or_else(|| line.split_once("stream #0:"))
+            .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next())
+            .and_then(|digits| digits.parse::<u32>().ok());
+        // A decoder names itself, such as "[mp3float @ 0x5]", not its stream. Those of pictures speak, too, when FFmpeg
+        // opens the file.
+        let spoke = |codec: &str| {
+            let speaker = line.strip_prefix('[').unwrap_or_default();
+            !codec.is_empty() && speaker.starts_with(codec)
+        };
+        broken.extend(
+            audio
+                .iter()
+                .filter(|(index, codec)| named.map_or_else(|| spoke(codec), |n| n == *index))
+                .map(|(index, _)| *index),
+        );
+    }
     broken.sort_unstable();
     broken.dedup();
-    broken.retain(|index| audio.contains(index));
     broken
 }
 
@@ -76,16 +83,21 @@ mod tests {
 
     #[test]
     fn complaints_are_told_apart_by_track_in_every_release() {
+        let two = [(1, "mp2"), (2, "eac3")];
         let nine = "[eac3 @ 0x1] [error] exponent -1 is out-of-range\n\
-                    [aist#0:2/eac3 @ 0x5] [dec:eac3 @ 0x6] [error] Error submitting packet to decoder: Invalid data\n";
-        assert_eq!(complaints(nine, &[1, 2]), [2]);
+                    [aist#0:2/eac3 @ 0x5] [dec:eac3 @ 0x6] [error] Error submitting packet to decoder\n";
+        assert_eq!(complaints(nine, &two), [2]);
         let five =
             "[error] Error while decoding stream #0:1: Invalid data found when processing input\n";
-        assert_eq!(complaints(five, &[1, 2]), [1]);
-        assert_eq!(
-            complaints("[mp3 @ 0x1] [error] Header missing\n", &[4]),
-            [4]
-        );
-        assert!(complaints("", &[1]).is_empty());
+        assert_eq!(complaints(five, &two), [1]);
+    }
+
+    #[test]
+    fn complaints_about_pictures_and_mere_warnings_do_not_count() {
+        let log =
+            "[h264 @ 0x1] [error] non-existing PPS 0 referenced\n[mp3float @ 0x2] [warning] junk\n";
+        assert!(complaints(log, &[(1, "mp3")]).is_empty());
+        let header = "[mp3float @ 0x2] [error] Header missing\n";
+        assert_eq!(complaints(header, &[(1, "mp3")]), [1]);
     }
 }
