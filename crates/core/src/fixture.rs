@@ -167,6 +167,8 @@ pub fn small_plan(request: &JobRequest) -> Plan {
 pub struct Bench {
     pub state: State,
     pub now_ms: u64,
+    /// Everything applied so far.
+    pub log: Vec<Entry>,
 }
 
 impl Bench {
@@ -178,6 +180,7 @@ impl Bench {
             command,
         };
         let (outcome, _) = self.state.apply(&entry);
+        self.log.push(entry.clone());
         if let Err(broken) = crate::invariant::check(&before, &self.state) {
             panic!("{broken} after {:?}", entry.command);
         }

@@ -19,6 +19,8 @@ pub mod task;
 pub mod work;
 
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod tests;
 
 pub use command::{Batch, Command, Effect, Entry, LeaseGrant, Outcome, Rejected};

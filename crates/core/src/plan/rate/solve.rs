@@ -53,10 +53,12 @@ pub enum Solution {
 
 /// Largest change of a knob between the last set and the ones before it, and in a correction, as logarithm of size: what
 /// is left over must not show as a jump in quality.
-const MOST_CHANGE: f64 = 0.3;
+const MOST_CHANGE: f64 = 0.2;
+/// Calibrating pieces whose knob is further from that of the rest than this, as logarithm of size, are made again.
+const FAR: f64 = 0.3;
 
 /// The order of work: each set is encoded when the one before it is complete. Few pieces are one set; else a few spread over
-/// the film to calibrate, most of the rest, and a fifth to absorb what is left over.
+/// the film to calibrate, most of the rest in one set or two, and a fifth to absorb what is left over.
 pub fn sets(pieces: usize) -> Vec<Vec<usize>> {
     if pieces < 4 {
         return vec![(0..pieces).collect()];
@@ -66,7 +68,17 @@ pub fn sets(pieces: usize) -> Vec<Vec<usize>> {
     let last = spread(&rest, (pieces / 5).max(1));
     let most = rest.into_iter().filter(|i| last.binary_search(i).is_err());
     let most: Vec<usize> = most.collect();
-    [calibrate, most, last]
+    // With many pieces the larger part comes in two halves: what the first shows steers the second.
+    let first = if pieces < 12 {
+        most.clone()
+    } else {
+        spread(&most, most.len() / 2)
+    };
+    let second = most
+        .into_iter()
+        .filter(|i| first.binary_search(i).is_err())
+        .collect();
+    [calibrate, first, second, last]
         .into_iter()
         .filter(|set| !set.is_empty())
         .collect()
@@ -95,23 +107,48 @@ pub fn solve(pieces: &[Piece], aim: &Aim) -> Solution {
 /// Knobs for the pieces of `sets[at]`, such that all pieces that are left would fill what is left.
 fn first_time(pieces: &[Piece], aim: &Aim, sets: &[Vec<usize>], at: usize) -> Vec<(usize, u32)> {
     let model = Model::new(pieces, aim);
-    let made: u64 = pieces.iter().filter_map(|p| p.done).map(|d| d.1).sum();
-    let left = aim.target_bytes as f64 - made as f64;
-    let open: Vec<usize> = (0..pieces.len())
+    let knob_for = |open: &[usize]| {
+        let made: u64 = (0..pieces.len())
+            .filter(|i| open.binary_search(i).is_err())
+            .filter_map(|i| pieces[i].done)
+            .map(|d| d.1)
+            .sum();
+        model.knob_for(open, aim.target_bytes as f64 - made as f64)
+    };
+    let mut open: Vec<usize> = (0..pieces.len())
         .filter(|&i| pieces[i].done.is_none())
         .collect();
-    let mut knob = model.knob_for(&open, left);
-    let before = mean_knob(pieces);
-    if let (Some(before), true) = (before, at > 0) {
-        let most = MOST_CHANGE / aim.slope * 1000.0;
-        knob = knob.clamp(before - most, before + most);
-    }
-    let set: Vec<usize> = sets[at]
+    let mut set: Vec<usize> = sets[at]
         .iter()
         .copied()
         .filter(|&i| pieces[i].done.is_none())
         .collect();
-    let wanted: Vec<f64> = set.iter().map(|_| knob).collect();
+    let mut knob = knob_for(&open);
+    match at {
+        0 => {}
+        1 => {
+            // The first guess may have been far off: what stands out from the rest is made again with it.
+            let far = |i: &usize| {
+                pieces[*i].done.is_some_and(|(done, _)| {
+                    (f64::from(done) - knob).abs() * aim.slope / 1000.0 > FAR
+                })
+            };
+            let again: Vec<usize> = sets[0].iter().copied().filter(far).collect();
+            if aim.may_correct && !again.is_empty() {
+                for list in [&mut open, &mut set] {
+                    list.extend(&again);
+                    list.sort_unstable();
+                }
+                knob = knob_for(&open);
+            }
+        }
+        _ => {
+            let before = mean_knob(pieces, &sets[at - 1]);
+            let most = MOST_CHANGE / aim.slope * 1000.0;
+            knob = knob.clamp(before - most, before + most);
+        }
+    }
+    let wanted = vec![knob; set.len()];
     model.round(&set, &wanted)
 }
 
@@ -166,14 +203,13 @@ fn correct(pieces: &[Piece], aim: &Aim, sets: &[Vec<usize>]) -> Solution {
     Solution::Knobs(knobs)
 }
 
-/// Mean knob of the pieces that are done.
-fn mean_knob(pieces: &[Piece]) -> Option<f64> {
-    let done: Vec<f64> = pieces
-        .iter()
-        .filter_map(|p| p.done)
-        .map(|d| f64::from(d.0))
-        .collect();
-    (!done.is_empty()).then(|| done.iter().sum::<f64>() / done.len() as f64)
+/// Mean knob of pieces that are done.
+fn mean_knob(pieces: &[Piece], of: &[usize]) -> f64 {
+    let knobs = of.iter().filter_map(|&i| pieces[i].done);
+    let (sum, count) = knobs.fold((0.0, 0.0), |(sum, count), (knob, _)| {
+        (sum + f64::from(knob), count + 1.0)
+    });
+    sum / f64::max(count, 1.0)
 }
 
 /// A curve: bytes at a knob, and how fast they fall.
@@ -213,7 +249,21 @@ struct Model<'a> {
 impl<'a> Model<'a> {
     fn new(pieces: &[Piece], aim: &'a Aim) -> Self {
         let usual = aim.slope / 1000.0;
-        let trials: Vec<Curve> = pieces.iter().map(|p| trial_curve(p, aim, usual)).collect();
+        let mut trials: Vec<Curve> = pieces.iter().map(|p| trial_curve(p, aim, usual)).collect();
+        // Pieces that were encoded twice tell how steep the curves of this encoder really are.
+        let bends: Vec<f64> = pieces
+            .iter()
+            .zip(&trials)
+            .filter_map(|(piece, trial)| Some(own_slope(piece, usual)? / trial.slope))
+            .collect();
+        let bend = if bends.is_empty() {
+            1.0
+        } else {
+            bends.iter().sum::<f64>() / bends.len() as f64
+        };
+        for curve in &mut trials {
+            curve.slope *= bend;
+        }
         // How far real encodes are from what the trials say, by bytes.
         let (mut real, mut said) = (0.0, 0.0);
         for (piece, curve) in pieces.iter().zip(&trials) {
@@ -234,12 +284,7 @@ impl<'a> Model<'a> {
                 Some(done) => Curve {
                     knob: f64::from(done.0),
                     log_bytes: log(done.1),
-                    slope: piece
-                        .earlier
-                        .iter()
-                        .rev()
-                        .find_map(|&earlier| Curve::through(earlier, done, usual))
-                        .unwrap_or(trial.slope),
+                    slope: own_slope(piece, usual).unwrap_or(trial.slope),
                 },
                 None => Curve {
                     log_bytes: trial.log_bytes + moved,
@@ -311,6 +356,13 @@ impl<'a> Model<'a> {
             })
             .collect()
     }
+}
+
+/// The slope that a piece's own real encodes show.
+fn own_slope(piece: &Piece, usual: f64) -> Option<f64> {
+    let done = piece.done?;
+    let mut earlier = piece.earlier.iter().rev();
+    earlier.find_map(|&earlier| Curve::through(earlier, done, usual))
 }
 
 fn trial_curve(piece: &Piece, aim: &Aim, usual: f64) -> Curve {
