@@ -1,0 +1,223 @@
+//! Work on this machine: one coordinator and one node inside this process, talked to over the same gRPC as any others.
+//! The only file that knows coordinator and node.
+//!
+//! ```text
+//!  claim the job's folder ─► coordinator on 127.0.0.1:0, its log in raft/ ─► node, its scratch in scratch/
+//!        ▲                         │ submit (request id = digest of the job, so a rerun finds its job)
+//!        └── failed earlier: start anew          done or failed: the folder goes; interrupted: it stays
+//! ```
+
+use crate::fault::{Fault, Kind};
+use crate::flags::Transcode;
+use crate::follow::{self, Followed, Interrupt};
+use crate::place::{Place, path_of};
+use crate::preflight;
+use crate::state::{Claim, State, job_digest};
+use crate::transcode::runtime;
+use recode_client::Client;
+use recode_node::toolchain::{self, Ffmpeg};
+use recode_types::rendition::{AudioCodec, Codec};
+use recode_types::{Digest, JobRequest, JobState};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the parts inside this process may take to answer each other.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Transcodes here.
+/// # Errors
+/// See [`Kind`]. An interrupted job keeps its folder.
+pub fn transcode(
+    args: &Transcode,
+    request: &JobRequest,
+    source: &Place,
+) -> Result<Followed, Fault> {
+    if args.workers == Some(0) {
+        return Err(Fault::usage(
+            "--workers must be at least 1; leave it out to use all cores",
+        ));
+    }
+    let seen = preflight::source(source)?;
+    let state = State::open(args.machine.state.as_deref())?;
+    let ffmpeg = ffmpeg(&state)?;
+    check_encoders(&ffmpeg, request)?;
+    let digest = digest(request, seen.as_ref(), &ffmpeg);
+    let mut claim = state.claim(&digest, request)?;
+    if let Err(fault) = preflight::outputs(request, seen.as_ref(), claim.resumes()) {
+        if !claim.resumes() {
+            claim.remove();
+        }
+        return Err(fault);
+    }
+    let setting = Setting {
+        ffmpeg: Arc::new(ffmpeg),
+        workers: args.workers,
+        cache: args.cache.map(|size| (state.cache_dir(), size.0)),
+    };
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work(&setting, &mut claim, &digest, request, args.talk.quiet));
+    // Threads that still read or write files have nothing left that anyone waits for.
+    runtime.shutdown_background();
+    if !matches!(&outcome, Err(fault) if fault.kind == Kind::Interrupted) {
+        let others = state.has_other_jobs(&claim);
+        claim.remove();
+        if others {
+            state.forget_old_jobs();
+        }
+    }
+    outcome
+}
+
+/// The build to use. What it can do is remembered in the state folder.
+pub fn ffmpeg(state: &State) -> Result<Ffmpeg, Fault> {
+    toolchain::find(Some(state.root())).map_err(|e| Fault::environment(e.to_string()))
+}
+
+/// Refuses what this machine's FFmpeg cannot do before anything starts.
+fn check_encoders(ffmpeg: &Ffmpeg, request: &JobRequest) -> Result<(), Fault> {
+    let missing = |e: toolchain::Error| Fault::environment(e.to_string());
+    for output in &request.outputs {
+        if output.rendition.codec != Codec::Copy {
+            ffmpeg.require_encoder(&output.rendition.encoder).map_err(missing)?;
+        }
+        if let Some(encoder) = output.audio_codec.and_then(AudioCodec::encoder)
+            && !ffmpeg.has_encoder(encoder)
+        {
+            return Err(Fault::environment(format!(
+                "{} has no audio encoder {encoder}; choose another --audio-codec, or run `make setup` for a full build",
+                ffmpeg.path.display()
+            )));
+        }
+    }
+    if !request.score.is_empty() {
+        ffmpeg.require_vmaf().map_err(missing)?;
+    }
+    Ok(())
+}
+
+/// Names the job: chunks of two FFmpeg builds must not meet in one Output, so the build is part of it.
+fn digest(request: &JobRequest, source: Option<&std::fs::Metadata>, ffmpeg: &Ffmpeg) -> Digest {
+    let job = job_digest(request, source);
+    let build = format!("{job} {} {}", ffmpeg.path.display(), ffmpeg.version_line());
+    Digest::of(build.as_bytes())
+}
+
+struct Setting {
+    ffmpeg: Arc<Ffmpeg>,
+    workers: Option<u32>,
+    cache: Option<(std::path::PathBuf, u64)>,
+}
+
+async fn work(
+    setting: &Setting,
+    claim: &mut Claim,
+    digest: &Digest,
+    request: &JobRequest,
+    quiet: bool,
+) -> Result<Followed, Fault> {
+    let mut interrupt = Interrupt::listen()?;
+    let request_id = digest.to_string();
+    let mut parts = Parts::start(setting, claim.path()).await?;
+    if claim.resumes() && is_over(&parts.client, &request_id, request).await? {
+        parts.stop().await;
+        claim.start_anew()?;
+        parts = Parts::start(setting, claim.path()).await?;
+    }
+    if claim.resumes() && !quiet {
+        crate::bars::line("recode-client: going on where an earlier run stopped");
+    }
+    let outcome = {
+        let job = follow::run(&parts.client, &request_id, request, quiet, |_| ());
+        tokio::select! {
+            followed = job => followed,
+            () = parts.coordinator.failed() => Err(Fault::environment(
+                "the job's log can no longer be written; free the disk or name another place with --state DIR",
+            )),
+            () = interrupt.heard() => Err(Fault::new(
+                Kind::Interrupted,
+                "interrupted; run the same command again to go on where it stopped",
+            )),
+        }
+    };
+    if outcome.is_err() {
+        interrupt.end_on_next();
+    }
+    parts.stop().await;
+    outcome
+}
+
+/// Whether the job an earlier run left is one to leave alone: it failed or was cancelled, or it is done and somebody
+/// has taken the Output away since.
+async fn is_over(client: &Client, request_id: &str, request: &JobRequest) -> Result<bool, Fault> {
+    let job = client.submit(request_id, request).await.map_err(follow::fault)?;
+    let status = client.get(job).await.map_err(follow::fault)?.status;
+    Ok(match status.state {
+        JobState::Failed | JobState::Cancelled => true,
+        JobState::Done => !request
+            .outputs
+            .iter()
+            .filter_map(|output| path_of(&output.url))
+            .all(|path| path.exists()),
+        JobState::Probing | JobState::Planning | JobState::Running => false,
+    })
+}
+
+/// The running parts.
+struct Parts {
+    client: Client,
+    coordinator: recode_coordinator::assembly::Running,
+    node: recode_node::assembly::Running,
+}
+
+impl Parts {
+    async fn start(setting: &Setting, folder: &Path) -> Result<Self, Fault> {
+        let store = folder.join("store");
+        std::fs::create_dir_all(&store).map_err(|e| {
+            Fault::environment(format!(
+                "the state folder {} cannot be written ({e}); free the disk or name another with --state DIR",
+                folder.display()
+            ))
+        })?;
+        let work_store = url::Url::from_file_path(&store)
+            .expect("the state folder is absolute")
+            .to_string();
+        let coordinator = recode_coordinator::assembly::start(
+            recode_coordinator::assembly::Config::embedded(folder.join("raft"), work_store),
+        )
+        .await
+        .map_err(|e| Fault::environment(chain(&e)))?;
+        let endpoint = format!("http://{}", coordinator.local_addr());
+        let node = recode_node::assembly::start(recode_node::assembly::Config {
+            coordinator: endpoint.clone(),
+            scratch: folder.join("scratch"),
+            workers: setting.workers,
+            ffmpeg: Arc::clone(&setting.ffmpeg),
+            cache: setting.cache.clone(),
+        })
+        .map_err(|e| Fault::environment(chain(&e)))?;
+        let client = Client::at(&endpoint).map_err(follow::fault)?.patience(PATIENCE);
+        Ok(Self {
+            client,
+            coordinator,
+            node,
+        })
+    }
+
+    /// Children first: nothing may be written after the folder's claim is gone.
+    async fn stop(self) {
+        self.node.stop().await;
+        self.coordinator.stop().await;
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        out = format!("{out}: {e}");
+        cause = e.source();
+    }
+    out
+}
