@@ -89,6 +89,32 @@ impl Drop for Bars {
     }
 }
 
+/// One bar, for work outside any Job.
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar, unless `quiet` or standard error is not a terminal.
+    pub fn new(quiet: bool) -> Option<Self> {
+        (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::no_length().with_prefix(Phase::Score.name());
+            bar.set_style(style("{prefix:>7} {bar:32} {percent:>3}%  {pos}/{len}  {per_sec}  ETA {eta}"));
+            Self(bar)
+        })
+    }
+
+    /// Draws it.
+    pub fn show(&mut self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("the templates above are valid")

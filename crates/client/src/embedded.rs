@@ -7,17 +7,22 @@
 //!        └── failed earlier: start anew          done or failed: the folder goes; interrupted: it stays
 //! ```
 
+use crate::bars::Bar;
 use crate::fault::{Fault, Kind};
-use crate::flags::Transcode;
+use crate::flags::{Probe, Score, Transcode};
 use crate::follow::{self, Followed, Interrupt};
 use crate::place::{Place, path_of};
 use crate::preflight;
+use crate::score::Measured;
 use crate::state::{Claim, State, job_digest};
 use crate::transcode::runtime;
 use recode_client::Client;
+use recode_node::look::look;
+use recode_node::measure::measure;
 use recode_node::toolchain::{self, Ffmpeg};
 use recode_types::rendition::{AudioCodec, Codec};
-use recode_types::{Digest, JobRequest, JobState};
+use recode_types::task::Failure;
+use recode_types::{Digest, FrameTable, JobRequest, JobState, SourceFacts};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +38,6 @@ pub fn transcode(
     request: &JobRequest,
     source: &Place,
 ) -> Result<Followed, Fault> {
-    if args.workers == Some(0) {
-        return Err(Fault::usage(
-            "--workers must be at least 1; leave it out to use all cores",
-        ));
-    }
     let seen = preflight::source(source)?;
     let state = State::open(args.machine.state.as_deref())?;
     let ffmpeg = ffmpeg(&state)?;
@@ -220,4 +220,58 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = e.source();
     }
     out
+}
+
+/// Looks at a Source.
+/// # Errors
+/// [`Kind::Input`]: it cannot be read.
+pub fn probe(args: &Probe, place: &Place) -> Result<(SourceFacts, FrameTable), Fault> {
+    let state = State::open(args.machine.state.as_deref())?;
+    let ffmpeg = Arc::new(ffmpeg(&state)?);
+    let room = state.room()?;
+    let loaded = unless_interrupted(look(ffmpeg, room.path(), &place.url, args.deep))?;
+    Ok((loaded.facts.clone(), (*loaded.table).clone()))
+}
+
+/// Measures a file against another.
+/// # Errors
+/// [`Kind::Input`]: a file cannot be read, or the two do not belong together.
+pub fn score(args: &Score, distorted: &Place, reference: &Place) -> Result<Measured, Fault> {
+    let state = State::open(args.machine.state.as_deref())?;
+    let ffmpeg = Arc::new(ffmpeg(&state)?);
+    ffmpeg.require_vmaf().map_err(|e| Fault::environment(e.to_string()))?;
+    let room = state.room()?;
+    let mut bar = Bar::new(args.talk.quiet);
+    let seen = |done, total| {
+        if let Some(bar) = &mut bar {
+            bar.show(done, total);
+        }
+    };
+    let measuring = measure(ffmpeg, room.path(), &distorted.url, &reference.url, &args.score, seen);
+    let measured = unless_interrupted(measuring)?;
+    Ok(Measured {
+        frames: measured.frames,
+        size: measured.size,
+        scaled: measured.size != measured.reference_size,
+        scores: measured.scores,
+        per_frame: measured.per_frame,
+    })
+}
+
+/// Runs `what` to its end, or to Ctrl-C; its children end with it.
+fn unless_interrupted<T>(what: impl Future<Output = Result<T, Failure>>) -> Result<T, Fault> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let mut interrupt = Interrupt::listen()?;
+        tokio::select! {
+            done = what => done.map_err(|failure| Fault {
+                kind: Kind::from(failure.class),
+                message: failure.message,
+                stderr_tail: None,
+            }),
+            () = interrupt.heard() => Err(Fault::new(Kind::Interrupted, "interrupted; nothing is left behind")),
+        }
+    });
+    runtime.shutdown_background();
+    outcome
 }

@@ -5,6 +5,8 @@
 
 mod bars;
 mod cache;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod fault;
 mod flags;
 mod follow;
@@ -12,8 +14,10 @@ mod job_file;
 mod logs;
 mod place;
 mod preflight;
+mod probe;
 mod progress;
 mod request;
+mod score;
 mod state;
 mod summary;
 mod transcode;
@@ -59,9 +63,14 @@ fn run(command: Command) -> Result<(), Fault> {
             logs::start(&args.talk)?;
             transcode::run(*args, &cwd)
         }
-        Command::Probe(_) | Command::Score(_) => Err(Fault::usage(
-            "this build cannot work on its own; name a coordinator with --endpoint",
-        )),
+        Command::Probe(args) => {
+            logs::start(&args.talk)?;
+            probe::run(args, &cwd)
+        }
+        Command::Score(args) => {
+            logs::start(&args.talk)?;
+            score::run(args, &cwd)
+        }
         Command::Cache(args) => cache::run(args.action, &cwd),
         Command::Completion { shell } => {
             let mut script = Vec::new();

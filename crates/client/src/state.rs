@@ -48,6 +48,27 @@ pub struct Claim {
     resumes: bool,
 }
 
+/// A folder that goes with the value.
+#[derive(Debug)]
+pub struct Room {
+    path: PathBuf,
+}
+
+impl Room {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "a folder was not removed");
+        }
+    }
+}
+
 /// A job folder or a cached chunk, as `cache list` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
@@ -167,6 +188,22 @@ impl State {
                 _lock: lock,
                 resumes,
             });
+        }
+    }
+
+    /// An empty folder for work outside any job, removed when the value is dropped.
+    /// # Errors
+    /// [`Kind::Environment`](crate::fault::Kind::Environment).
+    pub fn room(&self) -> Result<Room, Fault> {
+        let path = self.root.join(format!("room-{}", std::process::id()));
+        // A process of the same number may have died here.
+        let _ = std::fs::remove_dir_all(&path);
+        match std::fs::create_dir(&path) {
+            Ok(()) => Ok(Room { path }),
+            Err(e) => Err(Fault::environment(format!(
+                "the state folder {} cannot be written ({e}); free the disk or name another with --state DIR",
+                self.root.display()
+            ))),
         }
     }
 

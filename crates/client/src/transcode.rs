@@ -18,12 +18,17 @@ use std::time::Duration;
 pub fn run(args: Transcode, cwd: &Path) -> Result<(), Fault> {
     let wanted = wanted(&args, cwd)?;
     let request = request::build(&wanted.source, &wanted.work, &wanted.outputs, &wanted.base)?;
+    if args.workers == Some(0) {
+        return Err(Fault::usage(
+            "--workers must be at least 1; leave it out to use all cores",
+        ));
+    }
     if let Some(report) = &args.report {
         check_report_place(report)?;
     }
     let followed = match args.endpoint.as_deref().filter(|e| !e.is_empty()) {
         Some(endpoint) => remote(endpoint, &request, &wanted.source, &args)?,
-        None => embedded(&args, &request, &wanted.source)?,
+        None => here(&args, &request, &wanted.source)?,
     };
     if let Some(path) = &args.report {
         write_report(path, &followed.report)?;
@@ -185,7 +190,13 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
         })
 }
 
-fn embedded(_: &Transcode, _: &JobRequest, _: &Place) -> Result<Followed, Fault> {
+#[cfg(feature = "embedded")]
+fn here(args: &Transcode, request: &JobRequest, source: &Place) -> Result<Followed, Fault> {
+    crate::embedded::transcode(args, request, source)
+}
+
+#[cfg(not(feature = "embedded"))]
+fn here(_: &Transcode, _: &JobRequest, _: &Place) -> Result<Followed, Fault> {
     Err(Fault::usage(
         "this build cannot work on its own; name a coordinator with --endpoint",
     ))
