@@ -160,7 +160,7 @@ mod tests {
                 "--codec",
                 "h266"
             ]),
-            "invalid value 'h266' for '--codec <CODEC>' [possible values: h264, h265, av1, vp9, prores, mpeg2, copy] (a similar value exists: 'h264')"
+            "invalid value 'h266' for '--codec <CODEC>' [possible values: h264, h265, av1, vp9, prores, mpeg2, copy] (a similar value exists: 'h265')"
         );
         assert_eq!(
             of(&[

@@ -72,7 +72,7 @@ const USAGE: &[(&str, &str)] = &[
     (
         "in.mp4 -o out.mp4 --codec h266",
         "invalid value 'h266' for '--codec <CODEC>' [possible values: h264, h265, av1, vp9, prores, mpeg2, copy] \
-         (a similar value exists: 'h264')",
+         (a similar value exists: 'h265')",
     ),
     (
         "in.mp4 -o out.mp4 --codec copy --crf 20",
