@@ -97,7 +97,9 @@ impl Bar {
     pub fn new(quiet: bool) -> Option<Self> {
         (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::no_length().with_prefix(Phase::Score.name());
-            bar.set_style(style("{prefix:>7} {bar:32} {percent:>3}%  {pos}/{len}  {per_sec}  ETA {eta}"));
+            bar.set_style(style(
+                "{prefix:>7} {bar:32} {percent:>3}%  {pos}/{len}  {per_sec}  ETA {eta}",
+            ));
             Self(bar)
         })
     }

@@ -56,7 +56,13 @@ pub fn transcode(
         cache: args.cache.map(|size| (state.cache_dir(), size.0)),
     };
     let runtime = runtime()?;
-    let outcome = runtime.block_on(work(&setting, &mut claim, &digest, request, args.talk.quiet));
+    let outcome = runtime.block_on(work(
+        &setting,
+        &mut claim,
+        &digest,
+        request,
+        args.talk.quiet,
+    ));
     // Threads that still read or write files have nothing left that anyone waits for.
     runtime.shutdown_background();
     if !matches!(&outcome, Err(fault) if fault.kind == Kind::Interrupted) {
@@ -79,7 +85,9 @@ fn check_encoders(ffmpeg: &Ffmpeg, request: &JobRequest) -> Result<(), Fault> {
     let missing = |e: toolchain::Error| Fault::environment(e.to_string());
     for output in &request.outputs {
         if output.rendition.codec != Codec::Copy {
-            ffmpeg.require_encoder(&output.rendition.encoder).map_err(missing)?;
+            ffmpeg
+                .require_encoder(&output.rendition.encoder)
+                .map_err(missing)?;
         }
         if let Some(encoder) = output.audio_codec.and_then(AudioCodec::encoder)
             && !ffmpeg.has_encoder(encoder)
@@ -150,7 +158,10 @@ async fn work(
 /// Whether the job an earlier run left is one to leave alone: it failed or was cancelled, or it is done and somebody
 /// has taken the Output away since.
 async fn is_over(client: &Client, request_id: &str, request: &JobRequest) -> Result<bool, Fault> {
-    let job = client.submit(request_id, request).await.map_err(follow::fault)?;
+    let job = client
+        .submit(request_id, request)
+        .await
+        .map_err(follow::fault)?;
     let status = client.get(job).await.map_err(follow::fault)?.status;
     Ok(match status.state {
         JobState::Failed | JobState::Cancelled => true,
@@ -196,7 +207,9 @@ impl Parts {
             cache: setting.cache.clone(),
         })
         .map_err(|e| Fault::environment(chain(&e)))?;
-        let client = Client::at(&endpoint).map_err(follow::fault)?.patience(PATIENCE);
+        let client = Client::at(&endpoint)
+            .map_err(follow::fault)?
+            .patience(PATIENCE);
         Ok(Self {
             client,
             coordinator,
@@ -239,7 +252,9 @@ pub fn probe(args: &Probe, place: &Place) -> Result<(SourceFacts, FrameTable), F
 pub fn score(args: &Score, distorted: &Place, reference: &Place) -> Result<Measured, Fault> {
     let state = State::open(args.machine.state.as_deref())?;
     let ffmpeg = Arc::new(ffmpeg(&state)?);
-    ffmpeg.require_vmaf().map_err(|e| Fault::environment(e.to_string()))?;
+    ffmpeg
+        .require_vmaf()
+        .map_err(|e| Fault::environment(e.to_string()))?;
     let room = state.room()?;
     let mut bar = Bar::new(args.talk.quiet);
     let seen = |done, total| {
@@ -247,7 +262,14 @@ pub fn score(args: &Score, distorted: &Place, reference: &Place) -> Result<Measu
             bar.show(done, total);
         }
     };
-    let measuring = measure(ffmpeg, room.path(), &distorted.url, &reference.url, &args.score, seen);
+    let measuring = measure(
+        ffmpeg,
+        room.path(),
+        &distorted.url,
+        &reference.url,
+        &args.score,
+        seen,
+    );
     let measured = unless_interrupted(measuring)?;
     Ok(Measured {
         frames: measured.frames,

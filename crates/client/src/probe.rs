@@ -84,7 +84,10 @@ impl Summary {
         let seconds = |ticks: i64| ticks as f64 * table.time_base.as_f64();
         let mut steps: Vec<i64> = table.rows.windows(2).map(|w| w[1].pts - w[0].pts).collect();
         steps.sort_unstable();
-        let usual = steps.get(steps.len() / 2).copied().unwrap_or(table.last_duration);
+        let usual = steps
+            .get(steps.len() / 2)
+            .copied()
+            .unwrap_or(table.last_duration);
         // Containers round each timestamp to their ticks, so neighbours of a constant rate differ by one.
         let constant = match (steps.first(), steps.last()) {
             (Some(least), Some(most)) => most - least <= 1,
@@ -135,7 +138,12 @@ fn cuts(table: &FrameTable) -> Vec<CutPoint> {
         .collect()
 }
 
-fn human(typed: &str, facts: &SourceFacts, summary: Option<&Summary>, table: &FrameTable) -> String {
+fn human(
+    typed: &str,
+    facts: &SourceFacts,
+    summary: Option<&Summary>,
+    table: &FrameTable,
+) -> String {
     let mut out = format!(
         "{typed}: {}, {}{}\n",
         facts.format,
@@ -161,7 +169,11 @@ fn human(typed: &str, facts: &SourceFacts, summary: Option<&Summary>, table: &Fr
         s.count,
         show_seconds(s.duration_seconds),
         s.rate,
-        if s.step_seconds > 0.0 { 1.0 / s.step_seconds } else { 0.0 },
+        if s.step_seconds > 0.0 {
+            1.0 / s.step_seconds
+        } else {
+            0.0
+        },
     );
     let _ = writeln!(
         out,
@@ -169,7 +181,11 @@ fn human(typed: &str, facts: &SourceFacts, summary: Option<&Summary>, table: &Fr
         s.key_frames, s.gop.min, s.gop.max, s.gop.median
     );
     let cuts = cuts(table);
-    let shown: Vec<String> = cuts.iter().take(8).map(|c| format!("{:.3}", c.seconds)).collect();
+    let shown: Vec<String> = cuts
+        .iter()
+        .take(8)
+        .map(|c| format!("{:.3}", c.seconds))
+        .collect();
     let _ = writeln!(
         out,
         "can be cut at {} s{}",
@@ -213,7 +229,11 @@ mod tests {
             time_base: TimeBase::new(1, 1000),
             rows: rows
                 .iter()
-                .map(|&(pts, key)| FrameRow { pts, key, signature: None })
+                .map(|&(pts, key)| FrameRow {
+                    pts,
+                    key,
+                    signature: None,
+                })
                 .collect(),
             last_duration: 33,
         }
@@ -221,10 +241,23 @@ mod tests {
 
     #[test]
     fn rounded_timestamps_of_a_constant_rate_are_constant() {
-        let t = table(&[(100, true), (133, false), (167, false), (200, true), (233, false)]);
+        let t = table(&[
+            (100, true),
+            (133, false),
+            (167, false),
+            (200, true),
+            (233, false),
+        ]);
         let s = Summary::of(&t).unwrap();
         assert_eq!((s.count, s.key_frames, s.rate), (5, 2, "constant"));
-        assert_eq!(s.gop, Gop { min: 2, median: 3, max: 3 });
+        assert_eq!(
+            s.gop,
+            Gop {
+                min: 2,
+                median: 3,
+                max: 3
+            }
+        );
         assert!((s.step_seconds - 0.03325).abs() < 1e-9);
         assert!((s.duration_seconds - 0.166).abs() < 1e-9);
         let cuts = cuts(&t);

@@ -3,8 +3,8 @@
 use crate::fault::Fault;
 use crate::flags::Score;
 use crate::place::{Place, Use};
-use crate::summary::score_line;
 use crate::preflight;
+use crate::summary::score_line;
 use recode_types::ScoreSummary;
 use std::path::Path;
 

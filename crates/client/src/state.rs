@@ -5,6 +5,7 @@
 //!                     job.json  what was asked, for people and for `cache list`
 //!                     raft/     the job's log        store/  facts, chunks, audio      scratch/  emptied at start
 //! STATE/cache/<..>              finished chunks kept by --cache, one file per content address, oldest go first
+//! STATE/room-<pid>/             work outside any job (probe, score), removed at its end
 //! ```
 //!
 //! The digest covers the request and the identity of a local Source, so the same command finds the same folder, and a
@@ -24,6 +25,9 @@ use std::time::{Duration, SystemTime};
 const KEEP_FOR: Duration = Duration::from_secs(14 * 24 * 3600);
 /// ... or when all of them together are larger than this.
 const KEEP_BYTES: u64 = 50_000_000_000;
+
+/// Folders for work outside any job are named by this and the process's id.
+const ROOM: &str = "room-";
 
 /// The state folder.
 #[derive(Clone, Debug)]
@@ -195,7 +199,7 @@ impl State {
     /// # Errors
     /// [`Kind::Environment`](crate::fault::Kind::Environment).
     pub fn room(&self) -> Result<Room, Fault> {
-        let path = self.root.join(format!("room-{}", std::process::id()));
+        let path = self.root.join(format!("{ROOM}{}", std::process::id()));
         // A process of the same number may have died here.
         let _ = std::fs::remove_dir_all(&path);
         match std::fs::create_dir(&path) {
@@ -243,17 +247,25 @@ impl State {
 
     /// Removes the oldest entries until `keep` bytes are left; running jobs stay. Returns what was removed.
     pub fn prune(&self, keep: u64) -> Vec<Entry> {
+        self.sweep_rooms();
         remove_oldest(self.entries(), keep)
     }
 
-    /// Keeps the cache of chunks below its budget.
-    pub fn trim_cache(&self, budget: u64) {
-        let chunks = self.entries().into_iter().filter(|e| e.kind == "chunk");
-        remove_oldest(chunks.collect(), budget);
+    /// Removes the rooms of processes that died in them.
+    fn sweep_rooms(&self) {
+        for path in children(&self.root) {
+            let name = name_of(&path);
+            let owner = name.strip_prefix(ROOM).and_then(|id| id.parse().ok());
+            if owner.is_some_and(|id: u32| !Path::new(&format!("/proc/{id}")).exists()) {
+                // What cannot be removed now is tried again next time.
+                let _ = std::fs::remove_dir_all(path);
+            }
+        }
     }
 
     /// Forgets interrupted jobs that nobody came back to.
     pub fn forget_old_jobs(&self) {
+        self.sweep_rooms();
         let jobs: Vec<Entry> = self
             .entries()
             .into_iter()
@@ -493,6 +505,19 @@ mod tests {
     }
 
     #[test]
+    fn a_room_goes_with_its_process() {
+        let (_dir, state) = state();
+        let dead = state.root().join(format!("{ROOM}{}", u32::MAX));
+        std::fs::create_dir(&dead).unwrap();
+        let room = state.room().unwrap();
+        state.prune(0);
+        assert!(!dead.exists() && room.path().exists());
+        let path = room.path().to_owned();
+        drop(room);
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn pruning_takes_the_oldest_and_leaves_running_jobs_alone() {
         let (_dir, state) = state();
         let cache = state.cache_dir();
@@ -507,7 +532,7 @@ mod tests {
             .set_modified(long_ago)
             .unwrap();
         std::fs::write(cache.join("new"), [0; 100]).unwrap();
-        state.trim_cache(150);
+        state.prune(150);
         assert!(!old.exists() && cache.join("new").exists());
 
         let claim = state

@@ -65,7 +65,12 @@ impl Bench {
 
     /// `transcode LINE` ends with `code`, says exactly `message`, and leaves no new file beside state and inputs.
     pub fn refused(&self, line: &str, code: i32, message: &str) {
-        self.refused_by(self.command(&format!("transcode {line}")), line, code, message);
+        self.refused_by(
+            self.command(&format!("transcode {line}")),
+            line,
+            code,
+            message,
+        );
     }
 
     /// The same as a user without rights; as ourselves where we are not root.
@@ -96,7 +101,11 @@ impl Bench {
             (Some(code), format!("recode-client: {message}\n").as_str()),
             "transcode {line}"
         );
-        assert_eq!(self.listing(), before, "transcode {line} left something behind");
+        assert_eq!(
+            self.listing(),
+            before,
+            "transcode {line} left something behind"
+        );
     }
 
     /// Names of all files in the folder, except state.
