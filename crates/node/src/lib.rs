@@ -6,7 +6,12 @@
 pub mod actor;
 pub mod assembly;
 pub mod cache;
+pub mod look;
+pub mod measure;
 pub mod run;
 pub mod scratch;
 pub mod slots;
 pub mod source;
+
+// The client finds FFmpeg before it starts a node, so that a missing one is said at once.
+pub use recode_media::toolchain;

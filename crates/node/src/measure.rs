@@ -82,7 +82,8 @@ pub async fn measure(
         .wait(|progress| seen(progress.frames, d.frames))
         .await
         .map_err(|e| e.failure)?;
-    let text = std::fs::read_to_string(&log).map_err(|e| failure(FailureClass::OutOfResources, e))?;
+    let text =
+        std::fs::read_to_string(&log).map_err(|e| failure(FailureClass::OutOfResources, e))?;
     let unknown = |e: recode_media::score::Error| failure(FailureClass::Unknown, e);
     let frames = parse_log(&text, metrics, d.frames as usize, false, false).map_err(unknown)?;
     Ok(Measured {
