@@ -13,6 +13,7 @@
 use super::job::wrong_result;
 use super::task::Task;
 use crate::plan::{Plan, Promise, address, cut, rate};
+use recode_types::source::ReadMode;
 use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, TaskResult, Usage};
 use recode_types::{ArtifactRef, AttemptNo, Digest, Knob, NodeId, TaskKey};
 use serde::{Deserialize, Serialize};
@@ -233,10 +234,13 @@ impl Run {
             }
             TaskKey::Trial { .. } => self.is_waiting(key),
             TaskKey::Audio { output } => {
-                self.wants_audio(output) && self.outputs[output as usize].audio.is_none()
+                self.wants_audio(output)
+                    && self.outputs[output as usize].audio.is_none()
+                    && self.rest_is_at_hand()
             }
             TaskKey::Whole { output, track } => {
                 self.wants_whole(output, track)
+                    && self.rest_is_at_hand()
                     && !self.outputs[output as usize].whole.contains_key(&track)
             }
             TaskKey::Stitch { output } => self.wants_stitch(output) && self.may_stitch(output),
@@ -259,6 +263,28 @@ impl Run {
             }
             _ => false,
         }
+    }
+
+    /// Whether sound and further tracks may be read. Those of a remote Source wait until every Segment was encoded: a node
+    /// that reads a Segment keeps what else lies between its pictures, so that no byte is fetched twice. Where the size
+    /// of the whole file is promised, the size of the sound is wanted first, at the price of reading more.
+    fn rest_is_at_hand(&self) -> bool {
+        let source = &self.plan.source.url;
+        let is_remote = ["s3://", "http://", "https://"]
+            .iter()
+            .any(|scheme| source.starts_with(scheme));
+        let wanted_first = || {
+            self.plan
+                .outputs
+                .iter()
+                .any(|o| matches!(o.promise, Promise::FileBytes { .. }))
+        };
+        if !is_remote || self.plan.read_mode != ReadMode::Clip || wanted_first() {
+            return true;
+        }
+        self.outputs
+            .iter()
+            .all(|run| run.chunks.iter().all(Option::is_some))
     }
 
     fn wants_audio(&self, output: u16) -> bool {

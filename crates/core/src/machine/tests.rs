@@ -53,6 +53,23 @@ fn a_job_goes_from_probe_to_done() {
 }
 
 #[test]
+fn sound_of_a_remote_source_waits_for_the_segments() {
+    let mut bench = Bench::submitted(small_request());
+    bench.probe(false);
+    let mut plan = small_plan(&small_request());
+    plan.source.url = "s3://films/film.mp4".to_owned();
+    bench.plan(plan, false);
+    assert_eq!(bench.ready(), (0..5).map(encode).collect::<Vec<_>>());
+    for _ in 0..5 {
+        assert!(bench.step(&even_size));
+    }
+    assert_eq!(bench.ready(), [TaskKey::Audio { output: 0 }]);
+    assert!(bench.step(&even_size));
+    assert!(bench.step(&even_size));
+    assert_eq!(bench.job_state(), JobState::Done);
+}
+
+#[test]
 fn the_same_request_id_gives_the_same_job() {
     let mut bench = Bench::submitted(small_request());
     let again = |job, request| Command::SubmitJob {
