@@ -638,6 +638,9 @@ impl Run {
             attempt,
             usage,
         });
+        if run.settled {
+            return false;
+        }
         let idle = run
             .knobs
             .iter()

@@ -465,3 +465,62 @@ fn a_promised_bitrate_is_kept_by_rounds_of_knobs() {
 }
 
 use recode_types::Rendition;
+
+/// A log as version 1 wrote it, and the state it leads to: still read by every later version.
+const LOG_V1: &[u8] = include_bytes!("../../fixtures/batch-v1.bin");
+const STATE_V1: &[u8] = include_bytes!("../../fixtures/state-v1.bin");
+
+/// The entries behind the fixtures: a Job from beginning to end.
+fn whole_life() -> Bench {
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(1));
+    bench.fail(encode(1), attempt, FailureClass::Killed);
+    while bench.step(&even_size) {}
+    bench.apply(Command::SubmitJob {
+        request_id: "two".to_owned(),
+        job: JobId(9),
+        request: Box::new(small_request()),
+    });
+    bench
+}
+
+#[test]
+fn encodings_of_version_1_still_read() {
+    let bench = whole_life();
+    if std::env::var_os("RECODE_WRITE_FIXTURES").is_some() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        std::fs::write(
+            folder.join("batch-v1.bin"),
+            Batch(bench.log.clone()).encode(),
+        )
+        .unwrap();
+        std::fs::write(folder.join("state-v1.bin"), bench.state.encode()).unwrap();
+    }
+    let log = Batch::decode(LOG_V1).expect("an old log reads");
+    let mut state = State::default();
+    state.apply_batch(&log);
+    assert_eq!(
+        State::decode(STATE_V1).expect("an old snapshot reads"),
+        state
+    );
+    let status = state.status(JOB).expect("the job is in the log");
+    assert_eq!(status.state, JobState::Done);
+    assert_eq!((status.tasks, status.tasks_done), (8, 8));
+    assert_eq!(state.jobs[&JOB].used.retries, 1);
+}
+
+#[test]
+fn damaged_bytes_are_refused_whatever_the_bit() {
+    for at in 0..LOG_V1.len() {
+        let mut bytes = LOG_V1.to_vec();
+        bytes[at] ^= 1 << (at % 8);
+        assert!(Batch::decode(&bytes).is_err(), "byte {at}");
+    }
+    for length in 0..LOG_V1.len() {
+        assert!(Batch::decode(&LOG_V1[..length]).is_err(), "{length} bytes");
+    }
+    assert_eq!(
+        State::decode(LOG_V1),
+        Err(snapshot::FormatError::Kind("snapshot"))
+    );
+}

@@ -23,6 +23,8 @@ pub struct Encoder {
     pub keeps_captions: bool,
     /// Has pixel formats with an alpha plane.
     pub keeps_alpha: bool,
+    /// Refuses pictures whose subsampled chroma would have half a sample more.
+    pub needs_even: bool,
     /// Smallest side of a picture.
     pub least_side: u32,
     /// Longest distance of key frames in frames when nothing is asked.
@@ -47,6 +49,7 @@ const ENCODERS: [Encoder; 7] = [
         keeps_interlace: true,
         keeps_captions: true,
         keeps_alpha: false,
+        needs_even: true,
         least_side: 2,
         usual_gop: 250,
     },
@@ -61,6 +64,7 @@ const ENCODERS: [Encoder; 7] = [
         keeps_interlace: false,
         keeps_captions: true,
         keeps_alpha: false,
+        needs_even: true,
         least_side: 16,
         usual_gop: 250,
     },
@@ -75,7 +79,8 @@ const ENCODERS: [Encoder; 7] = [
         keeps_interlace: false,
         keeps_captions: false,
         keeps_alpha: false,
-        least_side: 2,
+        needs_even: false,
+        least_side: 4,
         usual_gop: 250,
     },
     Encoder {
@@ -89,6 +94,7 @@ const ENCODERS: [Encoder; 7] = [
         keeps_interlace: false,
         keeps_captions: false,
         keeps_alpha: false,
+        needs_even: false,
         least_side: 2,
         usual_gop: 250,
     },
@@ -103,6 +109,7 @@ const ENCODERS: [Encoder; 7] = [
         keeps_interlace: false,
         keeps_captions: false,
         keeps_alpha: true,
+        needs_even: false,
         least_side: 2,
         usual_gop: 128,
     },
@@ -117,6 +124,7 @@ const ENCODERS: [Encoder; 7] = [
         keeps_interlace: true,
         keeps_captions: false,
         keeps_alpha: true,
+        needs_even: false,
         least_side: 2,
         usual_gop: 1,
     },
@@ -131,6 +139,7 @@ const ENCODERS: [Encoder; 7] = [
         keeps_interlace: true,
         keeps_captions: true,
         keeps_alpha: false,
+        needs_even: false,
         least_side: 2,
         usual_gop: 12,
     },

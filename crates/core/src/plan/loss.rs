@@ -5,8 +5,13 @@ use recode_types::OutputRequest;
 use recode_types::rendition::Deinterlace;
 use recode_types::source::VideoFacts;
 
-/// Adds one sentence for each thing that `output` will lose.
-pub fn of_picture(video: &VideoFacts, output: &OutputRequest, losses: &mut Vec<String>) {
+/// Adds one sentence for each thing that `output` will lose. `build` is FFmpeg's first version line.
+pub fn of_picture(
+    video: &VideoFacts,
+    output: &OutputRequest,
+    build: &str,
+    losses: &mut Vec<String>,
+) {
     let rendition = &output.rendition;
     let Some(encoder) = encoder::named(&rendition.encoder) else {
         return;
@@ -32,9 +37,12 @@ pub fn of_picture(video: &VideoFacts, output: &OutputRequest, losses: &mut Vec<S
              --deinterlace auto makes clean frames"
         ));
     }
-    if video.captions && !encoder.keeps_captions {
+    // FFmpeg hands captions to x265 since version 8.
+    let too_old = name == "libx265" && major(build).is_some_and(|major| major < 8);
+    if video.captions && (!encoder.keeps_captions || too_old) {
         losses.push(format!(
-            "the closed captions inside the pictures of the source are not kept by {name}"
+            "the closed captions inside the pictures of the source are not kept by {name}{}",
+            if too_old { " of this ffmpeg" } else { "" }
         ));
     }
     if (video.alpha || has_alpha(&video.pix_fmt)) && !encoder.keeps_alpha {
@@ -48,6 +56,17 @@ pub fn of_picture(video: &VideoFacts, output: &OutputRequest, losses: &mut Vec<S
                 .to_owned(),
         );
     }
+}
+
+/// The number after `version`; `None` for builds that are named otherwise.
+fn major(build: &str) -> Option<u32> {
+    let number = build.split("version ").nth(1)?;
+    let digits = number.trim_start_matches('n');
+    digits
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn has_alpha(format: &str) -> bool {

@@ -189,8 +189,8 @@ pub fn plan(
     for wanted in &request.outputs {
         let mut output = wanted.clone();
         if let (Some(video), true) = (video, output.rendition.codec != Codec::Copy) {
-            picture::resolve(video, &mut output.rendition)?;
-            loss::of_picture(video, &output, &mut warnings);
+            picture::resolve(video, &mut output.rendition, &mut warnings)?;
+            loss::of_picture(video, &output, &facts.ffmpeg, &mut warnings);
         }
         let tracks = tracks::choose(facts, &output, &mut warnings)?;
         let promise = rate::promise(facts, &output, &tracks, &brief)?;

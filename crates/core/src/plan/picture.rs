@@ -6,17 +6,20 @@ use recode_types::rendition::{PeakLimit, Profile, RateControl, Rendition, Scale}
 use recode_types::source::VideoFacts;
 
 /// Fills in what the request left open. Afterwards `scale` is [`Scale::Exact`], `rate` is set where the encoder has such a
-/// knob, and a peak limit has a buffer.
+/// knob, and a peak limit has a buffer. What had to be changed is added to `losses`.
 /// # Errors
 /// [`PlanError::Size`], [`PlanError::Odd`], [`PlanError::Encoder`].
-pub fn resolve(video: &VideoFacts, rendition: &mut Rendition) -> Result<(), PlanError> {
+pub fn resolve(
+    video: &VideoFacts,
+    rendition: &mut Rendition,
+    losses: &mut Vec<String>,
+) -> Result<(), PlanError> {
     let encoder = encoder::named(&rendition.encoder).ok_or_else(|| PlanError::Encoder {
         encoder: rendition.encoder.clone(),
         codec: rendition.codec,
     })?;
-    let (width, height) = size(video, rendition.scale);
+    let (mut width, mut height) = size(video, rendition.scale);
     let fits = |side: u64| (u64::from(encoder.least_side)..=u64::from(MOST_SIDE)).contains(&side);
-    // A 1-pixel side of a Source is no reason to refuse where the encoder would take it.
     if !fits(width) || !fits(height) {
         return Err(PlanError::Size {
             width,
@@ -26,17 +29,27 @@ pub fn resolve(video: &VideoFacts, rendition: &mut Rendition) -> Result<(), Plan
             most: MOST_SIDE,
         });
     }
-    let (width, height) = (width as u32, height as u32);
-    if let Scale::Exact { .. } = rendition.scale {
-        let format = rendition.pix_fmt.as_deref().unwrap_or(&video.pix_fmt);
-        if subsampled(format) && (width % 2 != 0 || height % 2 != 0) {
+    let format = rendition.pix_fmt.as_deref().unwrap_or(&video.pix_fmt);
+    let (across, down) = subsampled(format);
+    let odd = (across && width % 2 != 0, down && height % 2 != 0);
+    if encoder.needs_even && (odd.0 || odd.1) {
+        if let Scale::Exact { width, height } = rendition.scale {
             return Err(PlanError::Odd {
                 width,
                 height,
                 pix_fmt: format.to_owned(),
             });
         }
+        // Nobody asked for this size: the nearest possible one it is.
+        let was = (width, height);
+        width -= u64::from(odd.0);
+        height -= u64::from(odd.1);
+        losses.push(format!(
+            "{} takes even sizes only: the picture of {}x{} becomes {width}x{height}",
+            encoder.name, was.0, was.1
+        ));
     }
+    let (width, height) = (width as u32, height as u32);
     rendition.scale = Scale::Exact { width, height };
     if rendition.rate.is_none() {
         rendition.rate = encoder.usual_quality_milli.map(RateControl::Crf);
@@ -72,10 +85,14 @@ fn size(video: &VideoFacts, scale: Scale) -> (u64, u64) {
     }
 }
 
-fn subsampled(format: &str) -> bool {
-    ["420", "nv12", "nv21", "p010", "p016"]
-        .iter()
-        .any(|s| format.contains(s))
+/// Whether chroma has half the samples across, and down. RGB and formats with full chroma have not.
+fn subsampled(format: &str) -> (bool, bool) {
+    let any = |names: &[&str]| names.iter().any(|name| format.contains(name));
+    if any(&["420", "nv12", "nv21", "p010", "p016"]) {
+        (true, true)
+    } else {
+        (any(&["422", "nv16", "p210", "uyvy", "yuyv"]), any(&["440"]))
+    }
 }
 
 /// The peak limit: what was asked, with the buffer of the profile where none was given. Under the latency profile a

@@ -234,14 +234,49 @@ fn pictures_keep_their_shape_and_scaled_sides_are_even() {
         }
     };
     let fit = |width, height| Scale::Fit { width, height };
-    assert_eq!(scaled(Scale::Source, 161, 121), (161, 121));
+    assert_eq!(scaled(Scale::Source, 161, 121), (160, 120), "x264 needs it");
     assert_eq!(scaled(Scale::Height(1080), 1280, 720), (1920, 1080));
     assert_eq!(scaled(Scale::Height(720), 1668, 1080), (1112, 720));
-    assert_eq!(scaled(Scale::Height(121), 161, 121), (161, 121));
+    assert_eq!(scaled(Scale::Height(121), 161, 121), (160, 120));
     assert_eq!(scaled(Scale::Height(480), 161, 121), (638, 480));
     assert_eq!(scaled(fit(1280, 720), 1920, 800), (1280, 534));
     assert_eq!(scaled(fit(1280, 720), 1080, 1920), (406, 720));
     assert_eq!(scaled(fit(1280, 720), 640, 360), (1280, 720));
+}
+
+#[test]
+fn odd_sizes_are_kept_where_the_encoder_takes_them() {
+    let planned_size = |codec: Codec, format: &str| {
+        let plan = planned(&one("a.mkv", rendition(codec)), |facts| {
+            let video = facts.video.as_mut().unwrap();
+            (video.width, video.height) = (161, 121);
+            video.pix_fmt = format.to_owned();
+        })
+        .unwrap();
+        let Scale::Exact { width, height } = plan.outputs[0].output.rendition.scale else {
+            panic!("sizes are planned");
+        };
+        (width, height, plan.warnings.len())
+    };
+    assert_eq!(planned_size(Codec::H264, "yuv420p"), (160, 120, 1));
+    assert_eq!(planned_size(Codec::H265, "yuv422p10le"), (160, 121, 1));
+    assert_eq!(planned_size(Codec::H264, "yuv444p"), (161, 121, 0));
+    assert_eq!(planned_size(Codec::Vp9, "yuv420p"), (161, 121, 0));
+}
+
+#[test]
+fn captions_need_a_build_that_hands_them_on() {
+    let warnings = |build: &str| {
+        let plan = planned(&one("a.mkv", rendition(Codec::H265)), |facts| {
+            facts.video.as_mut().unwrap().captions = true;
+            facts.ffmpeg = build.to_owned();
+        });
+        plan.unwrap().warnings.len()
+    };
+    assert_eq!(warnings("ffmpeg version 5.1.9-0+deb12u1 Copyright"), 1);
+    assert_eq!(warnings("ffmpeg version n7.1 Copyright"), 1);
+    assert_eq!(warnings("ffmpeg version 9.0.2-static Copyright"), 0);
+    assert_eq!(warnings("ffmpeg version N-12345-gabcdef"), 0);
 }
 
 #[test]
