@@ -471,3 +471,30 @@ async fn only_the_loopback_is_listened_on_unless_told() {
     let error = start(config).await.unwrap_err().to_string();
     assert!(error.contains("--insecure"), "{error}");
 }
+
+/// `cargo test -p recode-coordinator --release -- --ignored --nocapture how_long`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn how_long_starting_and_granting_take() {
+    for round in 0..5 {
+        let folder = Folder::new(&format!("measure{round}"));
+        let clock = Instant::now();
+        let (running, jobs, leader) = folder.coordinator().await;
+        let started = clock.elapsed();
+        let ledger = Ledger::default();
+        let node = Node::spawn(&leader, &folder, &ledger, Mood::Willing);
+        let clock = Instant::now();
+        let (job, _) = jobs.submit("one", &request()).await.unwrap();
+        let submitted = clock.elapsed();
+        let events = watch_to_end(&jobs, job).await;
+        let done = clock.elapsed();
+        node.abort();
+        let clock = Instant::now();
+        running.stop().await;
+        println!(
+            "start {started:?}, submit {submitted:?}, {} tasks {done:?}, stop {:?}",
+            segments_of(&events) + 2,
+            clock.elapsed()
+        );
+    }
+}

@@ -7,8 +7,8 @@ use super::planner::PlannerHandle;
 use super::registry::{Held, Registry};
 use super::sweeper::SweeperHandle;
 use crate::raft::{Consensus, Gathered};
-use recode_core::machine::{LeaseGrant, Order, ready::is_heavy};
-use recode_core::schedule::{self, Problem, Reason};
+use recode_core::machine::{LeaseGrant, Order, ReadyTask, ready::is_heavy};
+use recode_core::schedule::{self, FreeNode, Problem, Reason};
 use recode_core::{Command, Outcome, State};
 use recode_store::WorkStore;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage, Work};
@@ -182,7 +182,7 @@ impl Dispatcher {
             };
             match wake {
                 Wake::Stop | Wake::Msg(None) => return,
-                Wake::Effects(effects) => self.on_effects(effects).await,
+                Wake::Effects(effects) => self.on_effects(effects),
                 Wake::Msg(Some(msg)) => {
                     self.on_msg(msg).await;
                     // Reports that wait already share the proposals they cause.
@@ -198,7 +198,7 @@ impl Dispatcher {
         }
     }
 
-    async fn on_effects(&mut self, effects: Gathered) {
+    fn on_effects(&mut self, effects: Gathered) {
         self.due |= effects.dispatch;
         for (node, token) in effects.revoke {
             self.registry.ended(node, &token, None);
@@ -211,13 +211,13 @@ impl Dispatcher {
             );
         }
         for job in effects.plan {
-            self.parts.planner.plan(job).await;
+            self.parts.planner.plan(job);
         }
         for job in effects.decide {
-            self.parts.planner.decide(job).await;
+            self.parts.planner.decide(job);
         }
         for job in effects.ended {
-            self.parts.sweeper.ended(job).await;
+            self.parts.sweeper.ended(job);
         }
     }
 
@@ -423,19 +423,7 @@ impl Dispatcher {
         let shared = self.parts.consensus.shared().clone();
         let now_ms = self.parts.consensus.now_ms();
         let nodes = self.registry.free();
-        let slots: u32 = nodes.iter().map(|n| n.heavy + n.light).sum();
-        if slots == 0 {
-            return;
-        }
-        let tasks: Vec<_> = shared.look(|state| {
-            // Heavy tasks can be many; without free heavy slots only light ones are of use, which come first.
-            let heavy = nodes.iter().any(|n| n.heavy > 0);
-            state
-                .ready(now_ms)
-                .filter(|task| heavy || !task.heavy)
-                .take(slots as usize + LOOK_BEYOND)
-                .collect()
-        });
+        let tasks = shared.look(|state| worth_placing(state.ready(now_ms), &nodes));
         if tasks.is_empty() {
             return;
         }
@@ -558,6 +546,31 @@ impl Dispatcher {
     }
 }
 
+/// The first of the ready Tasks that could be placed: as many of each kind as there are slots, and some more.
+fn worth_placing(ready: impl Iterator<Item = ReadyTask>, nodes: &[FreeNode]) -> Vec<ReadyTask> {
+    let room = |slots: u32| {
+        if slots == 0 {
+            0
+        } else {
+            slots as usize + LOOK_BEYOND
+        }
+    };
+    let mut heavy = room(nodes.iter().map(|n| n.heavy).sum());
+    let mut light = room(nodes.iter().map(|n| n.light).sum());
+    let mut tasks = Vec::new();
+    let mut ready = ready;
+    while heavy + light > 0
+        && let Some(task) = ready.next()
+    {
+        let room = if task.heavy { &mut heavy } else { &mut light };
+        if *room > 0 {
+            *room -= 1;
+            tasks.push(task);
+        }
+    }
+    tasks
+}
+
 /// The Leases that the log says a Node holds.
 fn leases_of(state: &State, node: NodeId) -> BTreeSet<AttemptToken> {
     let Some(known) = state.nodes.get(&node) else {
@@ -574,4 +587,42 @@ fn leases_of(state: &State, node: NodeId) -> BTreeSet<AttemptToken> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use recode_types::{TaskId, TaskKey};
+
+    #[test]
+    fn many_light_tasks_do_not_hide_heavy_ones_and_full_kinds_are_left_out() {
+        let task = |segment, heavy| ReadyTask {
+            id: TaskId {
+                job: JobId(1),
+                key: TaskKey::Encode { group: 0, segment },
+            },
+            attempt: 1,
+            heavy,
+            cost: 1,
+            priority: 50,
+            avoid: Vec::new(),
+        };
+        let ready = || (0..200).map(|i| task(i, i >= 100));
+        let count = |heavy, light| {
+            let node = FreeNode {
+                node: NodeId(1),
+                heavy,
+                light,
+                speed: 0.0,
+                queued: 0,
+            };
+            let tasks = worth_placing(ready(), &[node]);
+            let heavy = tasks.iter().filter(|t| t.heavy).count();
+            (heavy, tasks.len() - heavy)
+        };
+        assert_eq!(count(2, 1), (2 + LOOK_BEYOND, 1 + LOOK_BEYOND));
+        assert_eq!(count(0, 1), (0, 1 + LOOK_BEYOND));
+        assert_eq!(count(1, 0), (1 + LOOK_BEYOND, 0));
+        assert_eq!(count(0, 0), (0, 0));
+    }
 }

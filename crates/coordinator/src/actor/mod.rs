@@ -2,6 +2,7 @@
 
 pub mod announcer;
 pub mod dispatcher;
+mod job_set;
 pub mod planner;
 pub mod registry;
 pub mod sweeper;

@@ -2,41 +2,40 @@
 //!
 //! Reads artifacts and computes; every decision is `recode_core`'s, and counts when the log has taken it.
 
+use super::job_set::JobSet;
 use crate::raft::Consensus;
 use recode_core::machine::{Phase, decide};
 use recode_core::{Command, Effect, PlanPolicy};
 use recode_store::WorkStore;
 use recode_types::task::FailureClass;
 use recode_types::{ArtifactRef, Digest, FrameTable, JobId, JobRequest, SourceFacts, TimeBase};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How often an artifact is asked for again before the Job fails.
 const STORE_TRIES: u32 = 4;
 
-enum Msg {
-    Plan(JobId),
-    Decide(JobId),
-}
+/// Plans that are made at once; each may hold a frame table of millions of rows.
+const PLANS_AT_ONCE: usize = 4;
 
 /// The planner's public face.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PlannerHandle {
-    // Effects come gathered, one of each kind per Job.
-    mailbox: mpsc::Sender<Msg>,
+    to_plan: JobSet,
+    to_decide: JobSet,
 }
 
 impl PlannerHandle {
     /// A Job's facts are known.
-    pub async fn plan(&self, job: JobId) {
-        // A planner that is gone has stopped with everything else.
-        let _ = self.mailbox.send(Msg::Plan(job)).await;
+    pub fn plan(&self, job: JobId) {
+        self.to_plan.add(job);
     }
 
     /// A Job has finished work that others follow from.
-    pub async fn decide(&self, job: JobId) {
-        let _ = self.mailbox.send(Msg::Decide(job)).await;
+    pub fn decide(&self, job: JobId) {
+        self.to_decide.add(job);
     }
 }
 
@@ -47,26 +46,31 @@ pub fn new(
     policy: PlanPolicy,
     stop: CancellationToken,
 ) -> (PlannerHandle, impl Future<Output = ()>) {
-    let (mailbox, mut inbox) = mpsc::channel(256);
-    let planner = Planner {
+    let handle = PlannerHandle::default();
+    let planner = Arc::new(Planner {
         consensus,
         store,
         policy,
-    };
-    let life = async move {
-        loop {
-            let msg = tokio::select! {
-                () = stop.cancelled() => return,
-                msg = inbox.recv() => msg,
-            };
-            match msg {
-                None => return,
-                Some(Msg::Plan(job)) => planner.plan(job).await,
-                Some(Msg::Decide(job)) => planner.decide(job).await,
+    });
+    let life = run(planner, handle.clone(), stop);
+    (handle, life)
+}
+
+async fn run(planner: Arc<Planner>, wanted: PlannerHandle, stop: CancellationToken) {
+    // A slow store holds up the Plan of one Job, not those of others. Planned twice at once, one of the two is
+    // rejected as outdated.
+    let mut plans = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            job = wanted.to_decide.next() => planner.decide(job).await,
+            job = wanted.to_plan.next(), if plans.len() < PLANS_AT_ONCE => {
+                let planner = planner.clone();
+                plans.spawn(async move { planner.plan(job).await });
             }
+            Some(planned) = plans.join_next() => planned.expect("a panic in a plan is one of the planner"),
         }
-    };
-    (PlannerHandle { mailbox }, life)
+    }
 }
 
 struct Planner {

@@ -234,6 +234,11 @@ impl LogStore {
         })
     }
 
+    /// Writes what was sent, and gives the folder back. Blocks for as long as that takes.
+    pub fn close(&self) {
+        self.wal.close();
+    }
+
     fn read<T>(&self, f: impl FnOnce(&Log) -> T) -> T {
         f(&self
             .log

@@ -51,7 +51,7 @@ pub enum Error {
         "the data folder {0} is in use by another coordinator: stop that one, or choose another folder"
     )]
     InUse(PathBuf),
-    /// The log is damaged or cannot be written.
+    /// The log is damaged, in use or cannot be written.
     #[error(transparent)]
     Log(#[from] wal::Error),
     /// Raft gave up.
@@ -65,8 +65,7 @@ pub struct Consensus {
     raft: Raft,
     shared: Arc<Shared>,
     proposer: Proposer,
-    /// Held as long as anybody uses the folder.
-    _lock: Arc<std::fs::File>,
+    log: LogStore,
 }
 
 impl Consensus {
@@ -82,7 +81,6 @@ impl Consensus {
             source,
         };
         std::fs::create_dir_all(dir).map_err(folder)?;
-        let lock = lock(dir)?;
         let node = BTreeMap::from([(ONLY, openraft::BasicNode::default())]);
         let membership = openraft::Membership::new(vec![BTreeSet::from([ONLY])], node);
         let founding = Founding {
@@ -107,7 +105,7 @@ impl Consensus {
             ..Config::default()
         };
         let config = config.validate().map_err(|e| Error::Fatal(e.to_string()))?;
-        let raft = Raft::new(ONLY, Arc::new(config), network::Alone, log, machine)
+        let raft = Raft::new(ONLY, Arc::new(config), network::Alone, log.clone(), machine)
             .await
             .map_err(|e| Error::Fatal(e.to_string()))?;
         let proposer = Proposer::start(raft.clone(), &shared);
@@ -115,7 +113,7 @@ impl Consensus {
             raft,
             shared,
             proposer,
-            _lock: Arc::new(lock),
+            log,
         })
     }
 
@@ -145,6 +143,10 @@ impl Consensus {
             .metrics(|m| m.state == openraft::ServerState::Leader, "leading")
             .await
             .map_err(|e| Error::Fatal(e.to_string()))?;
+        if self.raft.metrics().borrow().last_log_index <= Some(0) {
+            // Just founded: there is nothing before, and a flush saved.
+            return Ok(());
+        }
         // A read barrier: an entry of this term makes everything before it committed and applied.
         self.propose(Vec::new())
             .await
@@ -168,24 +170,12 @@ impl Consensus {
         }
     }
 
-    /// Stops Raft. What was acknowledged is on disk already.
+    /// Stops Raft and gives the folder back. What was acknowledged is on disk already.
     pub async fn stop(&self) {
         // A join error is a panic of the core, which `ended` has told.
         let _ = self.raft.shutdown().await;
-    }
-}
-
-/// Takes the folder for this process.
-fn lock(dir: &Path) -> Result<std::fs::File, Error> {
-    let path = dir.join("LOCK");
-    let folder = |source| Error::Folder {
-        path: path.clone(),
-        source,
-    };
-    let file = std::fs::File::create(&path).map_err(folder)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse(dir.to_owned())),
-        Err(errno) => Err(folder(errno.into())),
+        let log = self.log.clone();
+        // The same for the log's writer.
+        let _ = tokio::task::spawn_blocking(move || log.close()).await;
     }
 }

@@ -54,7 +54,7 @@ async fn a_fresh_folder_leads_at_once_and_a_second_owner_is_refused() {
     consensus.leading().await.unwrap();
     assert!(matches!(
         Consensus::open(&folder.0).await,
-        Err(Error::InUse(_))
+        Err(Error::Log(wal::Error::InUse(_)))
     ));
     let outcomes = consensus
         .propose(vec![register("a"), register("bb")])

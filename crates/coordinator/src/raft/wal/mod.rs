@@ -14,7 +14,7 @@ use scan::Position;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread::JoinHandle;
 
 /// Called once, from the writer's thread, when the records are durable or never will be.
@@ -31,6 +31,9 @@ pub enum Error {
         /// What it said.
         source: io::Error,
     },
+    /// Another process, or another part of this one, writes to it.
+    #[error("{0} is in use by another coordinator: stop that one, or choose another folder")]
+    InUse(PathBuf),
     /// Acknowledged records are broken or missing.
     #[error(
         "{path} is damaged at byte {at}: acknowledged records cannot be read, so this coordinator must not start; \
@@ -58,12 +61,19 @@ pub struct Segment {
     pub records: Vec<Vec<u8>>,
 }
 
-/// Handle to the writer's thread. Dropping it lets the thread finish what it has and waits for it.
+/// Handle to the writer's thread. Closing or dropping it lets the thread finish what it has and waits for it.
 #[derive(Debug)]
 pub struct Wal {
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
     // Unbounded, but its users wait for the flush of what they sent before they send more.
-    jobs: Option<mpsc::Sender<writer::Job>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: mpsc::Sender<writer::Job>,
+    thread: JoinHandle<()>,
+    /// Given back only when the thread has ended: a second writer would write between its last records.
+    lock: File,
 }
 
 impl Wal {
@@ -75,6 +85,7 @@ impl Wal {
         dir: &Path,
         first: impl FnOnce() -> Vec<Vec<u8>>,
     ) -> Result<(Self, Vec<Segment>), Error> {
+        let lock = lock(dir)?;
         let mut paths = segment_paths(dir)?;
         let mut segments = Vec::new();
         let mut next: Option<Position> = None;
@@ -122,13 +133,28 @@ impl Wal {
             .name("raft-log".into())
             .spawn(move || writer.run(&inbox))
             .map_err(io_error(dir))?;
-        Ok((
-            Self {
-                jobs: Some(jobs),
-                thread: Some(thread),
-            },
-            segments,
-        ))
+        Ok((Self::with(jobs, thread, lock), segments))
+    }
+
+    fn with(jobs: mpsc::Sender<writer::Job>, thread: JoinHandle<()>, lock: File) -> Self {
+        Self {
+            open: Mutex::new(Some(Open { jobs, thread, lock })),
+        }
+    }
+
+    /// Writes what was sent, and gives the folder back. Blocks for as long as that takes; later records are refused.
+    pub fn close(&self) {
+        let open = self
+            .open
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .take();
+        if let Some(Open { jobs, thread, lock }) = open {
+            drop(jobs);
+            // A panic in the writer was seen by everybody whose callback it dropped.
+            let _ = thread.join();
+            drop(lock);
+        }
     }
 
     /// Appends records and calls `done` when they are durable.
@@ -158,23 +184,38 @@ impl Wal {
     }
 
     fn send(&self, job: writer::Job) {
-        let jobs = self.jobs.as_ref().expect("taken only in drop");
-        if let Err(mpsc::SendError(writer::Job::Append {
+        let open = self
+            .open
+            .lock()
+            .expect("no code panics while it holds this lock");
+        let refused = match &*open {
+            Some(open) => open.jobs.send(job).err().map(|mpsc::SendError(job)| job),
+            None => Some(job),
+        };
+        drop(open);
+        if let Some(writer::Job::Append {
             done: Some(done), ..
-        })) = jobs.send(job)
+        }) = refused
         {
-            done(Err(io::Error::other("the log's writer has ended")));
+            done(Err(io::Error::other("the log is closed")));
         }
     }
 }
 
 impl Drop for Wal {
     fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic in the writer was seen by everybody whose callback it dropped.
-            let _ = thread.join();
-        }
+        self.close();
+    }
+}
+
+/// Takes the folder for this writer.
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join("LOCK");
+    let file = File::create(&path).map_err(io_error(&path))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse(dir.to_owned())),
+        Err(errno) => Err(io_error(&path)(errno.into())),
     }
 }
 

@@ -49,6 +49,19 @@ fn what_was_acknowledged_is_there_after_reopening() {
 }
 
 #[test]
+fn a_folder_has_one_writer_until_it_has_closed() {
+    let dir = folder();
+    let (wal, _) = Wal::open(&dir, first).unwrap();
+    assert!(matches!(Wal::open(&dir, first), Err(Error::InUse(_))));
+    wal.append_lazily(b"lazy".to_vec());
+    wal.close();
+    assert!(durable(&wal, &["late"]).is_err());
+    let (_second, segments) = Wal::open(&dir, first).unwrap();
+    assert_eq!(texts(&segments), ["head", "lazy"]);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn files_rotate_and_the_oldest_go() {
     let dir = folder();
     let (wal, _) = Wal::open(&dir, first).unwrap();
@@ -182,10 +195,8 @@ fn after_a_failed_write_nothing_is_acknowledged_any_more() {
         .unwrap();
     let writer = writer::Writer::on(&dir, path, full, next);
     let (jobs, inbox) = mpsc::channel();
-    let wal = Wal {
-        jobs: Some(jobs),
-        thread: Some(std::thread::spawn(move || writer.run(&inbox))),
-    };
+    let thread = std::thread::spawn(move || writer.run(&inbox));
+    let wal = Wal::with(jobs, thread, lock(&dir).unwrap());
     assert!(durable(&wal, &["a"]).is_err());
     assert!(
         durable(&wal, &["b"]).is_err(),
