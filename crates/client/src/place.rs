@@ -128,9 +128,10 @@ fn tidy(path: &Path) -> PathBuf {
     out
 }
 
-/// A URL as people like to read it: local files as paths, relative where they lie below `cwd`.
+/// A URL or absolute path as people like to read it: local files as paths, relative where they lie below `cwd`.
 pub fn show(url: &str, cwd: &Path) -> String {
-    let Some(path) = path_of(url) else {
+    let Some(path) = path_of(url).or_else(|| url.starts_with('/').then(|| PathBuf::from(url)))
+    else {
         return url.to_owned();
     };
     path.strip_prefix(cwd)
@@ -173,6 +174,7 @@ mod tests {
         assert_eq!(show("file:///home/me/a%20b%25.mp4", cwd), "a b%.mp4");
         assert_eq!(show("file:///x/y.mp4", cwd), "/x/y.mp4");
         assert_eq!(show("s3://b/k.mp4", cwd), "s3://b/k.mp4");
+        assert_eq!(show("/home/me/y.mp4", cwd), "y.mp4");
     }
 
     #[test]

@@ -203,10 +203,17 @@ fn human(
 
 fn track_line(track: &Track) -> String {
     let kind = format!("{:?}", track.kind).to_lowercase();
-    let mut line = format!("#{} {kind:<10} {}", track.index, track.codec);
-    if !track.description.is_empty() {
-        let _ = write!(line, ", {}", track.description);
-    }
+    // FFmpeg's description begins with the codec where it knows one.
+    let what = if track.description.starts_with(&track.codec) {
+        track.description.clone()
+    } else {
+        format!("{}, {}", track.codec, track.description)
+    };
+    let mut line = format!(
+        "#{} {kind:<10} {}",
+        track.index,
+        what.trim_end_matches(", ")
+    );
     if let Some(language) = &track.language {
         let _ = write!(line, " [{language}]");
     }
