@@ -17,6 +17,7 @@ use crate::score::Measured;
 use crate::state::{Claim, State, job_digest};
 use crate::transcode::runtime;
 use recode_client::Client;
+use recode_node::encoder;
 use recode_node::look::look;
 use recode_node::measure::measure;
 use recode_node::toolchain::{self, Ffmpeg};
@@ -85,6 +86,7 @@ fn check_encoders(ffmpeg: &Ffmpeg, request: &JobRequest) -> Result<(), Fault> {
     let missing = |e: toolchain::Error| Fault::environment(e.to_string());
     for output in &request.outputs {
         if output.rendition.codec != Codec::Copy {
+            encoder::check(&output.rendition).map_err(|e| Fault::usage(e.to_string()))?;
             ffmpeg
                 .require_encoder(&output.rendition.encoder)
                 .map_err(missing)?;

@@ -43,7 +43,14 @@ pub fn run(args: Transcode, cwd: &Path) -> Result<(), Fault> {
         }
         _ => {
             let kind = followed.end.class.map_or(Kind::Job, Kind::from);
-            return Err(Fault::new(kind, followed.end.reason));
+            let reason = followed.end.reason;
+            return Err(Fault::new(
+                kind,
+                match reason.strip_prefix("the source ") {
+                    Some(rest) => format!("{} {rest}", wanted.source.typed),
+                    None => reason,
+                },
+            ));
         }
     }
     if args.talk.json {

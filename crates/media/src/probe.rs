@@ -29,7 +29,9 @@ const FRAMES: u32 = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// FFmpeg cannot open it.
-    #[error("the source cannot be opened: {reason}")]
+    #[error(
+        "the source cannot be opened as video: {reason}; check that it is a media file and was copied completely"
+    )]
     CannotOpen {
         /// FFmpeg's reason.
         reason: String,

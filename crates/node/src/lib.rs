@@ -13,5 +13,6 @@ pub mod scratch;
 pub mod slots;
 pub mod source;
 
-// The client finds FFmpeg before it starts a node, so that a missing one is said at once.
+// The client finds FFmpeg and checks an encoder's words before it starts a node, so that mistakes are said at once.
+pub use recode_media::args::encoder;
 pub use recode_media::toolchain;

@@ -190,6 +190,7 @@ pub fn plan(
         let mut output = wanted.clone();
         if let (Some(video), true) = (video, output.rendition.codec != Codec::Copy) {
             picture::resolve(video, &mut output.rendition, &mut warnings)?;
+            picture::check_score(&output.rendition, &request.score)?;
             loss::of_picture(video, &output, &facts.ffmpeg, &mut warnings);
         }
         let tracks = tracks::choose(facts, &output, &mut warnings)?;

@@ -2,6 +2,7 @@
 
 use super::encoder::{self, MOST_SIDE};
 use super::error::PlanError;
+use recode_types::Metric;
 use recode_types::rendition::{PeakLimit, Profile, RateControl, Rendition, Scale};
 use recode_types::source::VideoFacts;
 
@@ -55,6 +56,32 @@ pub fn resolve(
         rendition.rate = encoder.usual_quality_milli.map(RateControl::Crf);
     }
     rendition.peak = peak(rendition);
+    Ok(())
+}
+
+/// Smallest side that libvmaf takes: VMAF's wavelets crash on less (seen with FFmpeg 9), and MS-SSIM halves the picture
+/// four times before it compares 11x11 samples.
+const LEAST_VMAF: u32 = 20;
+const LEAST_MS_SSIM: u32 = 176;
+
+/// Refuses pictures too small to be scored. `rendition` is resolved.
+/// # Errors
+/// [`PlanError::Score`].
+pub fn check_score(rendition: &Rendition, metrics: &[Metric]) -> Result<(), PlanError> {
+    let Scale::Exact { width, height } = rendition.scale else {
+        return Ok(());
+    };
+    let side = width.min(height);
+    if !metrics.is_empty() && side < LEAST_VMAF {
+        return Err(PlanError::Score(
+            "pictures below 20x20 are too small to be scored: leave --score out or choose a larger --scale",
+        ));
+    }
+    if metrics.contains(&Metric::MsSsim) && side < LEAST_MS_SSIM {
+        return Err(PlanError::Score(
+            "pictures below 176x176 are too small for ms-ssim: leave it out of --score or choose a larger --scale",
+        ));
+    }
     Ok(())
 }
 
