@@ -111,11 +111,13 @@ impl Node {
     }
 
     async fn run(self, leader: &Leader) {
+        let instance = JobId::generate().to_string();
         let mut report = NodeReport {
-            instance: JobId::generate().to_string(),
+            instance: instance.clone(),
             sequence: 1,
             hello: Some(NodeHello {
-                name: "make-believe".into(),
+                // As a real one's, it differs from process to process.
+                name: format!("make-believe:{instance}"),
                 heavy_slots: 2,
                 light_slots: 2,
                 ..NodeHello::default()

@@ -153,7 +153,7 @@ struct Dispatcher {
 enum Wake {
     Stop,
     Msg(Option<Msg>),
-    Effects(Gathered),
+    Effects(Box<Gathered>),
     Stored(NodeId, AttemptToken, Result<Grant, String>),
     Round,
     Retry,
@@ -171,7 +171,7 @@ impl Dispatcher {
                 .map(|at| Duration::from_millis(at.saturating_sub(now_ms) + 1));
             let wake = tokio::select! {
                 () = stop.cancelled() => Wake::Stop,
-                effects = shared.effects.next() => Wake::Effects(effects),
+                effects = shared.effects.next() => Wake::Effects(Box::new(effects)),
                 msg = inbox.recv() => Wake::Msg(msg),
                 Some(stored) = self.storing.join_next() => match stored {
                     Ok((node, token, grant)) => Wake::Stored(node, token, grant),
@@ -182,7 +182,7 @@ impl Dispatcher {
             };
             match wake {
                 Wake::Stop | Wake::Msg(None) => return,
-                Wake::Effects(effects) => self.on_effects(effects),
+                Wake::Effects(effects) => self.on_effects(*effects),
                 Wake::Msg(Some(msg)) => {
                     self.on_msg(msg).await;
                     // Reports that wait already share the proposals they cause.
