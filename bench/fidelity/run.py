@@ -259,7 +259,8 @@ def main():
     print(f"fidelity: {len(cases)} cases, {len(cases) - len(todo)} known from before", flush=True)
 
     work = ROOT / ".evidence" / "fidelity"
-    work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(work, ignore_errors=True)  # what failed or was kept before
+    work.mkdir(parents=True)
     lock, late = threading.Lock(), []
 
     def one(case):
