@@ -65,7 +65,7 @@ pub enum Error {
     )]
     Exposed(SocketAddr),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}: {source}; choose another address")]
+    #[error("cannot listen on {address}; choose another address")]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -6,6 +6,7 @@ use recode_coordinator::assembly::{Config, start};
 use recode_core::PlanPolicy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Keeps the state of jobs and hands their work to nodes.
@@ -44,7 +45,18 @@ struct Flags {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with all causes, for people and for logs alike.
+            eprintln!("recode-coordinator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let filter = tracing_subscriber::EnvFilter::try_new(&flags.log)
         .with_context(|| format!("--log {} is not a log filter", flags.log))?;

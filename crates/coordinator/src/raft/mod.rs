@@ -39,7 +39,9 @@ const SNAPSHOT_EVERY: u64 = 5000;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The disk said no.
-    #[error("the data folder {path} cannot be used: {source}")]
+    #[error(
+        "the data folder {path} cannot be used; free the disk, correct its permissions or choose another folder"
+    )]
     Folder {
         /// Which folder.
         path: PathBuf,

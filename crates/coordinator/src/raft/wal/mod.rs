@@ -24,7 +24,7 @@ pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The disk said no.
-    #[error("{path}: {source}")]
+    #[error("the log at {path} cannot be read or written")]
     Io {
         /// The file or folder.
         path: PathBuf,

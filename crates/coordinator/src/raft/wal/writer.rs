@@ -135,7 +135,7 @@ impl Writer {
                 if self.failed.is_none()
                     && let Err(error) = self.rotate(&head)
                 {
-                    self.fail(&error.to_string());
+                    self.fail(&with_cause(&error));
                 }
             }
             Job::RemoveOldest { count } => {
@@ -143,7 +143,7 @@ impl Writer {
                 if self.failed.is_none()
                     && let Err(error) = self.remove_oldest(count)
                 {
-                    self.fail(&error.to_string());
+                    self.fail(&with_cause(&error));
                 }
             }
         }
@@ -231,5 +231,13 @@ impl Writer {
     fn fail(&mut self, reason: &str) {
         tracing::error!(reason, "the log cannot be written; this coordinator stops");
         self.failed = Some(reason.to_owned());
+    }
+}
+
+/// As callbacks carry it, in one line.
+fn with_cause(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
