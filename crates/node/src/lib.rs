@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod assembly;
+pub mod blocks;
 pub mod cache;
 pub mod look;
 pub mod measure;

@@ -1,10 +1,13 @@
 //! Sources as the node reads them: one open handle per URL, shared by all Attempts.
 
-use crate::run::{failure, from_store};
+use crate::blocks::{Blocks, Held};
+use crate::run::{Loaded, failure, from_store};
 use bytes::Bytes;
 use recode_media::bytes::{BoxFuture, ByteSource};
-use recode_types::SourceIdentity;
+use recode_media::clip::ClipContext;
+use recode_types::source::ReadMode;
 use recode_types::task::{Failure, FailureClass};
+use recode_types::{Segment, SourceIdentity};
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
@@ -44,7 +47,12 @@ impl Sources {
                 let source = recode_store::Source::open(url, &self.scratch)
                     .await
                     .map_err(from_store)?;
+                let blocks = match source.local_path() {
+                    Some(_) => None,
+                    None => Some(Blocks::create(source.clone(), &self.scratch)?),
+                };
                 let found = Arc::new(Source {
+                    blocks,
                     source,
                     whole: Mutex::new(None),
                     scratch: self.scratch.clone(),
@@ -81,6 +89,8 @@ fn changed(url: &str) -> Failure {
 /// One open Source.
 pub struct Source {
     source: recode_store::Source,
+    /// What was fetched of a remote Source.
+    blocks: Option<Blocks>,
     whole: Mutex<Option<PathBuf>>,
     scratch: PathBuf,
 }
@@ -112,6 +122,57 @@ impl Source {
     /// Fails when the Source is no longer what was opened.
     pub async fn recheck(&self) -> Result<(), Failure> {
         self.source.recheck().await.map_err(from_store)
+    }
+
+    /// Keeps what a probe is about to read for the Segments that need it again.
+    pub async fn hold_first(&self, ranges: &[Range<u64>]) -> Result<(), Failure> {
+        match &self.blocks {
+            Some(blocks) => blocks.hold_first(ranges).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Fetches what the clip of a Segment needs, and what else lies there; `None` where reading costs nothing.
+    pub async fn hold(
+        &self,
+        loaded: &Loaded,
+        segment: &Segment,
+        context: ClipContext,
+    ) -> Result<Option<Arc<Held>>, Failure> {
+        let Some((blocks, index, stream)) = self.by_regions(loaded) else {
+            return Ok(None);
+        };
+        let held = blocks.hold(index, stream, &loaded.table, segment, context);
+        held.await.map(|held| Some(Arc::new(held)))
+    }
+
+    /// Stages what lies beside the pictures of a held Segment, for [`Source::rest`].
+    pub async fn stage(&self, loaded: &Loaded, held: &Held) -> Result<(), Failure> {
+        match self.by_regions(loaded) {
+            Some((blocks, index, stream)) => blocks.stage(held, index, stream).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A path for everything but the main video: the file itself, or what was staged of a remote one.
+    pub async fn rest(&self, loaded: &Loaded) -> Result<PathBuf, Failure> {
+        match self.by_regions(loaded) {
+            Some((blocks, index, stream)) => blocks.rest(&loaded.table, index, stream).await,
+            None => self.whole().await,
+        }
+    }
+
+    /// Whether this Source is read region by region, and by which index.
+    fn by_regions<'a>(
+        &'a self,
+        loaded: &'a Loaded,
+    ) -> Option<(&'a Blocks, &'a recode_media::index::SourceIndex, u32)> {
+        let facts = &loaded.facts;
+        if facts.read_mode != ReadMode::Clip || facts.rewrapped.is_some() {
+            return None;
+        }
+        let video = facts.video.as_ref()?;
+        Some((self.blocks.as_ref()?, loaded.index.as_deref()?, video.track))
     }
 
     /// A path with all of the Source's bytes: the file itself, or a copy in scratch that is fetched once.
@@ -160,7 +221,12 @@ impl ByteSource for Source {
     }
 
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
-        Box::pin(async move { self.source.read(range).await.map_err(io::Error::other) })
+        match &self.blocks {
+            Some(blocks) => blocks.read(range),
+            None => {
+                Box::pin(async move { self.source.read(range).await.map_err(io::Error::other) })
+            }
+        }
     }
 
     fn is_remote(&self) -> bool {

@@ -42,6 +42,22 @@ pub fn coalesce(ranges: impl IntoIterator<Item = Range<u64>>, gap: u64) -> Vec<R
     joined
 }
 
+/// What is left of `range` without `taken`, which is sorted and does not overlap.
+pub fn without(range: Range<u64>, taken: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut left = Vec::new();
+    let mut at = range.start;
+    for gone in taken {
+        if at < gone.start.min(range.end) {
+            left.push(at..gone.start.min(range.end));
+        }
+        at = at.max(gone.end);
+    }
+    if at < range.end {
+        left.push(at..range.end);
+    }
+    left
+}
+
 /// The bytes in all of `ranges`, which do not overlap.
 pub fn total(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|r| r.end - r.start).sum()
@@ -61,6 +77,15 @@ mod tests {
             split(u64::MAX - 1..u64::MAX, 3),
             std::slice::from_ref(&(u64::MAX - 1..u64::MAX))
         );
+    }
+
+    #[test]
+    fn what_is_left_lies_between_what_is_taken() {
+        assert_eq!(without(2..10, &[0..3, 5..6, 9..20]), [3..5, 6..9]);
+        assert_eq!(without(2..10, &[]), std::slice::from_ref(&(2..10)));
+        assert_eq!(without(2..10, &[20..30]), std::slice::from_ref(&(2..10)));
+        assert_eq!(without(2..10, &[0..10]), []);
+        assert_eq!(without(5..5, &[0..1]), []);
     }
 
     proptest! {

@@ -25,7 +25,7 @@ pub async fn run(
         .sources
         .open(&identity.url, Some(identity))
         .await?;
-    let path = source.whole().await?;
+    let path = source.rest(&loaded).await?;
     let out = attempt.room.file("audio.mp4");
     let args = audio::args(&loaded.facts, output, tracks, cut.into(), &path, &out);
     finish(attempt, args, out, "audio.mp4").await
@@ -46,7 +46,7 @@ pub async fn whole(
         .sources
         .open(&identity.url, Some(identity))
         .await?;
-    let path = source.whole().await?;
+    let path = source.rest(&loaded).await?;
     let name = if output.rendition.codec == Codec::Prores {
         "whole.mov"
     } else {

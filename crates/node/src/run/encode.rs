@@ -215,7 +215,18 @@ async fn from_clip(
         async move { clip::build(&index, stream, &table, &segment, context, &*bytes, &file).await }
     };
     let built = match path {
-        None => build(Arc::clone(source) as _).await,
+        None => {
+            let held = source.hold(loaded, &work.segment, context).await?;
+            let bytes = match &held {
+                Some(held) => Arc::clone(held) as Arc<dyn recode_media::bytes::ByteSource>,
+                None => Arc::clone(source) as _,
+            };
+            let built = build(bytes).await;
+            if let Some(held) = held {
+                source.stage(loaded, &held).await?;
+            }
+            built
+        }
         Some(path) => {
             let file = recode_media::bytes::FileSource::open(&path).map_err(resources)?;
             build(Arc::new(file)).await

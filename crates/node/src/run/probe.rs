@@ -148,6 +148,7 @@ async fn sparse_head(
     if let Some(first) = first {
         ranges.push(first..(first + FIRST_BYTES).min(source.size()));
     }
+    source.hold_first(&ranges).await?;
     for range in ranges {
         let at = range.start;
         let bytes = source.read(range).await.map_err(from_read)?;

@@ -1,7 +1,7 @@
 //! Chunks to Output: checked, joined, muxed with everything else, checked again, published.
 
 use super::timeline::Timeline;
-use super::{Attempt, failure, from_store, joints, peak, resources};
+use super::{Attempt, Loaded, failure, from_store, joints, peak, resources};
 use crate::source::{Source, from_read};
 use recode_media::args::mux::{self, Cover, Cut, MuxInputs, SourceFile, VideoInput};
 use recode_media::bytes::FileSource;
@@ -94,7 +94,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
     let warnings = mux_all(
         attempt,
         &work,
-        facts,
+        &loaded,
         &source,
         stitched,
         &times,
@@ -147,7 +147,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
 async fn mux_all(
     attempt: &mut Attempt,
     work: &StitchWork,
-    facts: &SourceFacts,
+    loaded: &Loaded,
     source: &Source,
     stitched: Stitched,
     times: &Timeline<'_>,
@@ -168,7 +168,8 @@ async fn mux_all(
             artifact_path(attempt, artifact, &format!("whole-{track}")).await?,
         ));
     }
-    let file = SourceFile::whole(source.whole().await?);
+    let facts = &loaded.facts;
+    let file = SourceFile::whole(source.rest(loaded).await?);
     let covers = covers(attempt, facts, &work.output, &file).await?;
     let inputs = MuxInputs {
         source: Some(file),

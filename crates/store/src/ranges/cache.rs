@@ -76,7 +76,7 @@ struct Shared {
     fetch: Box<dyn Fetch>,
     file: Arc<File>,
     path: PathBuf,
-    options: Options,
+    options: Mutex<Options>,
     map: Mutex<Map>,
     /// Rung whenever a fetch came to an end.
     settled: Notify,
@@ -104,7 +104,7 @@ impl Cache {
                 fetch: Box::new(fetch),
                 file: Arc::new(file),
                 path: path.to_owned(),
-                options,
+                options: Mutex::new(options),
                 map: Mutex::default(),
                 settled: Notify::new(),
                 flights: Semaphore::new(IN_FLIGHT),
@@ -173,6 +173,11 @@ impl Cache {
             .await
     }
 
+    /// Changes how long released bytes linger, from the next release on.
+    pub fn linger(&self, options: Options) {
+        *self.shared.options() = options;
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -205,6 +210,15 @@ impl Guard {
         &self.ranges
     }
 
+    /// Whether all of `range` is held.
+    pub fn holds(&self, range: &Range<u64>) -> bool {
+        range.is_empty()
+            || self
+                .ranges
+                .iter()
+                .any(|r| r.start <= range.start && range.end <= r.end)
+    }
+
     /// Bytes out of the held ranges.
     ///
     /// # Errors
@@ -213,12 +227,7 @@ impl Guard {
     /// # Panics
     /// When `range` is not held: that is a fault of the caller, and the file has zeros there.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        let held = range.is_empty()
-            || self
-                .ranges
-                .iter()
-                .any(|r| r.start <= range.start && range.end <= r.end);
-        assert!(held, "bytes {range:?} are read but not held");
+        assert!(self.holds(&range), "bytes {range:?} are read but not held");
         let (file, path) = (self.shared.file.clone(), self.shared.path.clone());
         blocking(move || {
             let mut block = vec![0; (range.end - range.start) as usize];
@@ -232,19 +241,24 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        let options = *self.shared.options();
         {
             let mut map = self.shared.lock();
             for range in &self.ranges {
-                map.unpin(range, self.shared.options.edge_bytes);
+                map.unpin(range, options.edge_bytes);
             }
         }
-        self.shared.evict(self.shared.options.keep_bytes);
+        self.shared.evict(options.keep_bytes);
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Map> {
         self.map.lock().expect("no one panics while holding it")
+    }
+
+    fn options(&self) -> MutexGuard<'_, Options> {
+        self.options.lock().expect("no one panics while holding it")
     }
 
     /// Fetches claimed ranges into the file. Whatever happens, every part is settled.
