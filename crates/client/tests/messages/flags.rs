@@ -1,9 +1,6 @@
-//! What people are told when something is wrong: each message word for word, its exit code, and that nothing is left
-//! under the output's name. A change of wording is a change here.
+//! Flags and job files that cannot be served, and local files that cannot be used.
 
-mod common;
-
-use common::Bench;
+use crate::bench::Bench;
 
 /// Flags that contradict each other, or ask for what nothing can do. Nothing is read or written for these.
 const USAGE: &[(&str, &str)] = &[

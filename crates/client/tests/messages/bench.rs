@@ -3,17 +3,30 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 /// The user and group id of `nobody` on every Linux.
 const NOBODY: u32 = 65534;
+
+/// FFmpeg as the tests use it: `RECODE_FFMPEG`, the project's own build, `PATH`.
+pub fn real_ffmpeg() -> Option<PathBuf> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/ffmpeg");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = std::env::var_os("RECODE_FFMPEG").map(PathBuf::from);
+    let on_path = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg"));
+    named
+        .into_iter()
+        .chain([project])
+        .chain(on_path)
+        .find(|p| p.is_file())
+        .and_then(|p| p.canonicalize().ok())
+}
 
 /// A folder with the program in it.
 pub struct Bench {
     dir: tempfile::TempDir,
 }
 
-#[allow(dead_code, reason = "each test binary uses a part of it")]
 impl Bench {
     /// An empty folder that everybody may enter and write.
     pub fn new() -> Self {
@@ -58,9 +71,39 @@ impl Bench {
         command
     }
 
-    /// Runs a command line to its end.
-    pub fn run(&self, line: &str) -> Output {
-        self.command(line).output().expect("the program is built")
+    /// The program with an FFmpeg of its own.
+    pub fn command_with(&self, ffmpeg: &Path, line: &str) -> Command {
+        let mut command = self.command(&format!("transcode {line}"));
+        command.env("RECODE_FFMPEG", ffmpeg);
+        command
+    }
+
+    /// A stand-in for FFmpeg: a shell script that does `body` and goes on as the real one, `$REAL`.
+    pub fn stand_in(&self, name: &str, body: &str) -> PathBuf {
+        let real = real_ffmpeg()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default();
+        let script = format!("#!/bin/sh\nREAL={real}\n{body}\nexec $REAL \"$@\"\n");
+        self.write(name, script.as_bytes());
+        self.chmod(name, 0o755);
+        self.file(name)
+    }
+
+    /// Makes a small clip with sound, or says aloud that there is no FFmpeg to test with.
+    pub fn clip(&self, name: &str) -> bool {
+        let Some(ffmpeg) = real_ffmpeg() else {
+            eprintln!("NOT TESTED: there is no FFmpeg here");
+            return false;
+        };
+        let line = "-loglevel error -f lavfi -i testsrc2=size=160x120:rate=25:duration=4 -f lavfi \
+                    -i sine=duration=4 -c:v libx264 -preset ultrafast -g 25 -c:a aac -y";
+        let status = Command::new(ffmpeg)
+            .args(line.split_whitespace())
+            .arg(self.file(name))
+            .stdin(std::process::Stdio::null())
+            .status();
+        assert!(status.is_ok_and(|s| s.success()), "the clip was not made");
+        true
     }
 
     /// `transcode LINE` ends with `code`, says exactly `message`, and leaves no new file beside state and inputs.
