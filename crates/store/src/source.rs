@@ -248,10 +248,8 @@ impl Source {
         } = &self.shared.identity;
         match now.0 == *size_bytes && now.1 == *version {
             true => Ok(()),
-            false => Err(self.changed(format!(
-                "it was {size_bytes} bytes of version {version} and is {} of {}",
-                now.0, now.1
-            ))),
+            false if now.0 == *size_bytes => Err(self.changed("it was written again".into())),
+            false => Err(self.changed(format!("it was {size_bytes} bytes and is {}", now.0))),
         }
     }
 

@@ -84,9 +84,21 @@ impl Bench {
             .map(|p| p.display().to_string())
             .unwrap_or_default();
         let script = format!("#!/bin/sh\nREAL={real}\n{body}\nexec $REAL \"$@\"\n");
-        self.write(name, script.as_bytes());
-        self.chmod(name, 0o755);
+        // Written by a child: a program that another thread's child still holds open for writing cannot be run.
+        self.shell(
+            "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"",
+            &script,
+            name,
+        );
         self.file(name)
+    }
+
+    fn shell(&self, body: &str, first: &str, name: &str) {
+        let status = Command::new("sh")
+            .args(["-c", body, "sh", first])
+            .arg(self.file(name))
+            .status();
+        assert!(status.is_ok_and(|s| s.success()), "{name} was not written");
     }
 
     /// Makes a small clip with sound, or says aloud that there is no FFmpeg to test with.
@@ -122,7 +134,11 @@ impl Bench {
         if rustix::process::geteuid().is_root() {
             // The build folder may be closed to others, so the program is copied.
             let program = self.file("recode-client");
-            std::fs::copy(env!("CARGO_BIN_EXE_recode-client"), &program).expect("there is room");
+            self.shell(
+                "cp \"$1\" \"$2\"",
+                env!("CARGO_BIN_EXE_recode-client"),
+                "recode-client",
+            );
             let mut copy = Command::new(program);
             copy.args(command.get_args()).current_dir(self.path());
             copy.env("RECODE_STATE", self.file("state-nobody"));

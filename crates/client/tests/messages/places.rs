@@ -121,7 +121,7 @@ fn objects_that_are_forbidden_missing_or_out_of_reach_are_told_apart() {
     );
     with_s3(
         &server("404 Not Found"),
-        "s3://bucket/film.mp4 was not found; check bucket and key",
+        "s3://bucket/film.mp4 does not exist; check bucket and key",
         3,
     );
     with_s3(
@@ -139,6 +139,6 @@ fn objects_that_are_forbidden_missing_or_out_of_reach_are_told_apart() {
     bench.refused(
         &format!("{missing}/film.mp4 -o out.mp4"),
         3,
-        &format!("{missing}/film.mp4 was not found; check the address"),
+        &format!("{missing}/film.mp4 does not exist; check the address"),
     );
 }

@@ -89,6 +89,6 @@ fn an_ffmpeg_that_hangs_is_ended() {
         bench.command_with(&hanging, line),
         line,
         1,
-        "ffmpeg made no progress for 30 s and was ended",
+        "ffmpeg made no progress for 30 s and was stopped",
     );
 }
