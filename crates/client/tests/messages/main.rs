@@ -3,6 +3,7 @@
 
 mod bench;
 mod flags;
+mod life;
 mod media;
 mod places;
 mod tools;

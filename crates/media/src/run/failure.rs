@@ -59,6 +59,12 @@ pub fn classify(status: ExitStatus, stderr_tail: &str) -> Failure {
             .iter()
             .find_map(|(phrase, class)| Some((*class, line_with(stderr_tail, phrase)?)));
         match (found, last_error(stderr_tail)) {
+            (Some((class, line)), _) if is_full(&line) => (
+                class,
+                format!(
+                    "ffmpeg failed: {line}; free some space, or name another --state or output folder"
+                ),
+            ),
             (Some((class, line)), _) => (class, format!("ffmpeg failed: {line}")),
             (None, Some(line)) => (FailureClass::Unknown, format!("ffmpeg failed: {line}")),
             (None, None) => (
@@ -72,6 +78,11 @@ pub fn classify(status: ExitStatus, stderr_tail: &str) -> Failure {
         message,
         stderr_tail: Some(stderr_tail.to_owned()),
     }
+}
+
+/// Whether it says that there is no room on a disk.
+fn is_full(line: &str) -> bool {
+    line.contains("No space left on device") || line.contains("Disk quota exceeded")
 }
 
 /// FFmpeg itself could not be started.
