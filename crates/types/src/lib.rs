@@ -8,7 +8,6 @@ pub mod container;
 pub mod event;
 pub mod id;
 pub mod node;
-pub mod peak;
 pub mod rendition;
 pub mod report;
 pub mod request;

@@ -1,12 +1,13 @@
 //! Peak limits across Chunks: where each Chunk's buffer starts, and what to change when a replay over the joined packets
-//! shows that the limit is broken. The replay itself is [`recode_types::peak::replay`], since Nodes do it.
+//! shows that the limit is broken. The replay itself is the Node's, which has the packets.
 
 use crate::machine::OutputRun;
 use recode_types::Knob;
-use recode_types::peak::FIRST_FULLNESS_MILLI;
 use recode_types::rendition::PeakLimit;
 use std::collections::BTreeMap;
 
+/// Fullness at the first frame of an Output, as decoders and x264 assume.
+const FIRST_FULLNESS_MILLI: u32 = 900;
 /// Fullness assumed at the first frame of all Segments but the first. Chunks that stay below the peak leave the buffer full;
 /// assuming less only costs a little quality at the start of a Chunk.
 const LATER_FULLNESS_MILLI: u32 = 700;
@@ -60,4 +61,75 @@ pub fn revise(output: &OutputRun) -> Vec<(u32, Knob)> {
 
 fn knob_of(output: &OutputRun, segment: u32) -> Option<Knob> {
     *output.knobs.get(segment as usize)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: PeakLimit = PeakLimit {
+        maxrate_bps: 1_000_000,
+        bufsize_bits: 2_000_000,
+    };
+
+    /// What is changed after `violations` in an Output of four Segments, as (segment, start, maxrate, buffer).
+    fn revised(violations: &[(u32, u32, u64)]) -> Vec<(u32, u32, u64, u64)> {
+        let output = OutputRun {
+            knobs: (0..4)
+                .map(|segment| {
+                    Some(Knob {
+                        quality_milli: 20_000,
+                        peak: Some(LIMIT),
+                        buffer_start_milli: start_fullness_milli(segment),
+                    })
+                })
+                .collect(),
+            violations: violations.to_vec(),
+            ..OutputRun::default()
+        };
+        revise(&output)
+            .into_iter()
+            .map(|(segment, knob)| {
+                let peak = knob.peak.expect("a limit stays a limit");
+                (
+                    segment,
+                    knob.buffer_start_milli,
+                    peak.maxrate_bps,
+                    peak.bufsize_bits,
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_chunk_that_assumed_too_full_a_buffer_is_told_the_truth() {
+        assert_eq!(
+            revised(&[(2, 500, 1_000)]),
+            [(2, 450, 1_000_000, 2_000_000)]
+        );
+    }
+
+    #[test]
+    fn a_chunk_that_overdrew_what_it_was_told_gets_less() {
+        assert_eq!(
+            revised(&[(0, 900, 100_000), (2, 1000, 0)]),
+            [(0, 900, 970_000, 1_805_000), (2, 700, 970_000, 1_900_000)]
+        );
+    }
+
+    #[test]
+    fn where_nothing_was_left_the_chunk_before_must_leave_more() {
+        assert_eq!(
+            revised(&[(2, 100, 50_000)]),
+            [(1, 700, 900_000, 2_000_000), (2, 50, 1_000_000, 2_000_000)]
+        );
+        assert_eq!(
+            revised(&[(1, 100, 50_000), (2, 100, 50_000)]),
+            [
+                (0, 900, 900_000, 2_000_000),
+                (1, 50, 900_000, 2_000_000),
+                (2, 50, 1_000_000, 2_000_000)
+            ]
+        );
+    }
 }
