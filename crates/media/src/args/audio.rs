@@ -34,6 +34,8 @@ pub fn args(
     list.opt("-map_metadata", -1).opt("-map_chapters", -1);
     origin::skip(&mut list, facts, cut);
     list.opt("-strict", -2).opt("-fflags", "+bitexact");
+    // Late starts are written in ticks of this clock: milliseconds, in old FFmpeg, if nothing is said.
+    list.opt("-movie_timescale", 1_000_000);
     list.opt("-f", MUXER).file(out);
     origin::end(list, facts, Some(0))
 }

@@ -489,6 +489,8 @@ fn push_muxer(list: &mut List, output: &OutputRequest, inputs: &MuxInputs<'_>) {
     match output.container {
         Container::Mp4 | Container::Mov => {
             list.opt("-movflags", "+faststart");
+            // The clock of late starts; old FFmpeg would take milliseconds.
+            list.opt("-movie_timescale", 90_000);
         }
         Container::Ts => {
             let m2ts = Destination::of(output).m2ts;

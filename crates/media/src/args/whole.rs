@@ -82,6 +82,7 @@ impl WholeArgs<'_> {
         list.opt("-map_metadata", -1).opt("-map_chapters", -1);
         origin::skip(&mut list, self.facts, self.cut);
         list.opt("-fflags", "+bitexact");
+        list.opt("-movie_timescale", 1_000_000);
         let muxer = match rendition.codec {
             Codec::Prores => "mov",
             _ => "mp4",

@@ -104,7 +104,7 @@ fn copied_sound_keeps_its_place_and_the_video_keeps_its_offset() {
          -map 1:0 -map 0:0 -c:0 copy -map_metadata:s:0 1:s:0 \
          -c:1 copy -map_metadata:s:1 1:s:1 -metadata:s:1 encoder=libx264 \
          -disposition:0 0 -disposition:1 0 -map_metadata:g 1:g -map_chapters 1 -movflags +faststart \
-         -max_muxing_queue_size 16384 -strict -2 -fflags +bitexact -f mp4 file:/out.part"
+         -movie_timescale 90000 -max_muxing_queue_size 16384 -strict -2 -fflags +bitexact -f mp4 file:/out.part"
     );
 }
 
@@ -176,7 +176,7 @@ fn a_source_with_a_loose_clock_is_used_whole_and_cut_at_the_output() {
     assert_eq!(
         shown(&sound),
         "-loglevel level+warning -y -fflags +genpts -t 2500000us -f mpegts -i file:/in -map 0:1 -c:0 aac \
-         -map_metadata -1 -map_chapters -1 -ss 2000000us -strict -2 -fflags +bitexact -f mp4 file:/a.mp4 \
+         -map_metadata -1 -map_chapters -1 -ss 2000000us -strict -2 -fflags +bitexact -movie_timescale 1000000 -f mp4 file:/a.mp4 \
          -map 0:0 -map 0:1 -c copy -f null -"
     );
 }
