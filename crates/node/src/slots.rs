@@ -131,11 +131,13 @@ mod tests {
         running.start().await;
         let mut prepared = slots.hold(true);
         assert_eq!(*free.borrow(), Free { heavy: 0, light: 2 });
-        let mut waiting = std::pin::pin!(prepared.start());
-        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        {
+            let waiting = std::pin::pin!(prepared.start());
+            assert!(futures::poll!(waiting).is_pending());
+        }
         running.release();
         assert_eq!(*free.borrow(), Free { heavy: 1, light: 2 });
-        waiting.await;
+        prepared.start().await;
         drop(running);
         assert_eq!(
             *free.borrow(),

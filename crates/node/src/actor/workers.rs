@@ -25,6 +25,7 @@ pub struct Workers {
 }
 
 impl Workers {
+    /// Holds nothing yet.
     pub fn new(context: Arc<Context>, slots: Slots) -> Self {
         Self {
             context,
@@ -34,6 +35,7 @@ impl Workers {
         }
     }
 
+    /// Whether this Attempt is running.
     pub fn holds(&self, token: &AttemptToken) -> bool {
         self.running.contains_key(token)
     }
