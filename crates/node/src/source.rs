@@ -1,9 +1,9 @@
 //! Sources as the node reads them: one open handle per URL, shared by all Attempts.
 
 use crate::blocks::{Blocks, Held};
-use crate::run::{Loaded, failure, from_store};
+use crate::run::{Loaded, failure, from_store, resources};
 use bytes::Bytes;
-use recode_media::bytes::{BoxFuture, ByteSource};
+use recode_media::bytes::{BoxFuture, ByteSource, FileSource};
 use recode_media::clip::ClipContext;
 use recode_types::source::ReadMode;
 use recode_types::task::{Failure, FailureClass};
@@ -13,7 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 /// The Sources a node has open.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Sources {
                 let found = Arc::new(Source {
                     blocks,
                     source,
-                    whole: Mutex::new(None),
+                    whole: OnceCell::new(),
                     scratch: self.scratch.clone(),
                 });
                 open.insert(url.to_owned(), Arc::clone(&found));
@@ -91,7 +91,8 @@ pub struct Source {
     source: recode_store::Source,
     /// What was fetched of a remote Source.
     blocks: Option<Blocks>,
-    whole: Mutex<Option<PathBuf>>,
+    /// All of a remote Source, where nothing less would do.
+    whole: OnceCell<FileSource>,
     scratch: PathBuf,
 }
 
@@ -162,55 +163,66 @@ impl Source {
         }
     }
 
-    /// Whether this Source is read region by region, and by which index.
+    /// Whether this Source is read region by region, and by which index. One that was fetched whole is not.
     fn by_regions<'a>(
         &'a self,
         loaded: &'a Loaded,
     ) -> Option<(&'a Blocks, &'a recode_media::index::SourceIndex, u32)> {
         let facts = &loaded.facts;
-        if facts.read_mode != ReadMode::Clip || facts.rewrapped.is_some() {
+        if facts.read_mode != ReadMode::Clip
+            || facts.rewrapped.is_some()
+            || self.fetched().is_some()
+        {
             return None;
         }
         let video = facts.video.as_ref()?;
         Some((self.blocks.as_ref()?, loaded.index.as_deref()?, video.track))
     }
 
-    /// A path with all of the Source's bytes: the file itself, or a copy in scratch that is fetched once.
+    /// A path with all of the Source's bytes: the file itself, or a copy in scratch that is fetched once and read from then
+    /// on.
     pub async fn whole(&self) -> Result<PathBuf, Failure> {
         if let Some(path) = self.local_path() {
             return Ok(path.to_owned());
         }
-        let mut whole = self.whole.lock().await;
-        if let Some(path) = &*whole {
-            return Ok(path.clone());
-        }
+        let path = self.copy_path();
+        self.whole.get_or_try_init(|| self.fetch(&path)).await?;
+        Ok(path)
+    }
+
+    /// All of the Source where it has been fetched before.
+    pub fn fetched(&self) -> Option<&FileSource> {
+        self.whole.get()
+    }
+
+    fn copy_path(&self) -> PathBuf {
         let name = recode_types::Digest::of(self.identity().url.as_bytes()).to_string();
-        let path = self.scratch.join(format!("source-{}", &name[..16]));
-        let mut file = tokio::fs::File::create(&path)
-            .await
-            .map_err(super::run::resources)?;
+        self.scratch.join(format!("source-{}", &name[..16]))
+    }
+
+    async fn fetch(&self, path: &Path) -> Result<FileSource, Failure> {
+        let mut file = tokio::fs::File::create(path).await.map_err(resources)?;
         let mut at = 0;
         while at < self.size() {
             let end = (at + 8 * 1024 * 1024).min(self.size());
             let bytes = self.source.read(at..end).await.map_err(from_store)?;
             tokio::io::AsyncWriteExt::write_all(&mut file, &bytes)
                 .await
-                .map_err(super::run::resources)?;
+                .map_err(resources)?;
             at = end;
         }
         tokio::io::AsyncWriteExt::flush(&mut file)
             .await
-            .map_err(super::run::resources)?;
-        *whole = Some(path.clone());
-        Ok(path)
+            .map_err(resources)?;
+        FileSource::open(path).map_err(resources)
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Some(path) = self.whole.get_mut().take() {
+        if self.whole.get().is_some() {
             // Best effort: the whole scratch directory is swept at the next start.
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(self.copy_path());
         }
     }
 }

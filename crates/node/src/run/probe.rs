@@ -118,9 +118,20 @@ async fn look(
             None
         }
     };
-    let path = match &index {
-        Some(index) => sparse_head(attempt, source, index).await?,
-        None => source.whole().await?,
+    // Cues name key frames only, and a Plan wants to know every frame: such a Source is fetched whole, once.
+    let known = |index: &SourceIndex| index.tracks.iter().all(|track| track.complete);
+    let (index, path) = match index {
+        Some(index) if known(&index) => {
+            let path = sparse_head(attempt, source, &index).await?;
+            (Some(index), path)
+        }
+        Some(_) => {
+            let path = source.whole().await?;
+            let copy = FileSource::open(&path).map_err(resources)?;
+            let index = index::read(&copy).await.map_err(from_read)?;
+            (index, path)
+        }
+        None => (None, source.whole().await?),
     };
     let prelude = probe::prelude(ffmpeg, &path)
         .await
