@@ -10,6 +10,7 @@ use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
 use recode_bench::tools::{self, Tools};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Measures recode against plain FFmpeg
 #[derive(Parser)]
@@ -118,8 +119,17 @@ enum Bench {
     },
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match measure(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("recode-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: Cli) -> Result<()> {
     let tools = Tools::find()?;
     let clips = clips(&cli.clips)?;
     let deadline = Deadline::after(cli.minutes);
