@@ -42,7 +42,7 @@ impl Scores {
         Ok(sum / self.len() as f64)
     }
 
-    /// Reads libvmaf's JSON log, or recode's per-frame file, which has its form.
+    /// Reads libvmaf's JSON log (`"metrics"` inside each frame) or recode's per-frame file (metrics beside the number).
     pub fn parse(text: &str) -> Result<Self> {
         let log: serde_json::Value =
             serde_json::from_str(text).context("the score log is no JSON")?;
@@ -50,7 +50,7 @@ impl Scores {
             .as_array()
             .context("the score log has no frames")?
             .iter()
-            .map(|frame| frame["metrics"].as_object().cloned())
+            .map(|frame| frame.get("metrics").unwrap_or(frame).as_object().cloned())
             .collect::<Option<Vec<_>>>()
             .context("a frame of the score log has no metrics")?;
         Ok(Self { frames })
@@ -108,6 +108,9 @@ mod tests {
         assert_eq!(scores.printed(0, "vmaf").as_deref(), Some("97.428043"));
         assert_eq!(scores.mean("psnr_y").expect("there"), 41.25);
         assert!(scores.mean("ssim").is_err());
+        let own = r#"{"frames":[{"frame":0,"vmaf":97.428043,"ms-ssim":0.999000}]}"#;
+        let own = Scores::parse(own).expect("reads");
+        assert_eq!(own.printed(0, "vmaf"), scores.printed(0, "vmaf"));
         assert!(Scores::parse("{}").is_err());
     }
 }

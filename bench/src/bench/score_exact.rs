@@ -8,7 +8,13 @@ use crate::{client, plain};
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 
-const KEYS: [&str; 4] = ["vmaf", "psnr_y", "float_ssim", "float_ms_ssim"];
+/// A metric in libvmaf's log, in recode's per-frame file, and the figure that counts frames where the two differ.
+const METRICS: [(&str, &str, &str); 4] = [
+    ("vmaf", "vmaf", "vmaf_differs"),
+    ("psnr_y", "psnr", "psnr_differs"),
+    ("float_ssim", "ssim", "ssim_differs"),
+    ("float_ms_ssim", "ms-ssim", "ms_ssim_differs"),
+];
 
 /// Measures the first 24 s of each clip; the last one is also scaled.
 pub fn run(tools: &Tools, clips: &[PathBuf], sheet: &mut Sheet) -> Result<()> {
@@ -72,16 +78,11 @@ fn one(
     sheet.add(&case, "frames", "count", &[whole.len() as f64], "");
     let missing = whole.len().abs_diff(merged.len());
     sheet.add(&case, "frames_missing", "count", &[missing as f64], against);
-    for (key, metric) in KEYS.into_iter().zip([
-        "vmaf_differs",
-        "psnr_differs",
-        "ssim_differs",
-        "ms_ssim_differs",
-    ]) {
+    for (theirs, ours, metric) in METRICS {
         let differs = (0..whole.len())
             .filter(|&frame| {
-                let expected = whole.printed(frame, key);
-                expected.is_none() || expected != merged.printed(frame, key)
+                let expected = whole.printed(frame, theirs);
+                expected.is_none() || expected != merged.printed(frame, ours)
             })
             .count();
         sheet.add(&case, metric, "count", &[differs as f64], against);
