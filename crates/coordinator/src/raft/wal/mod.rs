@@ -4,7 +4,7 @@
 //! commit); what was acknowledged is either read back on opening or the opening is refused. After the first failed
 //! write or flush nothing is written any more, since Linux may have marked unwritten pages clean.
 //!
-//! It knows nothing of Raft: see [`super::log_store`]. Why not a library: `docs/decisions/0009-raft-log.md`.
+//! It knows nothing of Raft: see [`super::log_store`]. Why not a library: `docs/decisions/0014-raft-log.md`.
 
 mod record;
 mod scan;
