@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use std::path::Path;
 use std::process::Stdio;
 
-/// Frames of one Chunk and frames a second of the made-up source: a key frame every second frame.
-const FRAMES_PER_CHUNK: u32 = 2;
+/// Frames of one Chunk and frames a second of the made-up source: a key frame every third frame: 120 ms a Chunk, near the
+/// shortest that `--segment` takes.
+const FRAMES_PER_CHUNK: u32 = 3;
 const FRAME_RATE: u32 = 25;
 
 /// Transcodes a made-up source into `chunks` Chunks with `workers` workers.
