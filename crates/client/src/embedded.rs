@@ -51,6 +51,9 @@ pub fn transcode(
         }
         return Err(fault);
     }
+    if claim.resumes() {
+        take_back(request, claim.path());
+    }
     let setting = Setting {
         ffmpeg: Arc::new(ffmpeg),
         workers: args.workers,
@@ -111,6 +114,20 @@ fn digest(request: &JobRequest, source: Option<&std::fs::Metadata>, ffmpeg: &Ffm
     let job = job_digest(request, source);
     let build = format!("{job} {} {}", ffmpeg.path.display(), ffmpeg.version_line());
     Digest::of(build.as_bytes())
+}
+
+/// Removes Outputs that an earlier run put in their place without living to say so: they are joined again from the same
+/// Chunks, and would be in the way. Anybody else's file stays, and is an error later.
+fn take_back(request: &JobRequest, folder: &Path) {
+    let scratch = folder.join("scratch");
+    for path in request.outputs.iter().filter_map(|o| path_of(&o.url)) {
+        if recode_node::scratch::was_published_from(&scratch, &path) {
+            tracing::info!(path = %path.display(), "an earlier run died with its output in place; it is joined again");
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "it cannot be removed");
+            }
+        }
+    }
 }
 
 struct Setting {

@@ -77,6 +77,38 @@ impl Room {
     }
 }
 
+/// Name of the note that [`Room::note_publication`] leaves.
+const NOTE: &str = "publishing";
+
+impl Room {
+    /// Notes which file is about to get an Output's name. Should the process die between that and the Attempt's end,
+    /// [`was_published_from`] tells our file from somebody else's.
+    /// # Errors
+    /// The note cannot be written.
+    pub fn note_publication(&self, part: &Path) -> std::io::Result<()> {
+        std::fs::write(self.file(NOTE), identity(part)?)
+    }
+}
+
+/// What a file keeps when it is renamed.
+fn identity(path: &Path) -> std::io::Result<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = std::fs::metadata(path)?;
+    Ok(format!("{}-{}", meta.dev(), meta.ino()))
+}
+
+/// Whether `output` was put in its place by an Attempt that worked in `scratch` and did not live to say so. Only of use
+/// before [`Scratch::open`] empties the directory.
+pub fn was_published_from(scratch: &Path, output: &Path) -> bool {
+    let Ok(wanted) = identity(output) else {
+        return false;
+    };
+    let rooms = std::fs::read_dir(scratch).into_iter().flatten().flatten();
+    rooms
+        .filter_map(|room| std::fs::read_to_string(room.path().join(NOTE)).ok())
+        .any(|note| note == wanted)
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         if let Err(e) = std::fs::remove_dir_all(&self.path) {
@@ -88,6 +120,27 @@ impl Drop for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_output_of_an_attempt_that_died_is_known_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("scratch");
+        let room = Scratch::open(&root).unwrap().room("stitch").unwrap();
+        let (part, output) = (dir.path().join("part"), dir.path().join("out.mp4"));
+        std::fs::write(&part, b"1").unwrap();
+        room.note_publication(&part).unwrap();
+        assert!(!was_published_from(&root, &output));
+        std::fs::rename(&part, &output).unwrap();
+        assert!(was_published_from(&root, &output));
+        let other = dir.path().join("other.mp4");
+        std::fs::write(&other, b"1").unwrap();
+        assert!(!was_published_from(&root, &other));
+        drop(room);
+        assert!(
+            !was_published_from(&root, &output),
+            "it ended well and the log knows"
+        );
+    }
 
     #[test]
     fn a_room_goes_with_everything_in_it_and_leftovers_are_swept_at_start() {

@@ -1,6 +1,6 @@
 //! A job that encodes no video: the Source's packets in another container, unsplit, on one node.
 
-use super::{Attempt, Cut, from_store, probe};
+use super::{Attempt, Cut, from_store, probe, resources};
 use recode_media::args::copy;
 use recode_media::args::mux::SourceFile;
 use recode_media::run::{Invocation, spawn};
@@ -57,6 +57,10 @@ pub async fn run(
         }
         None => 0,
     };
+    attempt
+        .room
+        .note_publication(publication.path())
+        .map_err(resources)?;
     let published = publication.commit().await.map_err(from_store)?;
     attempt.usage.bytes_written += published.size_bytes;
     attempt.usage.source_bytes_read = source.bytes_read();

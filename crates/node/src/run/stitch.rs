@@ -113,6 +113,10 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
     source.recheck().await?;
 
     let merged = merge_scores(attempt, &work, &chunks).await?;
+    attempt
+        .room
+        .note_publication(publication.path())
+        .map_err(resources)?;
     let published = publication.commit().await.map_err(from_store)?;
     attempt.usage.bytes_written += published.size_bytes;
     let (mut scores, mut score_frames_url) = (Vec::new(), None);
