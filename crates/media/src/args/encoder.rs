@@ -484,6 +484,13 @@ pub(super) fn push(list: &mut List, setting: &Setting<'_>) -> Result<(), Error> 
     let tune = choose("tune", family, family.tunes, rendition.tune.as_deref())?;
     let profile = profile(family, rendition.encoder_profile.as_deref())?;
     let latency = rendition.profile == Profile::Latency;
+    // Chunks of one Output get different qualities where a bitrate, a size or a peak is promised. x264 writes the quality
+    // into the parameter sets and x265 into a message that travels beside them: both have to agree over all Chunks.
+    let varied = peak.is_some()
+        || matches!(
+            rendition.rate,
+            Some(recode_types::RateControl::Bitrate(_) | recode_types::RateControl::Size(_))
+        );
     let interlaced =
         video.interlaced_top_first.is_some() && rendition.deinterlace == Deinterlace::Off;
     list.opt("-c:v", family.encoder);
@@ -494,6 +501,9 @@ pub(super) fn push(list: &mut List, setting: &Setting<'_>) -> Result<(), Error> 
             option(list, "-profile:v", profile);
             option(list, "-crf", quality.map(decimal));
             let mut params = vec![format!("fps={rate}")];
+            if varied {
+                params.push("stitchable=1".to_owned());
+            }
             if let Some(peak) = peak {
                 list.opt("-maxrate", peak.maxrate_bps);
                 list.opt("-bufsize", peak.bufsize_bits);
@@ -520,6 +530,9 @@ pub(super) fn push(list: &mut List, setting: &Setting<'_>) -> Result<(), Error> 
                 list.opt("-a53cc", 1);
             }
             let mut params = vec!["log-level=warning".to_owned(), format!("fps={rate}")];
+            if varied {
+                params.push("info=0".to_owned());
+            }
             if one {
                 params.extend(["pools=none".to_owned(), "frame-threads=1".to_owned()]);
             }

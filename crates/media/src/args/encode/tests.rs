@@ -188,7 +188,7 @@ fn peaks_interlace_and_a_fixed_grid_reach_the_encoder() {
     let text = built(&args);
     for part in [
         "-c:v libx264 -tune zerolatency -crf 23.5 -maxrate 4000000 -bufsize 8000000 -g 48 -keyint_min 48 \
-         -sc_threshold 0 -flags +ildct+ilme -threads 1 -x264-params fps=30000/1001:vbv-init=0.512",
+         -sc_threshold 0 -flags +ildct+ilme -threads 1 -x264-params fps=30000/1001:stitchable=1:vbv-init=0.512",
         "settb=1001/30000,setpts=N[v1]",
         "-c:v mpeg2video -q:v 23.5 -flags +ildct+ilme -threads 1",
         "format=yuv422p10le[v2]",
