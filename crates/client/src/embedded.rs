@@ -261,7 +261,8 @@ pub fn probe(args: &Probe, place: &Place) -> Result<(SourceFacts, FrameTable), F
     let state = State::open(args.machine.state.as_deref())?;
     let ffmpeg = Arc::new(ffmpeg(&state)?);
     let room = state.room()?;
-    let loaded = unless_interrupted(look(ffmpeg, room.path(), &place.url, args.deep))?;
+    let looking = look(ffmpeg, room.path(), &place.url, args.deep);
+    let loaded = unless_interrupted(looking).map_err(|fault| fault.of_source(&place.typed))?;
     Ok((loaded.facts.clone(), (*loaded.table).clone()))
 }
 

@@ -97,6 +97,14 @@ impl Fault {
         Self::new(Kind::Environment, message)
     }
 
+    /// The same, naming the Source by what was typed: nodes know URLs and say "the source".
+    pub fn of_source(mut self, typed: &str) -> Self {
+        if let Some(rest) = self.message.strip_prefix("the source ") {
+            self.message = format!("{typed} {rest}");
+        }
+        self
+    }
+
     /// The machine-readable form printed with `--json`.
     pub fn json(&self) -> serde_json::Value {
         let mut error = json!({

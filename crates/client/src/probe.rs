@@ -165,12 +165,12 @@ fn human(
     };
     let _ = writeln!(
         out,
-        "{} frames, {}, {} rate ({:.3} frames/s)",
+        "{} frames, {}, {} rate ({:.3} frames/s on average)",
         s.count,
         show_seconds(s.duration_seconds),
         s.rate,
-        if s.step_seconds > 0.0 {
-            1.0 / s.step_seconds
+        if s.duration_seconds > 0.0 {
+            s.count as f64 / s.duration_seconds
         } else {
             0.0
         },

@@ -131,7 +131,9 @@ impl Model {
                 Phase::Encode => {
                     frames += attempt.frames;
                     if attempt.frames > 20 && attempt.media_us > 0 {
-                        self.us_per_frame = Some(attempt.media_us as f64 / attempt.frames as f64);
+                        // What an encoder holds back counts as frames but not as time yet: the largest is nearest.
+                        let us = attempt.media_us as f64 / attempt.frames as f64;
+                        self.us_per_frame = Some(self.us_per_frame.map_or(us, |most| most.max(us)));
                     }
                 }
                 Phase::Audio => self.audio_us = self.audio_us.max(attempt.media_us),

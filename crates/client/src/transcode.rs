@@ -43,14 +43,8 @@ pub fn run(args: Transcode, cwd: &Path) -> Result<(), Fault> {
         }
         _ => {
             let kind = followed.end.class.map_or(Kind::Job, Kind::from);
-            let reason = followed.end.reason;
-            return Err(Fault::new(
-                kind,
-                match reason.strip_prefix("the source ") {
-                    Some(rest) => format!("{} {rest}", wanted.source.typed),
-                    None => reason,
-                },
-            ));
+            let fault = Fault::new(kind, followed.end.reason);
+            return Err(fault.of_source(&wanted.source.typed));
         }
     }
     if args.talk.json {
