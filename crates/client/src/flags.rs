@@ -372,12 +372,9 @@ pub enum CacheAction {
 }
 
 /// A parser of words, so that help, errors and completion list them.
-fn words<T: Clone + Send + Sync + 'static>(
+fn words<T: Copy + Send + Sync + 'static>(
     pairs: &'static [(&'static str, T)],
-) -> impl TypedValueParser<Value = T>
-where
-    T: Copy,
-{
+) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(pairs.iter().map(|(name, _)| *name)).map(move |word| {
         pairs
             .iter()
