@@ -5,7 +5,6 @@
 
 mod bars;
 mod cache;
-#[cfg(feature = "embedded")]
 mod embedded;
 mod fault;
 mod flags;

@@ -1,5 +1,6 @@
 //! `probe`: what a Source is, for people and as JSON.
 
+use crate::embedded;
 use crate::fault::Fault;
 use crate::flags::Probe;
 use crate::place::{Place, Use};
@@ -16,7 +17,7 @@ use std::path::Path;
 pub fn run(args: Probe, cwd: &Path) -> Result<(), Fault> {
     let place = Place::parse(&args.input, cwd, Use::Read)?;
     preflight::source(&place)?;
-    let (facts, table) = look(&args, &place)?;
+    let (facts, table) = embedded::probe(&args, &place)?;
     let summary = Summary::of(&table);
     if args.talk.json {
         let json = serde_json::json!({ "source": facts, "frames": summary, "cuts": cuts(&table) });
@@ -25,18 +26,6 @@ pub fn run(args: Probe, cwd: &Path) -> Result<(), Fault> {
         crate::say(&human(&place.typed, &facts, summary.as_ref(), &table));
     }
     Ok(())
-}
-
-#[cfg(feature = "embedded")]
-fn look(args: &Probe, place: &Place) -> Result<(SourceFacts, FrameTable), Fault> {
-    crate::embedded::probe(args, place)
-}
-
-#[cfg(not(feature = "embedded"))]
-fn look(_: &Probe, _: &Place) -> Result<(SourceFacts, FrameTable), Fault> {
-    Err(Fault::usage(
-        "this build cannot look at files itself; use one with the feature embedded",
-    ))
 }
 
 /// A frame table in a few numbers.

@@ -1,5 +1,6 @@
 //! `score`: how good a file is, measured against the one it was made from.
 
+use crate::embedded;
 use crate::fault::Fault;
 use crate::flags::Score;
 use crate::place::{Place, Use};
@@ -30,7 +31,7 @@ pub fn run(args: Score, cwd: &Path) -> Result<(), Fault> {
     let reference = Place::parse(&args.reference, cwd, Use::Read)?;
     preflight::source(&distorted)?;
     preflight::source(&reference)?;
-    let measured = measure(&args, &distorted, &reference)?;
+    let measured = embedded::score(&args, &distorted, &reference)?;
     if let Some(path) = &args.per_frame {
         std::fs::write(path, &measured.per_frame).map_err(|e| {
             Fault::output(format!(
@@ -63,16 +64,4 @@ pub fn run(args: Score, cwd: &Path) -> Result<(), Fault> {
         crate::say(&out);
     }
     Ok(())
-}
-
-#[cfg(feature = "embedded")]
-fn measure(args: &Score, distorted: &Place, reference: &Place) -> Result<Measured, Fault> {
-    crate::embedded::score(args, distorted, reference)
-}
-
-#[cfg(not(feature = "embedded"))]
-fn measure(_: &Score, _: &Place, _: &Place) -> Result<Measured, Fault> {
-    Err(Fault::usage(
-        "this build cannot measure files itself; use one with the feature embedded",
-    ))
 }

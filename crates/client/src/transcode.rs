@@ -1,5 +1,6 @@
 //! `transcode`: one Source, one or more Outputs, here or at a coordinator.
 
+use crate::embedded;
 use crate::fault::{Fault, Kind};
 use crate::flags::{JobFlags, OutputFlags, Transcode};
 use crate::follow::{self, Followed, Interrupt};
@@ -28,7 +29,7 @@ pub fn run(args: Transcode, cwd: &Path) -> Result<(), Fault> {
     }
     let followed = match args.endpoint.as_deref().filter(|e| !e.is_empty()) {
         Some(endpoint) => remote(endpoint, &request, &wanted.source, &args)?,
-        None => here(&args, &request, &wanted.source)?,
+        None => embedded::transcode(&args, &request, &wanted.source)?,
     };
     if let Some(path) = &args.report {
         write_report(path, &followed.report)?;
@@ -189,18 +190,6 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
                 "no threads can be started ({e}); end other programs"
             ))
         })
-}
-
-#[cfg(feature = "embedded")]
-fn here(args: &Transcode, request: &JobRequest, source: &Place) -> Result<Followed, Fault> {
-    crate::embedded::transcode(args, request, source)
-}
-
-#[cfg(not(feature = "embedded"))]
-fn here(_: &Transcode, _: &JobRequest, _: &Place) -> Result<Followed, Fault> {
-    Err(Fault::usage(
-        "this build cannot work on its own; name a coordinator with --endpoint",
-    ))
 }
 
 fn check_report_place(path: &Path) -> Result<(), Fault> {
