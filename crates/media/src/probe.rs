@@ -270,6 +270,8 @@ pub async fn deep(
 ) -> Result<DeepScan, Error> {
     let mut list = List::default();
     list.opt("-loglevel", "level+error");
+    // One thread, as every encode decodes: what is painted over damage depends on the number of threads.
+    list.opt("-threads", 1);
     list.opt("-filter_complex_threads", 1);
     list.opt("-reinit_filter", 0).input(source);
     let filter = "scale=64:36:flags=neighbor,format=gray";

@@ -131,7 +131,9 @@ impl EncodeArgs<'_> {
             span: self.span,
             shift: self.shift,
         };
-        list.opt("-filter_complex", graph::graph(&from, true, &paths));
+        for graph in graph::graphs(&from, true, &paths) {
+            list.opt("-filter_complex", graph);
+        }
         for (i, output) in self.outputs.iter().enumerate() {
             list.opt("-map", format!("[v{i}]"));
             let ticks = match (self.is_even(output), output.rendition.fps) {

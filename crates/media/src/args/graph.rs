@@ -11,7 +11,6 @@
 use super::{Clock, Input, Span};
 use recode_types::rendition::Deinterlace;
 use recode_types::time::{Rational, TimeBase};
-use std::fmt::Write as _;
 
 /// What happens to pictures on their way to one encoder.
 #[derive(Clone, Copy, Debug)]
@@ -43,17 +42,20 @@ impl Path<'_> {
     }
 }
 
-/// The whole graph. Outputs are labelled `sig`, `v0`, `v1` ... and `r0`, `r1` ...
-pub(super) fn graph(from: &From<'_>, signature: bool, paths: &[Path<'_>]) -> String {
-    let mut out = String::new();
+/// One graph per way out, each fed by the same decoder. Outputs are labelled `sig`, `v0`, `v1` ... and `r0`, `r1` ...
+///
+/// One graph with several ways out would do the same work, but FFmpeg hands stream-level side data (mastering display,
+/// content light level) to the encoders of graphs with a single way out only (measured with FFmpeg 9.0).
+pub(super) fn graphs(from: &From<'_>, signature: bool, paths: &[Path<'_>]) -> Vec<String> {
     let stream = from.input.stream;
-    let ways = paths.len() + usize::from(signature);
-    let _ = write!(out, "[0:{stream}]split={ways}");
-    if signature {
-        out.push_str("[s]");
-    }
-    for i in 0..paths.len() {
-        let _ = write!(out, "[d{i}]");
+    let mut out = Vec::new();
+    for (i, path) in paths.iter().enumerate() {
+        let (chain, exact) = chain(from, path);
+        let encoded: Vec<String> = chain.iter().cloned().chain(exact).collect();
+        out.push(format!("[0:{stream}]{}[v{i}]", encoded.join(",")));
+        if path.reference {
+            out.push(format!("[0:{stream}]{}[r{i}]", chain.join(",")));
+        }
     }
     if signature {
         let stop = match (from.span, from.input.clock) {
@@ -63,56 +65,49 @@ pub(super) fn graph(from: &From<'_>, signature: bool, paths: &[Path<'_>]) -> Str
             }
             _ => String::new(),
         };
-        let _ = write!(out, ";[s]{stop}scale=64:36:flags=neighbor,format=gray[sig]");
-    }
-    for (i, path) in paths.iter().enumerate() {
-        let mut chain: Vec<String> = vec![];
-        let wide = path.wide();
-        chain.extend(select(from.span, wide));
-        match path.deinterlace {
-            Deinterlace::Off => {}
-            Deinterlace::Auto => chain.push("bwdif=mode=send_frame:deint=interlaced".to_owned()),
-            Deinterlace::On => chain.push("bwdif=mode=send_frame:deint=all".to_owned()),
-        }
-        if path.deinterlace != Deinterlace::Off {
-            // It halves the time base.
-            chain.push(format!("settb={}", from.time_base));
-        }
-        let mut exact = if wide { within(from.span) } else { None };
-        if let Some(fps) = path.fps {
-            let (shifted, ticks) = output_grid(from.span, from.time_base, from.shift, fps);
-            if from.shift != 0 {
-                chain.push(format!("setpts=PTS+({})", from.shift));
-            }
-            chain.push(format!("fps={fps}:round=near:eof_action=pass"));
-            exact = Some(shifted);
-            if path.reference {
-                // One frame of context on the new grid, not all that repeat the neighbour.
-                chain.push(ticks);
-            }
-        }
-        let (w, h) = path.size;
-        chain.push(format!("scale={w}:{h}:flags=bicubic"));
-        chain.extend(path.format.map(|f| format!("format={f}")));
-        let mut last: Vec<String> = exact.into_iter().collect();
-        if let Some(rate) = path.even {
-            last.push(format!("settb={}/{}", rate.den, rate.num));
-            last.push("setpts=N".to_owned());
-        }
-        if path.reference {
-            let _ = write!(out, ";[d{i}]{},split=2[e{i}][r{i}]", chain.join(","));
-            let last = if last.is_empty() {
-                "null".to_owned()
-            } else {
-                last.join(",")
-            };
-            let _ = write!(out, ";[e{i}]{last}[v{i}]");
-        } else {
-            chain.extend(last);
-            let _ = write!(out, ";[d{i}]{}[v{i}]", chain.join(","));
-        }
+        out.push(format!(
+            "[0:{stream}]{stop}scale=64:36:flags=neighbor,format=gray[sig]"
+        ));
     }
     out
+}
+
+/// What all frames of the wide span go through, and what then leaves just the Segment's.
+fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
+    let mut chain: Vec<String> = vec![];
+    let wide = path.wide();
+    chain.extend(select(from.span, wide));
+    match path.deinterlace {
+        Deinterlace::Off => {}
+        Deinterlace::Auto => chain.push("bwdif=mode=send_frame:deint=interlaced".to_owned()),
+        Deinterlace::On => chain.push("bwdif=mode=send_frame:deint=all".to_owned()),
+    }
+    if path.deinterlace != Deinterlace::Off {
+        // It halves the time base.
+        chain.push(format!("settb={}", from.time_base));
+    }
+    let mut exact = if wide { within(from.span) } else { None };
+    if let Some(fps) = path.fps {
+        let (shifted, ticks) = output_grid(from.span, from.time_base, from.shift, fps);
+        if from.shift != 0 {
+            chain.push(format!("setpts=PTS+({})", from.shift));
+        }
+        chain.push(format!("fps={fps}:round=near:eof_action=pass"));
+        exact = Some(shifted);
+        if path.reference {
+            // One frame of context on the new grid, not all that repeat the neighbour.
+            chain.push(ticks);
+        }
+    }
+    let (w, h) = path.size;
+    chain.push(format!("scale={w}:{h}:flags=bicubic"));
+    chain.extend(path.format.map(|f| format!("format={f}")));
+    let mut last: Vec<String> = exact.into_iter().collect();
+    if let Some(rate) = path.even {
+        last.push(format!("settb={}/{}", rate.den, rate.num));
+        last.push("setpts=N".to_owned());
+    }
+    (chain, last)
 }
 
 /// Keeps the span, with a frame of context at either end when `wide`. `None`: nothing to leave out.

@@ -253,6 +253,7 @@ async fn frames(
     if let Some((index, table)) = &indexed
         && !deep
         && agrees(table, picture, offset)
+        && !contradicts(table, facts.duration_us)
     {
         return Ok(Found {
             table: Some(table.clone()),
@@ -302,6 +303,14 @@ async fn frames(
 fn agrees(table: &FrameTable, picture: &Picture, offset: i64) -> bool {
     let first = table.rows.first().map(|row| row.pts - offset);
     table.time_base == picture.time_base && first.is_some() && first == picture.first_pts
+}
+
+/// The container claims far more than its index holds, as pieces cut out of a live stream do. Such pieces often begin and
+/// end in the middle of things, so what a decoder gives is looked at rather than promised.
+fn contradicts(table: &FrameTable, declared_us: Option<i64>) -> bool {
+    let first = table.rows.first().map_or(0, |row| row.pts);
+    let held_us = table.time_base.rescale(table.end_pts() - first, MICRO);
+    declared_us.is_some_and(|declared| declared > 2 * held_us + 10_000_000)
 }
 
 /// Key frames of the index, on the rows a decode has shown.
