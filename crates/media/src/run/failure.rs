@@ -167,7 +167,8 @@ mod tests {
             256,
             "[out#0/mp4 @ 0x1] [error] Error writing trailer: No space left on device\nConversion failed!",
             OutOfResources,
-            "ffmpeg failed: Error writing trailer: No space left on device",
+            "ffmpeg failed: Error writing trailer: No space left on device; free some space, or name another --state or output \
+             folder",
         );
         check(
             256,

@@ -310,7 +310,7 @@ fn agrees(table: &FrameTable, picture: &Picture, offset: i64) -> bool {
 fn contradicts(table: &FrameTable, declared_us: Option<i64>) -> bool {
     let first = table.rows.first().map_or(0, |row| row.pts);
     let held_us = table.time_base.rescale(table.end_pts() - first, MICRO);
-    declared_us.is_some_and(|declared| declared > 2 * held_us + 10_000_000)
+    declared_us.is_some_and(|declared| declared > 2 * held_us + 1_000_000)
 }
 
 /// Key frames of the index, on the rows a decode has shown.
