@@ -121,7 +121,7 @@ impl EncodeArgs<'_> {
                 fps: o.rendition.fps,
                 size: o.size,
                 format: formats[i].as_deref(),
-                even: self.is_even(o).then_some(rates[i]),
+                even: self.is_even(o).then(|| (rates[i], self.ticks(o, rates[i]))),
                 reference: self.score.is_some(),
             })
             .collect();
@@ -136,10 +136,7 @@ impl EncodeArgs<'_> {
         }
         for (i, output) in self.outputs.iter().enumerate() {
             list.opt("-map", format!("[v{i}]"));
-            let ticks = match (self.is_even(output), output.rendition.fps) {
-                (false, None) => self.time_base,
-                _ => Rational::new(rates[i].den, rates[i].num),
-            };
+            let ticks = self.ticks(output, rates[i]);
             encoder::push(
                 &mut list,
                 &Setting {
@@ -182,6 +179,18 @@ impl EncodeArgs<'_> {
         match output.rendition.codec {
             Codec::Mpeg2 => encoder::mpeg2_rate(rate),
             _ => rate,
+        }
+    }
+
+    /// Time base of an output's encoder. Chunks of one Output may be read by time or by counting, and encoders write the
+    /// time base into their parameter sets, so both count in the table's ticks wherever those tell frames apart.
+    fn ticks(&self, output: &EncodeOutput<'_>, rate: Rational) -> TimeBase {
+        let coarse = self.time_base.num * rate.num > self.time_base.den * rate.den;
+        let constant = output.rendition.codec == Codec::Mpeg2 || output.rendition.fps.is_some();
+        if constant || (coarse && self.is_even(output)) {
+            Rational::new(rate.den, rate.num)
+        } else {
+            self.time_base
         }
     }
 

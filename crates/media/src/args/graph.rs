@@ -19,8 +19,8 @@ pub(super) struct Path<'a> {
     pub fps: Option<Rational>,
     pub size: (u32, u32),
     pub format: Option<&'a str>,
-    /// Frames leave evenly spaced at this rate, whatever their timestamps were.
-    pub even: Option<Rational>,
+    /// Frames leave evenly spaced, whatever their timestamps were: the rate, and the ticks to count it in.
+    pub even: Option<(Rational, TimeBase)>,
     /// A second way out, wide, for scoring.
     pub reference: bool,
 }
@@ -103,9 +103,13 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
     chain.push(format!("scale={w}:{h}:flags=bicubic"));
     chain.extend(path.format.map(|f| format!("format={f}")));
     let mut last: Vec<String> = exact.into_iter().collect();
-    if let Some(rate) = path.even {
-        last.push(format!("settb={}/{}", rate.den, rate.num));
-        last.push("setpts=N".to_owned());
+    if let Some((rate, ticks)) = path.even {
+        last.push(format!("settb={ticks}"));
+        let step = Rational::new(rate.den * ticks.den, rate.num * ticks.num).reduced();
+        last.push(match (step.num, step.den) {
+            (1, 1) => "setpts=N".to_owned(),
+            (num, den) => format!("setpts=trunc(N*{num}/{den})"),
+        });
     }
     (chain, last)
 }

@@ -138,9 +138,9 @@ fn a_source_read_by_counting_stops_after_its_segment() {
     let text = built(&args);
     for part in [
         "[0:0]trim=end_frame=151,scale=64:36",
-        "[0:0]trim=start_frame=100:end_frame=150,scale=1280:720:flags=bicubic,format=yuv420p,settb=1001/30000,setpts=N[v0]",
+        "[0:0]trim=start_frame=100:end_frame=150,scale=1280:720:flags=bicubic,format=yuv420p,settb=1/30000,setpts=trunc(N*1001/1)[v0]",
         "-c:v libvpx-vp9 -deadline good -crf 24 -b:v 0 -threads 1 -row-mt 0",
-        "-enc_time_base 1001:30000 -fflags",
+        "-enc_time_base 1:30000 -fflags",
         "-map 0:v? -map 0:a? -map 0:s? -c copy -f null -",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
