@@ -65,10 +65,10 @@ fn again(bench: &Bench, ffmpeg: &std::path::Path) {
         "{}",
         said(&out)
     );
-    assert_eq!(
-        encodes(bench) - before,
-        3,
-        "of four chunks one was finished"
+    let made = encodes(bench) - before;
+    assert!(
+        (2..=3).contains(&made),
+        "of four chunks one was finished, or two when the second's report came through before the end: {made} were made"
     );
     assert!(bench.file("out.mp4").exists());
     assert_eq!(jobs(bench), 0, "a done job leaves nothing");
