@@ -29,7 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOOK = ROOT / ".evidence" / "fidelity.jsonl"
-MEDIA_ENDINGS = {".mp4", ".mov", ".mkv", ".webm", ".ts", ".avi", ".flv", ".mpg", ".mxf", ".m4v"}
+MEDIA_ENDINGS = {".mp4", ".mov", ".mkv", ".webm", ".ts", ".avi", ".flv", ".mpg", ".mxf", ".m4v", ".wmv", ".ogv"}
 RUN_SECONDS = 1800
 
 

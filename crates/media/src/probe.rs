@@ -17,7 +17,7 @@ use std::path::Path;
 mod damage;
 mod packets;
 
-pub use damage::mark_damage;
+pub use damage::{mark_damage, may_be_damaged};
 pub use packets::{Packet, are_sane};
 
 /// Bytes of FFmpeg's log that are looked at.

@@ -1,7 +1,7 @@
 //! Whether a Chunk decodes, and to what. Evidence before acceptance.
 //!
-//! Two grades. [`Depth::Sample`] decodes the key frames and the frames at both ends that decode cheaply; [`Depth::Full`]
-//! decodes everything and lists a signature of every frame, to be compared with the frames that went in.
+//! Two grades. [`Depth::Sample`] decodes the key frames and, from the last of them to the end, the frames that others
+//! refer to; [`Depth::Full`] decodes everything.
 
 use crate::args::list::List;
 use crate::parse::framecrc::{self, Item};
@@ -14,17 +14,33 @@ use std::path::Path;
 /// How much to decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// The first frames and every key frame: what players and joints depend on.
-    Sample,
+    /// Every key frame, and from the last one on all frames that others refer to: the first and the last frames and a
+    /// sample between, for a few percent of an encode.
+    Sample {
+        /// When the last key frame is shown, in microseconds from the first frame.
+        last_key_us: i64,
+    },
     /// Every frame.
     Full,
 }
 
+impl Depth {
+    /// Whether key frames and the end are decoded apart.
+    fn is_split(self) -> bool {
+        matches!(self, Self::Sample { last_key_us } if last_key_us != 0)
+    }
+}
+
+/// Added to the time of a key frame that is sought: seeking rounds, and no two frames are as close as this.
+const SEEK_MARGIN_US: i64 = 500;
+
 /// What a Chunk decoded to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// Frames that came out, in order: checksum of each.
+    /// Frames that came out, in order: checksum of each. Of a sample, the key frames.
     pub frames: Vec<u32>,
+    /// Frames that came out from the last key frame on; of a sample only, else all.
+    pub end: u64,
     /// What the run used.
     pub usage: ChildUsage,
 }
@@ -65,17 +81,39 @@ impl Error {
     }
 }
 
-/// The argument list.
+/// The argument list. Stream 0 of its output is the whole, stream 1 the end of a sample.
 fn args(chunk: &Path, depth: Depth, threads: u32) -> Vec<OsString> {
     let mut list = List::default();
     list.opt("-loglevel", "level+error");
-    list.opt("-filter_threads", 1).opt("-threads", threads);
-    if depth == Depth::Sample {
-        list.opt("-skip_frame", "nokey");
+    list.opt("-filter_threads", 1);
+    let mut input = |skip: Option<&str>, from_us: Option<i64>| {
+        list.opt("-threads", threads);
+        if let Some(skip) = skip {
+            list.opt("-skip_frame", skip);
+        }
+        // Damage is an error here, not something to paint over.
+        list.opt("-err_detect", "explode");
+        if let Some(from) = from_us {
+            // A demuxer that seeks a little later than asked for must not miss the key frame.
+            list.opt("-ss", format!("{}us", from + SEEK_MARGIN_US));
+            list.flag("-noaccurate_seek");
+        }
+        list.input(chunk);
+    };
+    match depth {
+        Depth::Full => input(None, None),
+        // The only key frame is the first: the end is all there is.
+        Depth::Sample { last_key_us: 0 } => input(Some("noref"), None),
+        Depth::Sample { last_key_us } => {
+            input(Some("nokey"), None);
+            input(Some("noref"), Some(last_key_us));
+        }
     }
-    // Damage is an error here, not something to paint over.
-    list.opt("-err_detect", "explode").input(chunk);
-    list.opt("-map", "0:v:0").opt("-fps_mode", "passthrough");
+    list.opt("-map", "0:v:0");
+    if depth.is_split() {
+        list.opt("-map", "1:v:0");
+    }
+    list.opt("-fps_mode", "passthrough");
     // Small, so that the checksum costs less than the decode. A fixed size, whatever the picture's.
     list.opt("-vf", "scale=64:36:flags=neighbor,format=gray");
     list.opt("-f", "framecrc").flag("pipe:1");
@@ -95,27 +133,32 @@ pub async fn decode(
     let child = run::spawn(&ffmpeg.path, invocation)
         .await
         .map_err(Box::new)?;
-    let mut seen = vec![];
+    let (mut seen, mut end) = (vec![], 0);
     let finished = child
         .wait_lines(
             |line| {
                 if let Some(Item::Packet(line)) = framecrc::read(line) {
                     seen.push(line.checksum);
                 }
+                end += u64::from(line.starts_with("1,"));
             },
             |_| {},
         )
         .await
         .map_err(Box::new)?;
-    judge(frames, depth, seen.len() as u64, &finished.stderr_tail)?;
+    if !depth.is_split() {
+        end = seen.len() as u64;
+    }
+    judge(frames, depth, seen.len() as u64, end, &finished.stderr_tail)?;
     Ok(Decoded {
         frames: seen,
+        end,
         usage: finished.usage,
     })
 }
 
 /// Whether what came out will do. Pure.
-fn judge(expected: u64, depth: Depth, found: u64, stderr: &str) -> Result<(), Error> {
+fn judge(expected: u64, depth: Depth, found: u64, end: u64, stderr: &str) -> Result<(), Error> {
     if let Some(line) = complaint(stderr) {
         return Err(Error::Damaged {
             line: line.to_owned(),
@@ -123,7 +166,7 @@ fn judge(expected: u64, depth: Depth, found: u64, stderr: &str) -> Result<(), Er
     }
     let enough = match depth {
         Depth::Full => found == expected,
-        Depth::Sample => (1..=expected).contains(&found),
+        Depth::Sample { .. } => (1..=expected).contains(&found) && (1..=expected).contains(&end),
     };
     if enough {
         Ok(())
@@ -150,15 +193,17 @@ mod tests {
 
     #[test]
     fn a_chunk_is_judged_by_its_frames_and_by_what_the_decoder_says() {
-        assert!(judge(10, Depth::Full, 10, "").is_ok());
+        assert!(judge(10, Depth::Full, 10, 0, "").is_ok());
         assert!(matches!(
-            judge(10, Depth::Full, 9, ""),
+            judge(10, Depth::Full, 9, 0, ""),
             Err(Error::Count { found: 9, .. })
         ));
-        assert!(judge(10, Depth::Sample, 1, "[h264 @ 0x1] [warning] odd").is_ok());
-        assert!(judge(10, Depth::Sample, 0, "").is_err());
+        let sample = Depth::Sample { last_key_us: 0 };
+        assert!(judge(10, sample, 1, 1, "[h264 @ 0x1] [warning] odd").is_ok());
+        assert!(judge(10, sample, 0, 1, "").is_err());
+        assert!(judge(10, sample, 1, 0, "").is_err());
         let log = "[h264 @ 0x1] [error] Invalid NAL unit size (-1 > 551).\nmore";
-        let error = judge(10, Depth::Full, 10, log).unwrap_err();
+        let error = judge(10, Depth::Full, 10, 0, log).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the encoded chunk does not decode cleanly: Invalid NAL unit size (-1 > 551)."
@@ -182,12 +227,27 @@ mod tests {
         run::run(&ffmpeg.path, Invocation::new(make)).await.unwrap();
         let full = decode(&ffmpeg, &chunk, 50, Depth::Full).await.unwrap();
         assert_eq!(full.frames.len(), 50);
-        let sample = decode(&ffmpeg, &chunk, 50, Depth::Sample).await.unwrap();
+        let depth = Depth::Sample {
+            last_key_us: 1_600_000,
+        };
+        let sample = decode(&ffmpeg, &chunk, 50, depth).await.unwrap();
         assert_eq!(
             sample.frames,
             [full.frames[0], full.frames[20], full.frames[40]]
         );
+        // No B-frames at this preset: all ten from the last key frame on.
+        assert_eq!(sample.end, 10);
         assert!(decode(&ffmpeg, &chunk, 51, Depth::Full).await.is_err());
+        // The last frame is no key frame, and its damage is seen all the same.
+        let index = crate::mp4::read_chunk(&chunk).unwrap();
+        let last = index.samples.last().unwrap();
+        let whole = std::fs::read(&chunk).unwrap();
+        let mut bytes = whole.clone();
+        let body = last.offset as usize + 8..last.offset as usize + last.size as usize;
+        bytes[body].fill(0);
+        std::fs::write(&chunk, &bytes).unwrap();
+        assert!(decode(&ffmpeg, &chunk, 50, depth).await.is_err());
+        std::fs::write(&chunk, &whole).unwrap();
         let mut bytes = std::fs::read(&chunk).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle..middle + 2000].fill(0xff);

@@ -28,6 +28,13 @@ pub fn of_picture(
             "the dynamic HDR10+ metadata of the source is not kept by {name}: the output has static HDR only"
         ));
     }
+    let before = |release| major(build).is_some_and(|major| major < release);
+    // FFmpeg hands the mastering display and the light level to these two since version 7.1.
+    if video.hdr10_static && matches!(name, "libx264" | "libx265") && before(7) {
+        losses.push(format!(
+            "the HDR10 metadata (mastering display, light level) of the source is not kept by {name} of this ffmpeg"
+        ));
+    }
     if video.interlaced_top_first.is_some()
         && rendition.deinterlace == Deinterlace::Off
         && !encoder.keeps_interlace
@@ -38,7 +45,7 @@ pub fn of_picture(
         ));
     }
     // FFmpeg hands captions to x265 since version 8.
-    let too_old = name == "libx265" && major(build).is_some_and(|major| major < 8);
+    let too_old = name == "libx265" && before(8);
     if video.captions && (!encoder.keeps_captions || too_old) {
         losses.push(format!(
             "the closed captions inside the pictures of the source are not kept by {name}{}",

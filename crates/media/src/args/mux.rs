@@ -333,6 +333,20 @@ fn push_stream(
             }
         }
     }
+    if let Some(title) = &track.title {
+        // FFmpeg reads the title of an MP4's track as `name`, which no other container knows.
+        if !track
+            .tags
+            .keys()
+            .any(|key| key.eq_ignore_ascii_case("title"))
+        {
+            list.opt(&tags, format!("title={title}"));
+        }
+        if quicktime {
+            // Most players, and FFmpeg before release 6, show the handler's name instead of the `name` box.
+            list.opt(&tags, format!("handler_name={title}"));
+        }
+    }
     if let Some(encoder) = stream.encoder {
         for key in track.tags.keys().filter(|key| is_measured(key)) {
             list.opt(&tags, format!("{key}="));

@@ -55,6 +55,14 @@ impl ChunkIndex {
         self.samples.iter().map(|s| u64::from(s.size)).sum()
     }
 
+    /// When the last key frame is shown, in microseconds from the first frame.
+    pub fn last_key_us(&self) -> i64 {
+        let first = self.samples.iter().map(|s| s.pts).min();
+        let last = self.samples.iter().rfind(|s| s.key).map(|s| s.pts);
+        let ticks = last.zip(first).map_or(0, |(last, first)| last - first);
+        self.time_base.rescale(ticks, TimeBase::new(1, 1_000_000))
+    }
+
     /// Presentation times in order.
     pub fn presented(&self) -> Vec<i64> {
         let mut pts: Vec<i64> = self.samples.iter().map(|s| s.pts).collect();

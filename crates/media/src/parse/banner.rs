@@ -150,7 +150,9 @@ impl Banner {
         if self.tracks.iter().any(|t| t.index == track.index) {
             return;
         }
-        track.title = tag(&track.tags, "title").filter(|t| !t.is_empty());
+        track.title = tag(&track.tags, "title")
+            .or_else(|| tag(&track.tags, "name"))
+            .filter(|t| !t.is_empty());
         self.tracks.push(track);
     }
 

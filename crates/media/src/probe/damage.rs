@@ -11,25 +11,29 @@ use std::path::Path;
 /// Bytes of FFmpeg's complaints that are read. One line is enough for each track.
 const LOG_BYTES: usize = 1 << 20;
 
-/// Decodes the sound of a Source of format `format` and marks tracks that do not decode. Only captures of broadcasts and
-/// the like are looked at, which are read from beginning to end anyway; files with an index pass as they are.
+/// Whether [`mark_damage`] has anything to look at: only captures of broadcasts and the like are, which are read from
+/// beginning to end anyway; files with an index pass as they are.
+pub fn may_be_damaged(format: &str, tracks: &[Track]) -> bool {
+    origin::is_loose_format(format) && tracks.iter().any(is_heard)
+}
+
+fn is_heard(track: &Track) -> bool {
+    track.kind == TrackKind::Audio && track.sample_rate.is_some_and(|rate| rate > 0)
+}
+
+/// Decodes the sound of a Source and marks the tracks that do not decode.
 /// # Errors
 /// [`run::Error`]: the run was killed or hung. That FFmpeg gives up on the sound is an answer, not an error.
 pub async fn mark_damage(
     ffmpeg: &Ffmpeg,
     source: &Path,
-    format: &str,
     tracks: &mut [Track],
 ) -> Result<(), run::Error> {
-    let heard = |t: &Track| t.kind == TrackKind::Audio && t.sample_rate.is_some_and(|r| r > 0);
     let audio: Vec<(u32, &str)> = tracks
         .iter()
-        .filter(|t| heard(t))
+        .filter(|t| is_heard(t))
         .map(|t| (t.index, t.codec.as_str()))
         .collect();
-    if audio.is_empty() || !origin::is_loose_format(format) {
-        return Ok(());
-    }
     let mut list = List::default();
     list.opt("-loglevel", "level+error").input(source);
     for (index, _) in &audio {

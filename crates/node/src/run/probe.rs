@@ -48,6 +48,12 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
         let table = found.table.as_ref().expect("a picture has frames");
         facts.video = Some(video_facts(&picture, table));
         facts.deep = found.deep;
+        if probe::may_be_damaged(&facts.format, &facts.tracks) {
+            let path = source.whole().await?;
+            probe::mark_damage(&attempt.context.ffmpeg, &path, &mut facts.tracks)
+                .await
+                .map_err(|e| e.failure)?;
+        }
     }
     let table = match &found.table {
         Some(table) => {

@@ -345,19 +345,35 @@ async fn check_output(
             wanted.len()
         )));
     }
-    for (frame, (seen_pts, wanted_pts)) in seen.iter().zip(&wanted).enumerate() {
-        let wanted_us = times.micros(wanted_pts - wanted[0]);
-        let seen_us = time_base.rescale(seen_pts - seen[0], MICRO);
-        // Half a tick of the container, at either end, and our own rounding.
-        let tolerance = time_base.rescale(1, MICRO).max(times.micros(1)) + 2;
-        if (wanted_us - seen_us).abs() > tolerance {
-            return Err(wrong(format!(
-                "frame {frame} is {} µs off",
-                seen_us - wanted_us
-            )));
+    // Half a tick of the container, at either end, and our own rounding.
+    let tolerance = time_base.rescale(1, MICRO).max(times.micros(1)) + 2;
+    match first_off(&wanted, times.time_base, &seen, time_base, tolerance) {
+        None => Ok(()),
+        Some((frame, off)) => Err(wrong(format!("frame {frame} is {off} µs off"))),
+    }
+}
+
+/// The first frame whose time in the container is further than `tolerance` from where it was wanted, and by how much, all
+/// in microseconds. Frames closer together than a tick of the container are read a tick apart. Pure.
+fn first_off(
+    wanted: &[i64],
+    wanted_base: Rational,
+    seen: &[i64],
+    seen_base: Rational,
+    tolerance: i64,
+) -> Option<(usize, i64)> {
+    let mut ticks = i64::MIN;
+    for (frame, (seen_pts, wanted_pts)) in seen.iter().zip(wanted).enumerate() {
+        let off = seen_base.rescale(seen_pts - seen[0], MICRO)
+            - wanted_base.rescale(wanted_pts - wanted[0], MICRO);
+        let exact = wanted_base.rescale(wanted_pts - wanted[0], seen_base);
+        ticks = exact.max(ticks.saturating_add(1));
+        let pushed = seen_base.rescale(ticks - exact, MICRO);
+        if off < -tolerance || off > tolerance + pushed {
+            return Some((frame, off));
         }
     }
-    Ok(())
+    None
 }
 
 /// Scores of the whole Output: the Chunks' frames one after another.
@@ -384,4 +400,22 @@ async fn merge_scores(
         .summaries()
         .map_err(|e| failure(FailureClass::Unknown, e))?;
     Ok(Some((pooled, merged.to_json().into_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_closer_than_a_tick_of_the_container_are_in_place_a_tick_apart() {
+        let fine = Rational::new(1, 30720);
+        let milli = Rational::new(1, 1000);
+        let wanted = [0, 1024, 2048, 2049, 2050, 3072];
+        let off = |seen: &[i64]| first_off(&wanted, fine, seen, milli, 1002);
+        assert_eq!(off(&[0, 33, 67, 68, 69, 100]), None);
+        // A frame that is late of itself, or early, is still seen.
+        assert_eq!(off(&[0, 33, 67, 68, 69, 102]), Some((5, 2000)));
+        assert_eq!(off(&[0, 33, 64, 65, 66, 100]), Some((2, -2667)));
+        assert_eq!(off(&[0, 35, 67, 68, 69, 100]), Some((1, 1667)));
+    }
 }

@@ -388,3 +388,22 @@ fn a_further_track_keeps_its_own_size_and_rate() -> Result<(), encoder::Error> {
     }
     Ok(())
 }
+
+#[test]
+fn titles_of_tracks_reach_players_old_and_new() {
+    let mut main = track(0, TrackKind::Video, "vp9");
+    main.title = Some("From above".into());
+    main.tags.insert("name".into(), "From above".into());
+    let facts = facts("mov,mp4,m4a,3gp,3g2,mj2", vec![main]);
+    let out = PathBuf::from("/o");
+    let in_mp4 = planned(&facts, &output(Container::Mp4), &inputs(&out));
+    assert!(
+        in_mp4.contains("title=From above -metadata:s:0 handler_name=From above"),
+        "{in_mp4}"
+    );
+    let in_mkv = planned(&facts, &output(Container::Mkv), &inputs(&out));
+    assert!(
+        in_mkv.contains("title=From above") && !in_mkv.contains("handler_name"),
+        "{in_mkv}"
+    );
+}
