@@ -165,6 +165,8 @@ impl Bench {
             before,
             "transcode {line} left something behind"
         );
+        // Counted by `make evidence LINE=1.12`.
+        println!("message held: exit {code}: {message}");
     }
 
     /// Names of all files in the folder, except state.

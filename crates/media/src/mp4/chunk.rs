@@ -55,12 +55,15 @@ impl ChunkIndex {
         self.samples.iter().map(|s| u64::from(s.size)).sum()
     }
 
-    /// When the last key frame is shown, in microseconds from the first frame.
-    pub fn last_key_us(&self) -> i64 {
-        let first = self.samples.iter().map(|s| s.pts).min();
-        let last = self.samples.iter().rfind(|s| s.key).map(|s| s.pts);
-        let ticks = last.zip(first).map_or(0, |(last, first)| last - first);
-        self.time_base.rescale(ticks, TimeBase::new(1, 1_000_000))
+    /// When the last key frame is shown, in microseconds from the first frame, and how many frames follow it.
+    pub fn last_key(&self) -> (i64, usize) {
+        let Some(at) = self.samples.iter().rposition(|s| s.key) else {
+            return (0, self.samples.len());
+        };
+        let first = self.samples.iter().map(|s| s.pts).min().unwrap_or(0);
+        let micro = TimeBase::new(1, 1_000_000);
+        let time_us = self.time_base.rescale(self.samples[at].pts - first, micro);
+        (time_us, self.samples.len() - at - 1)
     }
 
     /// Presentation times in order.

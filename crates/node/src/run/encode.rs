@@ -608,9 +608,7 @@ async fn verify(
     let depth = if work.verify_full || all {
         verify::Depth::Full
     } else {
-        verify::Depth::Sample {
-            last_key_us: made.index.last_key_us(),
-        }
+        verify::Depth::sample(made.index.last_key())
     };
     // Scoring has already decoded every frame in the same process.
     if made.log.is_some() && !work.verify_full {
