@@ -221,3 +221,66 @@ fn the_same_sizes_give_the_same_knobs_whatever_came_first() {
     assert_eq!(first.len(), 1, "one piece calibrates: {first:?}");
     assert_eq!(solve(&pieces, &aim), Solution::Knobs(first));
 }
+
+/// Ten finished pieces of 100,000 bytes at knob 30, one step being 8 %.
+fn whole_steps() -> (Vec<Piece>, Aim) {
+    let pieces = (0..10)
+        .map(|_| Piece {
+            rows: 100,
+            done: Some((30_000, 100_000)),
+            ..Piece::default()
+        })
+        .collect();
+    let aim = Aim {
+        target_bytes: 1_000_000,
+        rows: 1_000,
+        axis: Axis::Linear,
+        slope: 0.08,
+        trial_excess: 0.0,
+        range_milli: (1_000, 63_000),
+        step_milli: 1_000,
+        guess_milli: 30_000,
+        may_correct: true,
+    };
+    (pieces, aim)
+}
+
+#[test]
+fn what_a_peak_limit_made_smaller_does_not_grow_again() {
+    let (mut pieces, mut aim) = whole_steps();
+    for piece in pieces.iter_mut().skip(1) {
+        piece.capped = true;
+    }
+    aim.target_bytes = 1_010_000;
+    assert_eq!(
+        solve(&pieces, &aim),
+        Solution::Knobs(vec![(0, 29_000)]),
+        "only the free one"
+    );
+    pieces[0].capped = true;
+    assert_eq!(solve(&pieces, &aim), Solution::Stuck);
+    aim.target_bytes = 990_000;
+    assert!(matches!(solve(&pieces, &aim), Solution::Knobs(_)));
+}
+
+#[test]
+fn with_whole_steps_one_or_two_pieces_make_up_for_a_small_miss() {
+    let (pieces, mut aim) = whole_steps();
+    for (target, most) in [(1_008_000, 1), (1_016_000, 2), (985_000, 2)] {
+        aim.target_bytes = target;
+        let Solution::Knobs(knobs) = solve(&pieces, &aim) else {
+            panic!("{target} can be reached");
+        };
+        assert!(knobs.len() <= most, "{target}: {knobs:?}");
+    }
+}
+
+#[test]
+fn a_piece_that_did_not_grow_is_not_asked_again() {
+    let (mut pieces, mut aim) = whole_steps();
+    for piece in &mut pieces {
+        piece.earlier = vec![(33_000, 99_900)];
+    }
+    aim.target_bytes = 1_050_000;
+    assert_eq!(solve(&pieces, &aim), Solution::Stuck);
+}
