@@ -96,8 +96,11 @@ fn for_size(tools: &Tools, clip: &Path, codec: &str, sheet: &mut Sheet) -> Resul
 }
 
 fn base(codec: &str) -> Vec<String> {
-    let preset = if codec == "av1" { "10" } else { "veryfast" };
-    ["--codec", codec, "--preset", preset]
-        .map(str::to_owned)
-        .to_vec()
+    let preset: &[&str] = match codec {
+        "av1" => &["--preset", "10"],
+        "mpeg2" => &[],
+        _ => &["--preset", "veryfast"],
+    };
+    let args = ["--codec", codec].into_iter().chain(preset.iter().copied());
+    args.map(str::to_owned).collect()
 }

@@ -4,7 +4,7 @@
 //! Kept out of `apply` since it computes with floating point; the log carries the result.
 
 use super::{Command, Job, State};
-use crate::plan::{peak, rate};
+use crate::plan::{encoder, peak, rate};
 use recode_types::event::JobState;
 use recode_types::task::FailureClass;
 use recode_types::{JobId, NodeId};
@@ -43,11 +43,15 @@ pub fn next(state: &State, id: JobId) -> Vec<Command> {
                 });
                 continue;
             }
+            let rendition = &run.plan.outputs[index].output.rendition;
+            let knobs = encoder::named(&rendition.encoder)
+                .map(|encoder| peak::revise(output, encoder))
+                .unwrap_or_default();
             commands.push(Command::SetKnobs {
                 job: id,
                 output: output_index,
                 round: output.rounds,
-                knobs: peak::revise(output),
+                knobs,
                 reason: "the peak limit was broken across joints".to_owned(),
             });
             continue;

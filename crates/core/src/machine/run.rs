@@ -680,6 +680,7 @@ impl Run {
             return Err(super::Rejected::Outdated);
         }
         run.rounds += 1;
+        let for_peak = !run.violations.is_empty();
         run.violations.clear();
         let mut reopened = 0;
         for &(segment, knob) in knobs {
@@ -701,6 +702,11 @@ impl Run {
                     self.open.insert((self.rank[at], group));
                 }
             }
+        }
+        // What the limit takes away may be missing from a promised size: it is looked at again.
+        let promise = &self.plan.outputs[output as usize].promise;
+        if for_peak && reopened > 0 && !matches!(promise, Promise::Quality { .. }) {
+            run.settled = false;
         }
         Ok(reopened)
     }

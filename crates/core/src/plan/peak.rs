@@ -1,6 +1,7 @@
 //! Peak limits across Chunks: where each Chunk's buffer starts, and what to change when a replay over the joined packets
 //! shows that the limit is broken. The replay itself is the Node's, which has the packets.
 
+use super::encoder::Encoder;
 use crate::machine::OutputRun;
 use recode_types::Knob;
 use recode_types::rendition::PeakLimit;
@@ -23,19 +24,34 @@ pub fn start_fullness_milli(segment: u32) -> u32 {
     }
 }
 
+/// Revisions after which quality gives way with every encoder.
+const REVISIONS_BY_PEAK: u32 = 2;
+
 /// New knobs for the Chunks that the last stitch found to break the limit, sorted by Segment.
 ///
 /// A Chunk that assumed a fuller buffer than it gets is told the truth. One that broke the limit although it assumed no more
 /// gets a smaller buffer and rate (encoders are not exact). Where hardly anything was left at its start, the Chunk before
-/// is made again with a smaller rate too.
-pub fn revise(output: &OutputRun) -> Vec<(u32, Knob)> {
+/// is made again with a smaller rate too. Where the encoder takes all that as a hint, or it did not help, quality gives way:
+/// that always helps.
+pub fn revise(output: &OutputRun, encoder: &Encoder) -> Vec<(u32, Knob)> {
+    let by_quality = !encoder.keeps_peak || output.revisions > REVISIONS_BY_PEAK;
+    let worsen = |knob: &mut Knob, log: f64| {
+        if by_quality {
+            knob.quality_milli = encoder.moved_milli(knob.quality_milli, -log);
+        }
+    };
     let mut changed: BTreeMap<u32, Knob> = BTreeMap::new();
     for &(segment, fullness_milli, missing_bits) in &output.violations {
         let Some(mut knob) = changed.get(&segment).copied().or(knob_of(output, segment)) else {
             continue;
         };
-        if knob.buffer_start_milli > fullness_milli.saturating_sub(20) && segment > 0 {
-            knob.buffer_start_milli = fullness_milli.saturating_sub(50).max(50);
+        let bufsize_bits = knob.peak.map_or(1, |peak| peak.bufsize_bits.max(1));
+        let truth = fullness_milli.saturating_sub(50).max(50);
+        if knob.buffer_start_milli > fullness_milli.saturating_sub(20)
+            && knob.buffer_start_milli > truth
+            && segment > 0
+        {
+            knob.buffer_start_milli = truth;
         } else if let Some(peak) = &mut knob.peak {
             let missing = missing_bits.min(peak.bufsize_bits / 4);
             *peak = PeakLimit {
@@ -43,6 +59,12 @@ pub fn revise(output: &OutputRun) -> Vec<(u32, Knob)> {
                 bufsize_bits: (peak.bufsize_bits - missing) * 95 / 100,
             };
         }
+        // What overdrew the buffer had at least its bits at the start: it must shrink by no more than this.
+        let held = bufsize_bits as f64 * f64::from(fullness_milli.max(200)) / 1000.0;
+        worsen(
+            &mut knob,
+            (missing_bits as f64 / held).ln_1p().clamp(0.05, 0.7),
+        );
         changed.insert(segment, knob);
         if fullness_milli < LEAST_FULLNESS_MILLI
             && segment > 0
@@ -53,10 +75,17 @@ pub fn revise(output: &OutputRun) -> Vec<(u32, Knob)> {
             && let Some(peak) = &mut before.peak
         {
             peak.maxrate_bps = peak.maxrate_bps * 90 / 100;
+            worsen(&mut before, 0.1);
             changed.insert(segment - 1, before);
         }
     }
     changed.into_iter().collect()
+}
+
+/// Whether a knob was changed for the sake of the limit: such a Chunk must not grow again.
+pub fn is_revised(segment: u32, knob: &Knob, limit: Option<PeakLimit>) -> bool {
+    knob.peak != limit
+        || limit.is_some() && knob.buffer_start_milli != start_fullness_milli(segment)
 }
 
 fn knob_of(output: &OutputRun, segment: u32) -> Option<Knob> {
@@ -66,6 +95,7 @@ fn knob_of(output: &OutputRun, segment: u32) -> Option<Knob> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::encoder;
 
     const LIMIT: PeakLimit = PeakLimit {
         maxrate_bps: 1_000_000,
@@ -74,6 +104,26 @@ mod tests {
 
     /// What is changed after `violations` in an Output of four Segments, as (segment, start, maxrate, buffer).
     fn revised(violations: &[(u32, u32, u64)]) -> Vec<(u32, u32, u64, u64)> {
+        revised_by("libx264", 1, violations)
+            .into_iter()
+            .map(|(segment, knob)| {
+                assert_eq!(knob.quality_milli, 20_000);
+                let peak = knob.peak.expect("a limit stays a limit");
+                (
+                    segment,
+                    knob.buffer_start_milli,
+                    peak.maxrate_bps,
+                    peak.bufsize_bits,
+                )
+            })
+            .collect()
+    }
+
+    fn revised_by(
+        encoder: &str,
+        revisions: u32,
+        violations: &[(u32, u32, u64)],
+    ) -> Vec<(u32, Knob)> {
         let output = OutputRun {
             knobs: (0..4)
                 .map(|segment| {
@@ -85,20 +135,41 @@ mod tests {
                 })
                 .collect(),
             violations: violations.to_vec(),
+            revisions,
             ..OutputRun::default()
         };
-        revise(&output)
-            .into_iter()
-            .map(|(segment, knob)| {
-                let peak = knob.peak.expect("a limit stays a limit");
-                (
-                    segment,
-                    knob.buffer_start_milli,
-                    peak.maxrate_bps,
-                    peak.bufsize_bits,
-                )
-            })
-            .collect()
+        revise(&output, encoder::named(encoder).expect("it is known"))
+    }
+
+    #[test]
+    fn quality_gives_way_where_the_encoder_does_not_keep_the_limit() {
+        let quality = |encoder, revisions, violation| -> u32 {
+            revised_by(encoder, revisions, &[violation])[0]
+                .1
+                .quality_milli
+        };
+        assert_eq!(quality("libsvtav1", 1, (1, 500, 10_000)), 21_000);
+        assert_eq!(quality("libsvtav1", 1, (1, 500, 500_000)), 25_000);
+        assert_eq!(quality("libx264", 2, (1, 500, 500_000)), 20_000);
+        assert!(quality("libx264", 3, (1, 500, 500_000)) > 20_000);
+    }
+
+    #[test]
+    fn each_revision_changes_something() {
+        let mut output = OutputRun {
+            knobs: vec![
+                Some(Knob {
+                    quality_milli: 20_000,
+                    peak: Some(LIMIT),
+                    buffer_start_milli: 50,
+                });
+                2
+            ],
+            ..OutputRun::default()
+        };
+        output.violations = vec![(1, 0, 5_000)];
+        let knobs = revise(&output, encoder::named("libx264").expect("it is known"));
+        assert_ne!(knobs.last().map(|k| k.1), output.knobs[1]);
     }
 
     #[test]

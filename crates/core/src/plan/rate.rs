@@ -1,8 +1,8 @@
 //! Global rate control: a bitrate or a file size is a promise about the whole Output.
 //!
-//! Cheap trial encodes of every Segment at two knobs give size as a function of the knob. One knob is solved for all, a few
-//! Segments spread over the film are encoded with it (they tell how far the real preset is from the trial), the knob is
-//! solved again for most of the rest, and again for the last Segments, which absorb what is left over. If the total is
+//! A cheap trial encode of every Segment tells how they differ; where the preset is nearly as quick as a trial would be, there
+//! is none. One knob is solved for all, a few heavy Segments from all over the film are encoded with it (they tell how far
+//! the real preset is from the trial), the knob is solved again for most of the rest, and again for the last Segments, which absorb what is left over. If the total is
 //! still off, some Chunks are made again. Each step waits for all Chunks of the one before: what is decided follows from
 //! sizes alone, never from which Node was quicker, so the same Job gives the same bytes.
 //!
@@ -19,15 +19,18 @@ use super::encoder::{self, Encoder};
 use super::error::PlanError;
 use super::tracks::Chosen;
 use super::{Plan, PlannedOutput, Promise, SourceBrief, peak};
-use crate::machine::Run;
+use crate::machine::{OutputRun, Run};
 use recode_types::rendition::{RateControl, Scale};
 use recode_types::{Knob, OutputRequest, Rendition, SourceFacts};
 use solve::{Aim, Piece, Solution};
 
-/// Knobs at which each Segment is tried.
-pub const TRIAL_POINTS: usize = 2;
+/// Knobs at which each Segment is tried. A second one would tell its slope, which differs little between Segments, at the
+/// price of another trial.
+pub const TRIAL_POINTS: usize = 1;
 /// A total this close to the promise is good enough: half of what is allowed (2 %).
 const GOAL_PERMILLE: u64 = 10;
+/// What is good enough when Chunks had to be made again already, or had to shrink for a peak limit.
+const LATE_GOAL_PERMILLE: u64 = 17;
 /// Times that finished Chunks are made again for one Output.
 const MAX_CORRECTIONS: u32 = 5;
 
@@ -75,14 +78,18 @@ fn least_video_bytes(source: &SourceBrief) -> u64 {
 pub fn wants_trial(planned: &PlannedOutput) -> bool {
     !planned.unsplit
         && !matches!(planned.promise, Promise::Quality { .. })
-        && encoder_of(planned).is_some_and(|e| e.trial_preset.is_some())
+        && encoder_of(planned).is_some_and(|e| {
+            let preset = planned.output.rendition.preset.as_deref();
+            e.trial_preset.is_some()
+                && !preset.is_some_and(|p| e.quick_presets.contains(&&*p.to_ascii_lowercase()))
+        })
 }
 
 fn encoder_of(planned: &PlannedOutput) -> Option<&'static Encoder> {
     encoder::named(&planned.output.rendition.encoder)
 }
 
-/// The trial encodes of one Segment for an Output: [`TRIAL_POINTS`] Renditions with rising knobs.
+/// The trial encodes of one Segment for an Output: [`TRIAL_POINTS`] Renditions.
 pub fn trial(plan: &Plan, output: u16) -> Option<Vec<(Rendition, Knob)>> {
     let planned = plan.outputs.get(output as usize)?;
     let encoder = encoder_of(planned)?;
@@ -91,28 +98,15 @@ pub fn trial(plan: &Plan, output: u16) -> Option<Vec<(Rendition, Knob)>> {
         peak: None,
         ..planned.output.rendition.clone()
     };
-    let (low, high) = encoder.range_milli();
-    let step = encoder.quality_step_milli;
-    // The points lie where the size changes by a third around the guess.
-    let reach = ((0.33 / encoder.slope) * 1000.0) as u32 / step * step;
-    let center = guess_milli(encoder, planned, &plan.source).clamp(low + reach, high - reach);
-    Some(
-        [center - reach, center + reach]
-            .map(|quality_milli| {
-                (
-                    rendition.clone(),
-                    Knob {
-                        quality_milli,
-                        peak: None,
-                        buffer_start_milli: peak::start_fullness_milli(0),
-                    },
-                )
-            })
-            .to_vec(),
-    )
+    let knob = Knob {
+        quality_milli: guess_milli(encoder, planned, &plan.source),
+        peak: None,
+        buffer_start_milli: peak::start_fullness_milli(0),
+    };
+    Some(vec![(rendition, knob)])
 }
 
-/// A first guess from bits per pixel: about 0.07 at the usual quality, for ordinary film.
+/// A first guess from bits per pixel.
 fn guess_milli(encoder: &Encoder, planned: &PlannedOutput, source: &SourceBrief) -> u32 {
     let usual = encoder.usual_quality_milli.unwrap_or(0);
     let bytes = match planned.promise {
@@ -125,9 +119,11 @@ fn guess_milli(encoder: &Encoder, planned: &PlannedOutput, source: &SourceBrief)
     };
     let pixels = f64::from(width) * f64::from(height) * source.frames.max(1) as f64;
     let bits_per_pixel = (bytes.max(1) as f64 * 8.0 / pixels).max(1e-6);
-    let steps = (0.07 / bits_per_pixel).ln() / encoder.slope;
+    let steps = (encoder.usual_bits / bits_per_pixel).ln() / encoder.slope;
     let (low, high) = encoder.range_milli();
-    let milli = f64::from(usual) + steps * 1000.0;
+    let milli = encoder
+        .axis
+        .milli(encoder.axis.place(f64::from(usual)) + steps);
     let step = encoder.quality_step_milli;
     (milli.clamp(f64::from(low), f64::from(high)) as u32) / step * step
 }
@@ -173,6 +169,12 @@ pub fn is_met(run: &Run, output: u16) -> bool {
     let Some(target) = target_bytes(run, output) else {
         return false;
     };
+    let made = &run.outputs[output as usize];
+    let goal = if made.history.is_empty() {
+        GOAL_PERMILLE
+    } else {
+        LATE_GOAL_PERMILLE
+    };
     let mut sum = 0;
     for chunk in &run.outputs[output as usize].chunks {
         match chunk {
@@ -180,7 +182,7 @@ pub fn is_met(run: &Run, output: u16) -> bool {
             None => return false,
         }
     }
-    sum.abs_diff(target) * 1000 <= target * GOAL_PERMILLE
+    sum.abs_diff(target) * 1000 <= target * goal
 }
 
 /// What the Leader should do about an Output's rate.
@@ -232,17 +234,21 @@ pub fn next(run: &Run, output: u16) -> Step {
             done: made.chunks[i]
                 .as_ref()
                 .map(|c| (c.knob.quality_milli, c.facts.payload_bytes)),
+            capped: made.knobs[i]
+                .is_some_and(|knob| peak::is_revised(i as u32, &knob, planned.peak())),
         })
         .collect();
-    let sets = solve::sets(pieces.len()).len() as u32;
+    let sets = solve::sets(&pieces).len() as u32;
     let aim = Aim {
         target_bytes: target,
         rows: pieces.iter().map(|p| p.rows).sum(),
+        axis: encoder.axis,
         slope: encoder.slope,
+        trial_excess: encoder.trial_excess,
         range_milli: encoder.range_milli(),
         step_milli: encoder.quality_step_milli,
         guess_milli: guess_milli(encoder, planned, &run.plan.source),
-        may_correct: made.rounds < sets + MAX_CORRECTIONS,
+        may_correct: made.rounds < sets + MAX_CORRECTIONS + made.revisions,
     };
     let sum: u64 = pieces.iter().filter_map(|p| p.done).map(|d| d.1).sum();
     match solve::solve(&pieces, &aim) {
@@ -272,10 +278,36 @@ pub fn next(run: &Run, output: u16) -> Step {
             }
         }
         Solution::Stuck => Step::GiveUp {
-            text: format!(
-                "the video of {} has {sum} bytes instead of {target}: the encoder's quality scale allows no closer match",
-                planned.output.url
-            ),
+            text: missed(planned, encoder, made, sum, target),
         },
     }
+}
+
+/// Why a promise is missed, and what to do about it.
+fn missed(
+    planned: &PlannedOutput,
+    encoder: &Encoder,
+    made: &OutputRun,
+    sum: u64,
+    target: u64,
+) -> String {
+    let (best, worst) = encoder.range_milli();
+    let all_at = |end: u32| {
+        let mut knobs = made.knobs.iter().flatten();
+        knobs.all(|knob| knob.quality_milli == end)
+    };
+    let reason = if all_at(worst) {
+        "the encoder makes it no smaller: ask for more, or for a smaller picture"
+    } else if all_at(best) {
+        "the encoder makes it no larger: this is its best quality"
+    } else if sum < target && planned.peak().is_some() {
+        "the peak limit leaves no room for more, or the quality scale allows no closer match: raise --maxrate or --bufsize"
+    } else {
+        "the encoder's quality scale allows no closer match"
+    };
+    format!(
+        "the video of {} has {sum} bytes instead of {target} ({:+.1} %): {reason}",
+        planned.output.url,
+        (sum as f64 / target.max(1) as f64 - 1.0) * 100.0
+    )
 }

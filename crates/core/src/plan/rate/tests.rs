@@ -1,4 +1,5 @@
 use super::solve::{Aim, Piece, Solution, sets, solve};
+use crate::plan::encoder::Axis;
 use proptest::prelude::*;
 
 /// A make-believe encoder: bytes fall exponentially with the knob, each piece in its own way, and the trial preset is off
@@ -34,7 +35,7 @@ impl Film {
             .map(|p| Piece {
                 rows: p.rows,
                 trial: if self.has_trials {
-                    [25_000, 31_000]
+                    [28_000]
                         .map(|milli| {
                             let bytes = p.bytes(milli) as f64 * self.trial_factor * p.trial_noise;
                             (milli, bytes.max(1.0) as u64)
@@ -47,7 +48,7 @@ impl Film {
             })
             .collect();
         let mut aim = self.aim.clone();
-        let rounds = sets(pieces.len()).len();
+        let rounds = sets(&pieces).len();
         let mut encodes = 0;
         for round in 0.. {
             let sum: u64 = pieces.iter().filter_map(|p| p.done).map(|d| d.1).sum();
@@ -103,7 +104,9 @@ fn film(
                 aim: Aim {
                     target_bytes: 0,
                     rows: pieces.iter().map(|p| p.rows).sum(),
+                    axis: Axis::Linear,
                     slope: 0.125,
+                    trial_excess: 0.0,
                     range_milli: (1_000, 51_000),
                     step_milli,
                     guess_milli: 23_000,
@@ -150,7 +153,8 @@ proptest! {
 
     #[test]
     fn sets_partition_the_pieces(count in 1usize..3000) {
-        let sets = sets(count);
+        let pieces: Vec<Piece> = (0..count).map(|i| Piece { rows: (i * 7 % 5) as u32, ..Piece::default() }).collect();
+        let sets = sets(&pieces);
         let mut all: Vec<usize> = sets.concat();
         all.sort_unstable();
         prop_assert_eq!(all, (0..count).collect::<Vec<_>>());
@@ -172,7 +176,9 @@ fn a_promise_beyond_the_scale_ends_at_its_end() {
         aim: Aim {
             target_bytes: 100,
             rows: 1_000,
+            axis: Axis::Linear,
             slope: 0.125,
+            trial_excess: 0.0,
             range_milli: (1_000, 51_000),
             step_milli: 10,
             guess_milli: 23_000,
@@ -194,7 +200,9 @@ fn the_same_sizes_give_the_same_knobs_whatever_came_first() {
     let aim = Aim {
         target_bytes: 50_000,
         rows: 400,
+        axis: Axis::Linear,
         slope: 0.125,
+        trial_excess: 0.0,
         range_milli: (1_000, 51_000),
         step_milli: 10,
         guess_milli: 23_000,
@@ -203,7 +211,7 @@ fn the_same_sizes_give_the_same_knobs_whatever_came_first() {
     let pieces: Vec<Piece> = (0..4)
         .map(|i| Piece {
             rows: 100,
-            trial: vec![(20_000, 20_000 + i), (26_000, 9_000 + i)],
+            trial: vec![(20_000, 20_000 + i)],
             ..Piece::default()
         })
         .collect();
@@ -212,4 +220,67 @@ fn the_same_sizes_give_the_same_knobs_whatever_came_first() {
     };
     assert_eq!(first.len(), 1, "one piece calibrates: {first:?}");
     assert_eq!(solve(&pieces, &aim), Solution::Knobs(first));
+}
+
+/// Ten finished pieces of 100,000 bytes at knob 30, one step being 8 %.
+fn whole_steps() -> (Vec<Piece>, Aim) {
+    let pieces = (0..10)
+        .map(|_| Piece {
+            rows: 100,
+            done: Some((30_000, 100_000)),
+            ..Piece::default()
+        })
+        .collect();
+    let aim = Aim {
+        target_bytes: 1_000_000,
+        rows: 1_000,
+        axis: Axis::Linear,
+        slope: 0.08,
+        trial_excess: 0.0,
+        range_milli: (1_000, 63_000),
+        step_milli: 1_000,
+        guess_milli: 30_000,
+        may_correct: true,
+    };
+    (pieces, aim)
+}
+
+#[test]
+fn what_a_peak_limit_made_smaller_does_not_grow_again() {
+    let (mut pieces, mut aim) = whole_steps();
+    for piece in pieces.iter_mut().skip(1) {
+        piece.capped = true;
+    }
+    aim.target_bytes = 1_010_000;
+    assert_eq!(
+        solve(&pieces, &aim),
+        Solution::Knobs(vec![(0, 29_000)]),
+        "only the free one"
+    );
+    pieces[0].capped = true;
+    assert_eq!(solve(&pieces, &aim), Solution::Stuck);
+    aim.target_bytes = 990_000;
+    assert!(matches!(solve(&pieces, &aim), Solution::Knobs(_)));
+}
+
+#[test]
+fn with_whole_steps_one_or_two_pieces_make_up_for_a_small_miss() {
+    let (pieces, mut aim) = whole_steps();
+    for (target, most) in [(1_008_000, 1), (1_016_000, 2), (985_000, 2)] {
+        aim.target_bytes = target;
+        let Solution::Knobs(knobs) = solve(&pieces, &aim) else {
+            panic!("{target} can be reached");
+        };
+        assert!(knobs.len() <= most, "{target}: {knobs:?}");
+    }
+}
+
+#[test]
+fn a_piece_that_did_not_grow_is_not_asked_again() {
+    let (mut pieces, mut aim) = whole_steps();
+    for piece in &mut pieces {
+        piece.earlier = vec![(33_000, 99_900)];
+    }
+    aim.target_bytes = 1_050_000;
+    assert_eq!(solve(&pieces, &aim), Solution::Stuck);
 }
