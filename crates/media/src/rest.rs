@@ -59,7 +59,11 @@ pub fn regions(
             .rows
             .get(segment.first_row as usize)
             .map_or(segment.start_pts, |row| row.pts);
-        let at = starts.partition_point(|(start, _)| *start < pts);
+        let mut at = starts.partition_point(|(start, _)| *start < pts);
+        if !track.complete && starts.get(at).is_none_or(|(start, _)| *start > pts) {
+            // Inside a GOP, of which only the beginning is known.
+            at = at.saturating_sub(1);
+        }
         let offset = starts
             .get(at)
             .map_or(index.size_bytes, |(_, offset)| *offset);

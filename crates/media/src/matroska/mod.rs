@@ -11,7 +11,7 @@ mod read;
 pub(crate) mod walk;
 mod write;
 
-pub(crate) use read::{hidden, packet, read};
+pub(crate) use read::{default_duration, hidden, packet, read};
 pub(crate) use write::{Clusters, head};
 
 /// The first bytes of every Matroska file.
