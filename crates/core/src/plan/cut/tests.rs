@@ -247,7 +247,11 @@ fn where_only_key_frames_are_known_every_cut_is_at_one() {
     };
     let segments = cut_all(&table, &wish);
     assert_eq!(segments.len(), 12);
-    assert!(segments.iter().all(|s| table.rows[s.first_row as usize].key));
+    assert!(
+        segments
+            .iter()
+            .all(|s| table.rows[s.first_row as usize].key)
+    );
     // On a grid of 50 rows every second key frame is one of its rows.
     let on_grid = Wish {
         grid: Some(Grid::Rows(50)),
@@ -262,7 +266,7 @@ fn a_wanted_part_of_estimated_rows_keeps_the_times_asked_for() {
     let table = table(60, 125);
     let mut facts = crate::fixture::facts(&table);
     facts.rows_estimated = true;
-    let mut request = crate::fixture::request();
+    let mut request = crate::fixture::small_request();
     let span = |request: &JobRequest| {
         let rows = wanted_rows(&facts, &table, request).unwrap();
         wanted_span(&facts, &table, request, &rows)
