@@ -53,6 +53,9 @@ struct Rest {
 /// A Segment's region and whatever else its clip needs, at hand until this is dropped. Reads elsewhere go to the Source.
 pub struct Held {
     guard: Guard,
+    /// What was read besides, a key frame beyond the region perhaps. Given back last, so that it is still there when the
+    /// next Segment comes for it.
+    more: std::sync::Mutex<Vec<Guard>>,
     region: Range<u64>,
     cache: Cache,
 }
@@ -64,11 +67,15 @@ impl ByteSource for Held {
 
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
         Box::pin(async move {
-            let read = match self.guard.holds(&range) {
-                true => self.guard.read(range).await,
-                false => self.cache.read(range).await,
-            };
-            read.map_err(io::Error::other)
+            if self.guard.holds(&range) {
+                return self.guard.read(range).await.map_err(io::Error::other);
+            }
+            let guard = self.cache.acquire(std::slice::from_ref(&range)).await;
+            let guard = guard.map_err(io::Error::other)?;
+            let bytes = guard.read(range).await.map_err(io::Error::other)?;
+            let mut more = self.more.lock().expect("no one panics while holding it");
+            more.push(guard);
+            Ok(bytes)
         })
     }
 
@@ -137,6 +144,7 @@ impl Blocks {
         let cache = self.cache.clone();
         Ok(Held {
             guard,
+            more: std::sync::Mutex::default(),
             region,
             cache,
         })

@@ -1,6 +1,7 @@
 //! The part of a remote Source with which FFmpeg opens it and decodes its first frames.
 
 use super::{Preamble, SourceIndex};
+use crate::matroska::void;
 use std::ops::Range;
 
 /// What a scratch file of the Source's size needs to hold.
@@ -45,28 +46,5 @@ impl SourceIndex {
             ranges,
             patch: void(next.saturating_sub(end)).map(|void| (end, void)),
         }
-    }
-}
-
-/// Header of a Matroska element that says nothing for `length` bytes. `None`: it would not fit.
-fn void(length: u64) -> Option<Vec<u8>> {
-    let content = length.checked_sub(9)?;
-    let mut header = vec![0xec];
-    header.extend_from_slice(&(content | 1 << 56).to_be_bytes());
-    Some(header)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_void_spans_what_it_is_asked_to() {
-        assert_eq!(void(8), None);
-        assert_eq!(void(9), Some(vec![0xec, 1, 0, 0, 0, 0, 0, 0, 0]));
-        assert_eq!(
-            void(9 + 0x1234),
-            Some(vec![0xec, 1, 0, 0, 0, 0, 0, 0x12, 0x34])
-        );
     }
 }

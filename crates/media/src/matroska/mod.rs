@@ -12,7 +12,7 @@ pub(crate) mod walk;
 mod write;
 
 pub(crate) use read::{default_duration, hidden, packet, read};
-pub(crate) use write::{Clusters, head};
+pub(crate) use write::{Clusters, head, void};
 
 /// The first bytes of every Matroska file.
 pub(crate) const EBML_MAGIC: [u8; 4] = [0x1a, 0x45, 0xdf, 0xa3];

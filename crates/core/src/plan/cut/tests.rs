@@ -225,6 +225,7 @@ proptest! {
             grid: grid.map(Grid::Rows),
             usual_gop_rows: Some(250),
             linear,
+            keys_only: false,
         };
         let segments = cut(&table, first..end, &wish, &CutPolicy::default());
         prop_assert_eq!(check(&table, first..end, &segments), Ok(()));
