@@ -152,6 +152,15 @@ fn one(tools: &Tools, clip: &Path, source: &Path, segments: u32, sheet: &mut She
         &[scratch_peak as f64 / 1e6],
         "",
     );
+    if let Some(passed) = super::versus::judged(tools, source, &output)? {
+        sheet.add(
+            &case,
+            "judge_passes",
+            "count",
+            &[f64::from(u8::from(passed))],
+            "",
+        );
+    }
     Ok(())
 }
 

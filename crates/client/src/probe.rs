@@ -154,7 +154,11 @@ fn human(
     };
     let _ = writeln!(
         out,
-        "{} frames, {}, {} rate ({:.3} frames/s on average)",
+        "{}{} frames, {}, {} rate ({:.3} frames/s on average)",
+        match facts.rows_estimated {
+            true => "about ",
+            false => "",
+        },
         s.count,
         show_seconds(s.duration_seconds),
         s.rate,

@@ -98,6 +98,7 @@ pub fn facts(table: &FrameTable) -> SourceFacts {
         }),
         read_mode: ReadMode::Clip,
         deep: false,
+        rows_estimated: false,
         table: Some(artifact("table")),
         index: None,
         rewrapped: None,

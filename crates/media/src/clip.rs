@@ -8,8 +8,9 @@
 //! and `trim` would pick other frames.
 //!
 //! **Where the index knows key frames only** (remote Matroska), a Segment's bytes are fetched from the cluster of its first
-//! key frame to that of the key frame after it, and the rows are found in them: [`Clip::rows`] then has more rows than
-//! the Segment counted, and whoever made the clip hands them on. Cuts are at key frames in such a Source.
+//! key frame to that of the key frame after it, and the rows are found in them: [`Clip::rows`] then has other rows than
+//! the table, and whoever made the clip hands them on. A Segment begins with a key frame of such a Source and ends before
+//! one, unless that is where the wanted part of the Source begins or ends; its `start_pts` and `end_pts` count.
 //!
 //! ```text
 //!   packets  … K' . . . | K . . . . . K'' b b . . | …      K key frame, b leading picture of K''
@@ -62,6 +63,12 @@ pub struct Clip {
     /// The Segment's rows on the Source's clock. Those of the table, or, where the table only knows key frames (see
     /// [`crate::index::TrackIndex::complete`]), the real ones as found in the bytes that were fetched.
     pub rows: Vec<FrameRow>,
+    /// Source time of the frame before the Segment, where the clip has it and what it needs.
+    pub before: Option<i64>,
+    /// Source time of the frame after the Segment, where there is one.
+    pub after: Option<i64>,
+    /// How long the last row stays, where the index knew too little to say it before; 0: unknown.
+    pub last_duration: i64,
     /// Packets in the clip: what a decoder has to work through.
     pub decode_frames: u64,
     /// Bytes read from the Source to make it.
@@ -285,6 +292,9 @@ pub async fn build(
         _ => return Err(Error::Mismatch(segment.index)),
     };
     writer.finish()?;
+    let rows = segment.row_range();
+    let before = rows.start.checked_sub(1);
+    let pts = |row: usize| table.rows.get(row).map(|row| row.pts);
     Ok(Clip {
         path: out.to_owned(),
         demuxer,
@@ -293,7 +303,10 @@ pub async fn build(
         trim_end: selection.trim_end - base,
         base,
         expected: selection.expected.iter().map(|pts| pts - base).collect(),
-        rows: table.rows[segment.row_range()].to_vec(),
+        before: before.filter(|_| context.gops_before > 0).and_then(pts),
+        after: pts(rows.end),
+        last_duration: 0,
+        rows: table.rows[rows].to_vec(),
         decode_frames: selection.packets.len() as u64,
         bytes_read: fetched.bytes_read,
     })

@@ -13,10 +13,12 @@
 //! ```
 //!
 //! Holes rather than a rewritten file: no index has to be changed, so that fragments, unknown boxes and Matroska's positions
-//! stay right, and FFmpeg sees the same timeline. It takes no more disk than the bytes that are kept.
+//! stay right, and FFmpeg sees the same timeline. In whole clusters of Matroska what is kept moves together, so that it
+//! takes no more disk than its bytes; elsewhere every run of kept bytes takes a disk block.
 
 use crate::bytes::{ByteSource, Window};
 use crate::index::{Format, Preamble, SourceIndex};
+use crate::matroska::void;
 use crate::matroska::walk::Walker;
 use recode_types::{FrameTable, Segment};
 use std::fs::File;
@@ -59,7 +61,11 @@ pub fn regions(
             .rows
             .get(segment.first_row as usize)
             .map_or(segment.start_pts, |row| row.pts);
-        let at = starts.partition_point(|(start, _)| *start < pts);
+        let mut at = starts.partition_point(|(start, _)| *start < pts);
+        if !track.complete && starts.get(at).is_none_or(|(start, _)| *start > pts) {
+            // Inside a GOP, of which only the beginning is known.
+            at = at.saturating_sub(1);
+        }
         let offset = starts
             .get(at)
             .map_or(index.size_bytes, |(_, offset)| *offset);
@@ -82,25 +88,77 @@ pub async fn stage(
     source: &dyn ByteSource,
     out: &Path,
 ) -> io::Result<()> {
-    let dropped = match index.format {
-        Format::Mp4 => packets_in(index, streams, &region),
-        Format::Matroska => payloads_in(index, streams, &region, source).await?,
+    let pieces = match index.format {
+        Format::Mp4 => in_place(&packets_in(index, streams, &region), &region),
+        Format::Matroska => match blocks_in(index, streams, &region, source).await? {
+            Blocks::OfClusters(clusters) => moved_up(&clusters, &region),
+            Blocks::Payloads(payloads) => in_place(&payloads, &region),
+        },
     };
-    let kept = complement(&dropped, &region);
     let mut file = BufWriter::new(File::create(out)?);
     file.write_all(MAGIC)?;
-    for range in kept {
-        let mut at = range.start;
-        while at < range.end {
-            let end = range.end.min(at + LARGEST_READ);
-            let bytes = source.read(at..end).await?;
-            file.write_all(&at.to_le_bytes())?;
-            file.write_all(&(end - at).to_le_bytes())?;
-            file.write_all(&bytes)?;
-            at = end;
+    for piece in pieces {
+        match piece {
+            Piece::Bytes(to, bytes) => record(&mut file, to, &bytes)?,
+            Piece::Copy(mut from, mut to) => {
+                while from.start < from.end {
+                    let end = from.end.min(from.start + LARGEST_READ);
+                    record(&mut file, to, &source.read(from.start..end).await?)?;
+                    to += end - from.start;
+                    from.start = end;
+                }
+            }
         }
     }
     file.flush()
+}
+
+fn record(part: &mut impl io::Write, to: u64, bytes: &[u8]) -> io::Result<()> {
+    part.write_all(&to.to_le_bytes())?;
+    part.write_all(&(bytes.len() as u64).to_le_bytes())?;
+    part.write_all(bytes)
+}
+
+/// What a part brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    /// Bytes of the Source, and where they go.
+    Copy(Range<u64>, u64),
+    /// Where other bytes go.
+    Bytes(u64, Vec<u8>),
+}
+
+fn in_place(dropped: &[Range<u64>], region: &Range<u64>) -> Vec<Piece> {
+    let kept = complement(dropped, region).into_iter();
+    kept.map(|range| Piece::Copy(range.clone(), range.start))
+        .collect()
+}
+
+/// A cluster's content, and the elements in it that are dropped.
+type Cluster = (Range<u64>, Vec<Range<u64>>);
+
+/// What stays of each cluster moves up to its beginning, and a Void element takes the rest: one hole instead of many, most of
+/// which would be too small to free a disk block. Clusters stay where they are, and so do all positions that Cues and
+/// SeekHead name.
+fn moved_up(clusters: &[Cluster], region: &Range<u64>) -> Vec<Piece> {
+    let mut at = region.start;
+    let mut pieces = Vec::new();
+    for (content, dropped) in clusters {
+        let left: u64 = dropped.iter().map(|range| range.end - range.start).sum();
+        let Some(void) = void(left) else {
+            continue;
+        };
+        pieces.push(Piece::Copy(at..content.start, at));
+        let mut to = content.start;
+        for range in complement(dropped, content) {
+            pieces.push(Piece::Copy(range.clone(), to));
+            to += range.end - range.start;
+        }
+        pieces.push(Piece::Bytes(to, void));
+        at = content.end;
+    }
+    pieces.push(Piece::Copy(at..region.end, at));
+    pieces
 }
 
 /// Spans of the packets of `streams` inside `region`, sorted and apart.
@@ -115,20 +173,28 @@ fn packets_in(index: &SourceIndex, streams: &[u32], region: &Range<u64>) -> Vec<
     spans
 }
 
-/// Payloads of the blocks of `streams` inside `region`: their headers have to stay, so that FFmpeg finds its way.
-async fn payloads_in(
+/// Blocks that are dropped.
+enum Blocks {
+    /// By clusters, which lie in the region whole.
+    OfClusters(Vec<Cluster>),
+    /// Their payloads alone: what is a cluster here is not known.
+    Payloads(Vec<Range<u64>>),
+}
+
+/// The blocks of `streams` inside `region`.
+async fn blocks_in(
     index: &SourceIndex,
     streams: &[u32],
     region: &Range<u64>,
     source: &dyn ByteSource,
-) -> io::Result<Vec<Range<u64>>> {
+) -> io::Result<Blocks> {
     let Preamble::Matroska {
         clusters_start,
         clusters_end,
         ..
     } = index.preamble
     else {
-        return Ok(Vec::new());
+        return Ok(Blocks::Payloads(Vec::new()));
     };
     let numbers: Vec<u64> = index
         .tracks
@@ -139,7 +205,7 @@ async fn payloads_in(
     let start = region.start.max(clusters_start);
     let end = region.end.min(clusters_end);
     if start >= end {
-        return Ok(Vec::new());
+        return Ok(Blocks::Payloads(Vec::new()));
     }
     let mut window = Window::new(source, LARGEST_READ);
     window.pace(LARGEST_READ, end);
@@ -148,14 +214,25 @@ async fn payloads_in(
     } else {
         Walker::inside_cluster(window, start, end)
     };
-    let mut spans = Vec::new();
+    let mut payloads = Vec::new();
+    let mut clusters: Option<Vec<Cluster>> = Some(Vec::new());
     let mut seen = 0;
     while let Some(block) = walker.block().await? {
-        if numbers.contains(&block.track) {
-            seen += 1;
-            if start > clusters_start || seen > KEPT_PACKETS {
-                spans.push(block.payload);
-            }
+        if !numbers.contains(&block.track) {
+            continue;
+        }
+        seen += 1;
+        if start == clusters_start && seen <= KEPT_PACKETS {
+            continue;
+        }
+        payloads.push(block.payload);
+        let inside = |content: &Range<u64>| region.start <= content.start && content.end <= end;
+        match (clusters.as_mut(), walker.cluster().filter(inside)) {
+            (Some(all), Some(content)) => match all.last_mut() {
+                Some((last, dropped)) if *last == content => dropped.push(block.element),
+                _ => all.push((content, vec![block.element])),
+            },
+            _ => clusters = None,
         }
     }
     if walker.position() < end {
@@ -164,7 +241,7 @@ async fn payloads_in(
             "the clusters of the source are not where its index says",
         ));
     }
-    Ok(spans)
+    Ok(clusters.map_or(Blocks::Payloads(payloads), Blocks::OfClusters))
 }
 
 /// What `region` has between `dropped`.
@@ -255,6 +332,24 @@ mod tests {
             std::slice::from_ref(&(5..9))
         );
         assert_eq!(complement(&[2..4, 3..6], &(0..8)), [0..2, 6..8]);
+    }
+
+    #[test]
+    fn what_stays_of_a_cluster_moves_to_its_beginning() {
+        let copy = |from: Range<u64>, to| Piece::Copy(from, to);
+        // A cluster of two blocks to drop around one to keep, and one that drops too little for a Void.
+        let clusters = [(20..100, vec![24..50, 60..95]), (110..130, vec![112..118])];
+        assert_eq!(
+            moved_up(&clusters, &(0..140)),
+            [
+                copy(0..20, 0),
+                copy(20..24, 20),
+                copy(50..60, 24),
+                copy(95..100, 34),
+                Piece::Bytes(39, void(61).unwrap()),
+                copy(100..140, 100),
+            ]
+        );
     }
 
     #[test]

@@ -27,6 +27,9 @@ const AT_FIRST: Options = Options {
     edge_bytes: 4 << 20,
 };
 
+/// Room for a key frame and the frame after it, also where Segments are short.
+const FIRST_FRAMES_BYTES: u64 = 256 << 10;
+
 /// Regions that nobody read are fetched in pieces of about this size.
 const PIECE_BYTES: u64 = 8 << 20;
 
@@ -50,6 +53,9 @@ struct Rest {
 /// A Segment's region and whatever else its clip needs, at hand until this is dropped. Reads elsewhere go to the Source.
 pub struct Held {
     guard: Guard,
+    /// What was read besides, a key frame beyond the region perhaps. Given back last, so that it is still there when the
+    /// next Segment comes for it.
+    more: std::sync::Mutex<Vec<Guard>>,
     region: Range<u64>,
     cache: Cache,
 }
@@ -61,11 +67,15 @@ impl ByteSource for Held {
 
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
         Box::pin(async move {
-            let read = match self.guard.holds(&range) {
-                true => self.guard.read(range).await,
-                false => self.cache.read(range).await,
-            };
-            read.map_err(io::Error::other)
+            if self.guard.holds(&range) {
+                return self.guard.read(range).await.map_err(io::Error::other);
+            }
+            let guard = self.cache.acquire(std::slice::from_ref(&range)).await;
+            let guard = guard.map_err(io::Error::other)?;
+            let bytes = guard.read(range).await.map_err(io::Error::other)?;
+            let mut more = self.more.lock().expect("no one panics while holding it");
+            more.push(guard);
+            Ok(bytes)
         })
     }
 
@@ -119,11 +129,10 @@ impl Blocks {
         context: ClipContext,
     ) -> Result<Held, Failure> {
         let region = region(index, stream, table, segment).map_err(from_read)?;
-        let size = region.end - region.start;
-        self.cache.linger(Options {
-            keep_bytes: size,
-            edge_bytes: size / 2,
-        });
+        let next = table.rows.get(segment.row_range().end);
+        let alone = context.gops_before == 0 && next.is_none_or(|row| row.key);
+        self.cache
+            .linger(lingering(region.end - region.start, alone));
         // A clip that cannot be planned says so when it is built.
         let mut wanted = clip::ranges(index, stream, table, segment, context).unwrap_or_default();
         wanted.push(region.clone());
@@ -135,6 +144,7 @@ impl Blocks {
         let cache = self.cache.clone();
         Ok(Held {
             guard,
+            more: std::sync::Mutex::default(),
             region,
             cache,
         })
@@ -238,6 +248,19 @@ impl ByteSource for Blocks {
 
     fn is_remote(&self) -> bool {
         true
+    }
+}
+
+/// What lingers of a region of `size` bytes for the Segments beside it. `alone`: they begin with key frames and look at
+/// nothing before, so that only the first frames after a Segment are wanted twice.
+fn lingering(size: u64, alone: bool) -> Options {
+    let edge_bytes = match alone {
+        true => (size / 8).max(FIRST_FRAMES_BYTES).min(size / 2),
+        false => size / 2,
+    };
+    Options {
+        keep_bytes: 2 * edge_bytes,
+        edge_bytes,
     }
 }
 

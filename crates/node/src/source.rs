@@ -233,6 +233,10 @@ impl ByteSource for Source {
     }
 
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
+        // What was fetched whole is not fetched again.
+        if let Some(copy) = self.fetched() {
+            return copy.read(range);
+        }
         match &self.blocks {
             Some(blocks) => blocks.read(range),
             None => {

@@ -138,6 +138,11 @@ pub struct SourceFacts {
     pub read_mode: ReadMode,
     /// Every frame was decoded to make the table (a deep probe); its rows carry signatures.
     pub deep: bool,
+    /// The rows of the table that are no key frames are estimates, and so is their number: a remote Matroska Source says
+    /// no more before its clusters are read. Segments begin with key frames then, and each Chunk brings the rows that
+    /// its Segment really has.
+    #[serde(default)]
+    pub rows_estimated: bool,
     /// The frame table of the main video.
     pub table: Option<ArtifactRef>,
     /// The packet index `recode-media` made; opaque to everyone else.

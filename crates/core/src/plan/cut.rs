@@ -11,6 +11,8 @@ use recode_types::source::ReadMode;
 use recode_types::{FrameTable, JobRequest, Rational, Segment, SourceFacts};
 use std::ops::Range;
 
+const MICRO: Rational = Rational::new(1, 1_000_000);
+
 /// How long Segments are when nothing is asked, and what a cut inside a GOP may cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutPolicy {
@@ -59,6 +61,8 @@ pub struct Wish {
     pub usual_gop_rows: Option<u32>,
     /// The Source is decoded from its start for every Segment: so many Segments at most, key frames do not matter.
     pub linear: Option<u32>,
+    /// Cuts at key frames of the Source only: where the other frames are is a guess.
+    pub keys_only: bool,
 }
 
 /// A fixed distance of key frames in the Output.
@@ -76,6 +80,7 @@ impl Wish {
         let mut wish = Self {
             segment_ms: request.segment_ms,
             linear: (facts.read_mode == ReadMode::Linear).then_some(policy.linear_segments.max(1)),
+            keys_only: facts.rows_estimated,
             ..Self::default()
         };
         for rendition in request.outputs.iter().map(|o| &o.rendition) {
@@ -120,6 +125,30 @@ pub(super) fn pts_at(table: &FrameTable, row: usize) -> i64 {
         .map_or_else(|| table.end_pts(), |row| row.pts)
 }
 
+/// PTS of the first wanted frame and one past the last, in ticks of the table. Where rows are estimates these are the times
+/// that were asked for, since no frame may be lost to a guess.
+pub(super) fn wanted_span(
+    facts: &SourceFacts,
+    table: &FrameTable,
+    request: &JobRequest,
+    rows: &Range<usize>,
+) -> (i64, i64) {
+    let (mut start, mut end) = (pts_at(table, rows.start), pts_at(table, rows.end));
+    if facts.rows_estimated {
+        let at = |offset_us: i64| {
+            MICRO.rescale(facts.start_us.saturating_add(offset_us), table.time_base)
+        };
+        let start_us = request.start_us.unwrap_or(0);
+        if request.start_us.is_some() && rows.start > 0 {
+            start = at(start_us);
+        }
+        if let Some(duration) = request.duration_us.filter(|_| rows.end < table.rows.len()) {
+            end = at(start_us.saturating_add(duration));
+        }
+    }
+    (start, end)
+}
+
 /// Rows of the wanted part of the Source, which is counted from the Source's start as FFmpeg's `-ss` and `-t` do.
 /// # Errors
 /// [`PlanError::NothingWanted`].
@@ -128,8 +157,8 @@ pub fn wanted_rows(
     table: &FrameTable,
     request: &JobRequest,
 ) -> Result<Range<usize>, PlanError> {
-    let us = Rational::new(1, 1_000_000);
-    let at = |offset_us: i64| us.rescale(facts.start_us.saturating_add(offset_us), table.time_base);
+    let at =
+        |offset_us: i64| MICRO.rescale(facts.start_us.saturating_add(offset_us), table.time_base);
     let start_us = request.start_us.unwrap_or(0);
     let first = match request.start_us {
         Some(start) => {
@@ -161,6 +190,7 @@ pub fn wanted_rows(
 /// # Units
 /// PTS in the table's time base; spans are half-open. The asked length is a wish, not a bound: key frames of the Source
 /// decide, except inside a GOP that is much longer, where a cut pays a pre-roll. With a grid every boundary is on it.
+/// Where only key frames are known every boundary is one.
 /// # Panics
 /// When `wanted` is empty or goes beyond the table.
 pub fn cut(
@@ -254,6 +284,15 @@ impl<'a> Film<'a> {
             Grid::Rows(every) => GridRows::Every(every.max(1) as usize),
             Grid::Seconds(step) => GridRows::At(film.rows_at(step)),
         });
+        if wish.keys_only {
+            let on_grid = |row: &usize| match &film.grid {
+                None => true,
+                Some(GridRows::Every(every)) => row.is_multiple_of(*every),
+                Some(GridRows::At(rows)) => rows.binary_search(row).is_ok(),
+            };
+            let inner = film.keys.iter().copied().filter(|row| *row > 0);
+            film.grid = Some(GridRows::At(inner.filter(on_grid).collect()));
+        }
         film
     }
 

@@ -222,7 +222,14 @@ pub fn plan(
         (Vec::new(), Vec::new())
     } else {
         let wish = cut::Wish::of(request, facts, policy);
-        (cut::cut(table, rows, &wish, &policy.cut), vec![group])
+        let mut segments = cut::cut(table, rows, &wish, &policy.cut);
+        if let (Some(first), true) = (segments.first_mut(), facts.rows_estimated) {
+            first.start_pts = brief.first_pts;
+        }
+        if let (Some(last), true) = (segments.last_mut(), facts.rows_estimated) {
+            last.end_pts = brief.end_pts;
+        }
+        (segments, vec![group])
     };
     if segments.len() > policy.most_segments as usize {
         return Err(PlanError::TooManySegments {
@@ -248,8 +255,13 @@ fn brief(
     request: &JobRequest,
     rows: &std::ops::Range<usize>,
 ) -> SourceBrief {
-    let first_pts = table.rows.get(rows.start).map_or(0, |row| row.pts);
-    let end_pts = cut::pts_at(table, rows.end);
+    let (first_pts, end_pts) = match rows.is_empty() {
+        true => {
+            let first = table.rows.get(rows.start).map_or(0, |row| row.pts);
+            (first, first)
+        }
+        false => cut::wanted_span(facts, table, request, rows),
+    };
     SourceBrief {
         url: facts.identity.url.clone(),
         size_bytes: facts.identity.size_bytes,
@@ -258,7 +270,7 @@ fn brief(
         time_base: table.time_base,
         start_us: request.start_us,
         first_pts,
-        end_pts: if rows.is_empty() { first_pts } else { end_pts },
+        end_pts,
         frames: rows.len() as u64,
     }
 }

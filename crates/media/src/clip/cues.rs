@@ -20,9 +20,13 @@ struct Wanted {
     /// Where reading begins, and the key frame decoding begins with.
     start: u64,
     first_key: i64,
-    /// Where the cluster of the key frame after the Segment begins.
+    /// The Segment begins with a key frame.
+    at_key: bool,
+    /// Where the cluster of the first key frame that is not the Segment's begins.
     end_cluster: u64,
-    /// Time of that key frame; `None`: the Segment reaches to the end.
+    /// Time of that key frame; `None`: there is none.
+    next_key: Option<i64>,
+    /// One past the Segment; `None`: it reaches to the end.
     end: Option<i64>,
 }
 
@@ -37,27 +41,27 @@ fn wanted(
     let Preamble::Matroska { clusters_end, .. } = &index.preamble else {
         return Err(mismatch());
     };
-    let rows = table.rows.get(segment.row_range()).ok_or_else(mismatch)?;
-    let first = rows.first().ok_or_else(mismatch)?.pts;
-    let place = |pts: i64| {
-        let mut all = track.packets.iter().enumerate();
-        all.find(|(_, packet)| packet.pts == pts)
-            .ok_or_else(mismatch)
+    let keys = &track.packets;
+    let mut numbers = (0..keys.len()).rev();
+    let number = numbers
+        .find(|i| keys.get(*i).pts <= segment.start_pts)
+        .ok_or_else(mismatch)?;
+    let at_key = keys.get(number).pts == segment.start_pts;
+    // Behind a key frame the frame before the Segment is in the same GOP.
+    let back = match at_key {
+        true => context.gops_before,
+        false => context.gops_before.saturating_sub(1),
     };
-    let (number, _) = place(first)?;
-    let start = track
-        .packets
-        .get(number.saturating_sub(context.gops_before as usize));
-    let next = table.rows.get(segment.row_range().end).map(|row| row.pts);
-    let end_cluster = match next {
-        Some(next) => place(next)?.1.offset,
-        None => *clusters_end,
-    };
+    let start = keys.get(number.saturating_sub(back as usize));
+    let end = (segment.row_range().end < table.rows.len()).then_some(segment.end_pts);
+    let next = end.and_then(|end| keys.iter().find(|key| key.pts >= end));
     Ok(Wanted {
         start: start.offset,
         first_key: start.pts,
-        end_cluster,
-        end: next,
+        at_key,
+        end_cluster: next.map_or(*clusters_end, |key| key.offset),
+        next_key: next.map(|key| key.pts),
+        end,
     })
 }
 
@@ -70,7 +74,7 @@ pub(super) fn range(
     context: ClipContext,
 ) -> Result<Range<u64>, Error> {
     let wanted = wanted(index, track, table, segment, context)?;
-    let more = wanted.end.map_or(0, |_| SHORT_STEP);
+    let more = wanted.next_key.map_or(0, |_| SHORT_STEP);
     Ok(wanted.start..(wanted.end_cluster + more).min(index.size_bytes))
 }
 
@@ -98,7 +102,7 @@ pub(super) async fn build(
     else {
         return Err(mismatch());
     };
-    let first = table.rows[segment.first_row as usize].pts;
+    let first = segment.start_pts;
     let mut window = Window::new(source, STEP);
     window.pace(STEP, wanted.end_cluster);
     let mut walker = Walker::new(window, wanted.start, *clusters_end);
@@ -107,7 +111,9 @@ pub(super) async fn build(
     let mut clusters = Clusters::default();
     let mut shown: Vec<(i64, bool)> = Vec::new();
     let mut packets = 0;
-    // Frames after the Segment's end that are in the clip. The first is the next key frame; its leading pictures follow
+    // A frame that is shown later than the key frame the Segment begins with was met.
+    let mut begun = false;
+    // Frames from the next key frame on that are in the clip. The first is that key frame; its leading pictures follow
     // it at once, so that the first frame that is shown later ends the search unless more context is wanted.
     let mut after = 0;
     let enough = match context.frames_after {
@@ -138,7 +144,13 @@ pub(super) async fn build(
         if block.laced {
             return Err(mismatch());
         }
-        if wanted.end.is_some_and(|end| packet.pts >= end) {
+        if packet.pts > first {
+            begun = true;
+        } else if wanted.at_key && begun && packet.pts < first {
+            // A leading picture that does not follow its key frame at once: whoever read up to here has missed it.
+            return Err(mismatch());
+        }
+        if wanted.next_key.is_some_and(|key| packet.pts >= key) {
             after += 1;
             if after >= enough {
                 break;
@@ -176,16 +188,39 @@ pub(super) async fn build(
             signature: None,
         })
         .collect();
+    let rows = apart(rows);
     let last = rows.last().ok_or_else(mismatch)?.pts;
+    let real_first = rows[0].pts;
+    if wanted.at_key && real_first != first {
+        return Err(mismatch());
+    }
+    let before = shown.iter().rfind(|(pts, _)| *pts < first);
+    let before = before.map(|(pts, _)| *pts);
+    let after = wanted
+        .end
+        .and_then(|end| shown.iter().find(|(pts, _)| *pts >= end));
+    let after = after.map(|(pts, _)| *pts);
+    let step = match rows.as_slice() {
+        [.., one, two] => two.pts - one.pts,
+        _ => before.map_or(0, |before| last - before),
+    };
+    let declared = matroska::default_duration(entry, track.time_base);
+    let last_duration = match after {
+        Some(after) => after - last,
+        None => declared.unwrap_or(step),
+    };
     Ok(Clip {
         path: out.to_owned(),
         demuxer: "matroska",
         time_base: track.time_base,
-        trim_start: first,
+        trim_start: real_first,
         trim_end: wanted.end.unwrap_or(last + 1),
         base: 0,
         expected: rows.iter().map(|row| row.pts).collect(),
-        rows: apart(rows),
+        rows,
+        before: before.filter(|_| context.gops_before > 0),
+        after,
+        last_duration,
         decode_frames: packets,
         bytes_read: walker.window.bytes_read(),
     })

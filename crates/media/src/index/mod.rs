@@ -11,14 +11,16 @@
 //!                               └──────clip::build────► clip file       (what a decoder needs for a Segment)
 //! ```
 
+mod opening;
 mod packets;
 mod stored;
 
+pub use opening::Opening;
 pub use packets::{Packet, Packets};
 
 use crate::bytes::ByteSource;
 use recode_types::table::{FrameRow, FrameTable};
-use recode_types::time::TimeBase;
+use recode_types::time::{Rational, TimeBase};
 use recode_types::{Digest, TrackKind};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -196,5 +198,80 @@ impl SourceIndex {
             rows: rows.into_iter().map(|(row, _)| row).collect(),
             last_duration,
         })
+    }
+
+    /// [`SourceIndex::frame_table`] with what is not known between the key frames of an incomplete track filled in: as
+    /// many rows as `rate` frames a second make, evenly spread. What counts frames or predicts sizes can go by it; only
+    /// its key frames are true.
+    /// # Errors
+    /// [`Error::NoTrack`].
+    pub fn estimated_table(&self, stream: u32, rate: Rational) -> Result<FrameTable, Error> {
+        let keys = self.frame_table(stream)?;
+        Ok(between_keys(&keys, rate))
+    }
+}
+
+/// Frame rates that are believed. FFmpeg guesses wildly where frames come irregularly.
+const BELIEVED_RATES: std::ops::RangeInclusive<f64> = 1.0..=240.0;
+
+fn between_keys(keys: &FrameTable, rate: Rational) -> FrameTable {
+    let rate = match rate.num > 0 && rate.den > 0 && BELIEVED_RATES.contains(&rate.as_f64()) {
+        true => rate,
+        false => Rational::new(25, 1),
+    };
+    let end = keys.end_pts();
+    let ends = keys.rows.iter().skip(1).map(|row| row.pts).chain([end]);
+    let mut rows = Vec::new();
+    for (key, end) in keys.rows.iter().zip(ends) {
+        let ticks = end - key.pts;
+        // Frames in `ticks` are ticks of the inverse rate.
+        let frame = TimeBase::new(rate.den, rate.num);
+        let count = keys.time_base.rescale(ticks, frame).clamp(1, ticks.max(1));
+        rows.extend((0..count).map(|i| FrameRow {
+            pts: key.pts + (i128::from(ticks) * i128::from(i) / i128::from(count)) as i64,
+            key: i == 0,
+            signature: None,
+        }));
+    }
+    let last_duration = rows.last().map_or(1, |row| end - row.pts);
+    FrameTable {
+        time_base: keys.time_base,
+        rows,
+        last_duration,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_between_key_frames_are_as_many_as_the_rate_makes() {
+        let key = |pts| FrameRow {
+            pts,
+            key: true,
+            signature: None,
+        };
+        let keys = FrameTable {
+            time_base: TimeBase::new(1, 1000),
+            rows: vec![key(0), key(1001), key(3003)],
+            last_duration: 40,
+        };
+        let check = |rate, counts: [usize; 3]| {
+            let table = between_keys(&keys, rate);
+            assert!(table.rows.windows(2).all(|w| w[0].pts < w[1].pts));
+            assert_eq!(table.end_pts(), keys.end_pts());
+            let at: Vec<usize> = (0..table.rows.len())
+                .filter(|i| table.rows[*i].key)
+                .collect();
+            let kept: Vec<i64> = at.iter().map(|i| table.rows[*i].pts).collect();
+            assert_eq!(kept, [0, 1001, 3003]);
+            assert_eq!([at[1], at[2] - at[1], table.rows.len() - at[2]], counts);
+        };
+        check(Rational::new(24000, 1001), [24, 48, 1]);
+        check(Rational::new(60, 1), [60, 120, 2]);
+        // Not believed.
+        check(Rational::new(1000, 1), [25, 50, 1]);
+        check(Rational::new(0, 1), [25, 50, 1]);
     }
 }

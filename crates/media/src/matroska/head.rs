@@ -23,6 +23,8 @@ pub(super) struct Head {
     pub(super) timestamp_scale: u64,
     /// Ticks, as Info has them.
     pub(super) duration: Option<i64>,
+    /// Where SeekHead says that something begins, sorted.
+    pub(super) places: Vec<u64>,
     /// Index bytes and where they are.
     pub(super) parts: Vec<(Range<u64>, Bytes)>,
 }
@@ -122,6 +124,11 @@ pub(super) async fn read(source: &dyn ByteSource) -> Result<Option<Head>, Error>
         return Ok(None);
     };
     let tracks = tracks.into_iter().flatten().collect();
+    let places = found.seek.iter();
+    let mut places: Vec<u64> = places
+        .map(|(_, position)| segment_start.saturating_add(*position))
+        .collect();
+    places.sort_unstable();
     Ok(Some(Head {
         ebml,
         info,
@@ -133,6 +140,7 @@ pub(super) async fn read(source: &dyn ByteSource) -> Result<Option<Head>, Error>
         first_cluster,
         timestamp_scale,
         duration,
+        places,
         parts: found.parts,
     }))
 }

@@ -11,8 +11,8 @@ mod read;
 pub(crate) mod walk;
 mod write;
 
-pub(crate) use read::{hidden, packet, read};
-pub(crate) use write::{Clusters, head};
+pub(crate) use read::{default_duration, hidden, packet, read};
+pub(crate) use write::{Clusters, head, void};
 
 /// The first bytes of every Matroska file.
 pub(crate) const EBML_MAGIC: [u8; 4] = [0x1a, 0x45, 0xdf, 0xa3];

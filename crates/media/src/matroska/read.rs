@@ -1,5 +1,6 @@
 //! From a Matroska file's elements to a [`SourceIndex`].
 
+use super::ebml;
 use super::head::{self, Head};
 use super::walk::{Block, Walker};
 use crate::bytes::{ByteSource, Window};
@@ -40,6 +41,7 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
     let after = head.parts.iter().map(|(range, _)| range.clone());
     let mut ranges: Vec<_> = std::iter::once(0..head.first_cluster)
         .chain(after.filter(|range| range.start >= head.first_cluster))
+        .chain(source.is_remote().then(|| tail(&head, &tracks)).flatten())
         .collect();
     ranges.sort_by_key(|range| range.start);
     Ok(Some(SourceIndex {
@@ -55,6 +57,15 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
             clusters_end: end,
         },
     }))
+}
+
+/// Chapters, tags and attachments may stand behind the clusters, and only SeekHead knows of them.
+fn tail(head: &Head, tracks: &[TrackIndex]) -> Option<std::ops::Range<u64>> {
+    let clusters = tracks.iter().flat_map(|track| track.packets.iter());
+    let last = clusters.map(|packet| packet.offset).max()?;
+    let at = head.places.partition_point(|place| *place <= last);
+    let start = *head.places.get(at)?;
+    (start < head.segment_end).then_some(start..head.segment_end)
 }
 
 /// Tracks without packets.
@@ -82,6 +93,18 @@ fn tracks(head: &Head) -> Option<Vec<TrackIndex>> {
         })
     });
     tracks.collect()
+}
+
+/// How long a frame of a whole TrackEntry lasts, where it says so.
+pub(crate) fn default_duration(entry: &[u8], time_base: TimeBase) -> Option<i64> {
+    let content = ebml::header(entry)?.length as usize;
+    let ns = ebml::unsigned(ebml::child(
+        entry.get(content..)?,
+        ebml::id::DEFAULT_DURATION,
+    )?)?;
+    let ns = i64::try_from(ns).ok()?;
+    let ticks = TimeBase::new(1, 1_000_000_000).rescale(ns, time_base);
+    (ticks > 0).then_some(ticks)
 }
 
 /// Fills in every block of the video tracks. Returns where the clusters end; `None`: not to be trusted.
@@ -162,24 +185,30 @@ pub(crate) async fn hidden(
     Ok(last.first().is_none_or(|last| last & 0xe0 != 0xc0))
 }
 
-/// Fills in the key frames that Cues name. `false`: there are none for some video track.
+/// Fills in the key frames that Cues name, one to a cluster: the bytes of two Segments are told apart by their clusters.
+/// `false`: there are none for some video track, or nothing says where the last one's GOP ends.
 fn from_cues(head: &Head, tracks: &mut [TrackIndex]) -> bool {
     let Some(cues) = &head.cues else {
         return false;
     };
-    for track in tracks.iter_mut().filter(|t| t.kind == TrackKind::Video) {
+    let entries = tracks.iter_mut().zip(&head.tracks);
+    for (track, entry) in entries.filter(|(track, _)| track.kind == TrackKind::Video) {
         let Entry::Matroska { delay, .. } = track.entry else {
             return false;
         };
+        // Which frames are hidden stands in their first bytes.
+        if matches!(track.codec.as_str(), "V_VP8" | "V_VP9") && entry.encoded {
+            return false;
+        }
         track.complete = false;
-        let mut last = None;
+        let mut last: Option<(i64, u64)> = None;
         for cue in cues.iter().filter(|cue| cue.track == track.id) {
             let pts = cue.time - delay;
             let inside = cue.cluster >= head.first_cluster && cue.cluster < head.segment_end;
-            if !inside || last.is_some_and(|last| pts <= last) {
+            if !inside || last.is_some_and(|(last, at)| pts <= last || cue.cluster <= at) {
                 continue;
             }
-            last = Some(pts);
+            last = Some((pts, cue.cluster));
             let packet = Packet {
                 offset: cue.cluster,
                 size: 0,
@@ -193,11 +222,14 @@ fn from_cues(head: &Head, tracks: &mut [TrackIndex]) -> bool {
             track.packets.push(packet, false);
         }
         // The last key frame's GOP reaches to the end of the file.
-        let rest = head.duration.zip(last).map_or(0, |(end, last)| end - last);
-        track.packets.set_duration(rest.max(1));
-        if track.packets.is_empty() {
+        let rest = head
+            .duration
+            .zip(last)
+            .map_or(0, |(end, last)| end - last.0);
+        if rest <= 0 {
             return false;
         }
+        track.packets.set_duration(rest);
     }
     tracks.iter().any(|track| track.kind == TrackKind::Video)
 }

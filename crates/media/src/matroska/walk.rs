@@ -39,6 +39,8 @@ pub(crate) struct Walker<'a> {
 
 #[derive(Clone, Copy)]
 struct Cluster {
+    /// First byte behind its header.
+    start: u64,
     /// `None`: unknown, until the next top-level element.
     end: Option<u64>,
     time: Option<i64>,
@@ -67,11 +69,18 @@ impl<'a> Walker<'a> {
     pub(crate) fn inside_cluster(window: Window<'a>, at: u64, end: u64) -> Self {
         Self {
             cluster: Some(Cluster {
+                start: at,
                 end: None,
                 time: Some(0),
             }),
             ..Self::new(window, at, end)
         }
+    }
+
+    /// What lies behind the header of the cluster of the block that was met last. `None`: its size is not known.
+    pub(crate) fn cluster(&self) -> Option<Range<u64>> {
+        self.cluster
+            .and_then(|cluster| Some(cluster.start..cluster.end?))
     }
 
     /// Where the next element begins.
@@ -109,6 +118,7 @@ impl<'a> Walker<'a> {
         if id::is_top_level(header.id) {
             if header.id == id::CLUSTER {
                 self.cluster = Some(Cluster {
+                    start: content,
                     end: size.map(|size| content.saturating_add(size)),
                     time: None,
                 });

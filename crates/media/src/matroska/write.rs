@@ -64,3 +64,24 @@ fn relative_time(element: &[u8]) -> Option<i16> {
         .first_chunk()
         .map(|time| i16::from_be_bytes(*time))
 }
+
+/// Header of a Matroska element that says nothing for `length` bytes. `None`: it would not fit.
+pub(crate) fn void(length: u64) -> Option<Vec<u8>> {
+    let content = length.checked_sub(9)?;
+    let mut header = vec![0xec];
+    header.extend_from_slice(&(content | 1 << 56).to_be_bytes());
+    Some(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_void_spans_what_it_is_asked_to() {
+        assert_eq!(void(8), None);
+        assert_eq!(void(9), Some(vec![0xec, 1, 0, 0, 0, 0, 0, 0, 0]));
+        let header = vec![0xec, 1, 0, 0, 0, 0, 0, 0x12, 0x34];
+        assert_eq!(void(9 + 0x1234), Some(header));
+    }
+}

@@ -1,10 +1,12 @@
 //! Reading a Chunk: an MP4 or MOV with one video track, as FFmpeg wrote it.
 
-use super::boxes::{children, put};
+use super::boxes::{children, measure, put};
 use crate::bytes::{ByteSource, FileSource, ready};
 use crate::index::{Entry, Error as IndexError, Preamble};
-use recode_types::TrackKind;
 use recode_types::time::TimeBase;
+use recode_types::{FrameTable, TrackKind};
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// A Chunk that cannot be read: make it again.
@@ -79,6 +81,45 @@ impl ChunkIndex {
 /// [`ChunkError`].
 pub fn read_chunk(path: &Path) -> Result<ChunkIndex, ChunkError> {
     read_chunk_from(&FileSource::open(path)?.in_place())
+}
+
+/// The box at the end of a Chunk that brings the rows of its Segment.
+const ROWS: &[u8; 4] = b"rcrw";
+
+/// Puts the frame table of its Segment at the end of a Chunk, where nobody could say before what rows there are. It is part
+/// of the Chunk's bytes from then on: they are stored, kept and verified together.
+/// # Errors
+/// What the operating system says.
+pub fn append_rows(path: &Path, rows: &FrameTable) -> std::io::Result<()> {
+    let mut boxed = Vec::new();
+    put(&mut boxed, ROWS, |out| {
+        out.extend_from_slice(&rows.encode());
+    });
+    let mut file = std::fs::File::options().append(true).open(path)?;
+    file.write_all(&boxed)
+}
+
+/// What [`append_rows`] put there; `None`: nothing that could be read.
+/// # Errors
+/// What the operating system says.
+pub fn read_rows(path: &Path) -> std::io::Result<Option<FrameTable>> {
+    let file = std::fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut at = 0;
+    while at + 8 <= size {
+        let mut start = vec![0; 16.min(size - at) as usize];
+        file.read_exact_at(&mut start, at)?;
+        let Some((kind, header, length)) = measure(&start, size - at) else {
+            break;
+        };
+        if &kind == ROWS && length <= size - at {
+            let mut body = vec![0; (length - header) as usize];
+            file.read_exact_at(&mut body, at + header)?;
+            return Ok(FrameTable::decode(&body).ok());
+        }
+        at = at.saturating_add(length);
+    }
+    Ok(None)
 }
 
 fn read_chunk_from(source: &dyn ByteSource) -> Result<ChunkIndex, ChunkError> {

@@ -3,12 +3,12 @@
 
 use super::frames::{Expected, Matched, Mismatch, Seen, match_frames};
 use super::timeline::Timeline;
-use super::{Attempt, Loaded, failure, from_store, resources};
+use super::{Attempt, Loaded, failure, from_store, resources, rows};
 use crate::source::{Source, from_read};
 use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedScore};
 use recode_media::args::{Clock, Input, Span};
 use recode_media::clip::{self, Clip, ClipContext};
-use recode_media::mp4::{ChunkIndex, read_chunk};
+use recode_media::mp4::{ChunkIndex, append_rows, read_chunk, read_rows};
 use recode_media::run::{Invocation, spawn};
 use recode_media::{score, verify};
 use recode_store::Take;
@@ -17,7 +17,7 @@ use recode_types::source::ReadMode;
 use recode_types::task::{
     ChunkFacts, EncodeRendition, EncodeWork, Failure, FailureClass, TaskResult,
 };
-use recode_types::{Digest, FrameRow};
+use recode_types::{Digest, FrameRow, FrameTable, Segment};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, 
     let mut chunks = Vec::with_capacity(work.renditions.len());
     let mut todo = Vec::new();
     for (i, wanted) in work.renditions.iter().enumerate() {
-        match from_cache(attempt, &work, wanted, &build).await? {
+        let needs_rows = loaded.facts.rows_estimated;
+        match from_cache(attempt, &work, wanted, &build, needs_rows).await? {
             Some(chunk) => chunks.push(chunk),
             None => todo.push(i),
         }
@@ -77,6 +78,14 @@ pub async fn trial(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult
         .map(|(wanted, index)| vec![(wanted.knob.quality_milli, payload(index))])
         .collect();
     Ok(TaskResult::Tried { points })
+}
+
+/// The frames a process is to be given: the Segment, and the table its rows are those of. Where the Source's own table is
+/// an estimate, both are what was found in the clip.
+#[derive(Clone, Copy)]
+struct Frames<'a> {
+    table: &'a FrameTable,
+    segment: Segment,
 }
 
 /// What one FFmpeg process made.
@@ -249,14 +258,25 @@ async fn from_clip(
         Err(error) => return Err(from_read(error).into()),
     };
     attempt.usage.source_bytes_read += clip.bytes_read;
-    let around = around(loaded, work, context);
+    let found = loaded.facts.rows_estimated;
+    let found = found.then(|| rows::of_clip(&clip, work.segment));
+    let frames = match &found {
+        Some((table, segment)) => Frames {
+            table,
+            segment: *segment,
+        },
+        None => Frames {
+            table: &loaded.table,
+            segment: work.segment,
+        },
+    };
     let span = Span::Time {
         start_pts: clip.trim_start,
         end_pts: Some(clip.trim_end),
-        before_pts: around.0.map(|pts| pts - clip.base),
-        after_pts: around.1.map(|pts| pts - clip.base),
+        before_pts: clip.before.map(|pts| pts - clip.base),
+        after_pts: clip.after.map(|pts| pts - clip.base),
     };
-    let timeline = timeline_zero(loaded, work);
+    let timeline = timeline_zero(loaded, work, frames);
     let input = Input {
         path: clip.path.clone(),
         demuxer: Some(clip.demuxer),
@@ -264,48 +284,39 @@ async fn from_clip(
         clock: Clock::Stored,
     };
     let shift = clip.base - timeline;
-    let rows = if clip.rows.is_empty() {
-        &loaded.table.rows[work.segment.row_range()]
-    } else {
-        &clip.rows[..]
-    };
     let check = |seen: &[Seen]| {
         match_frames(
             seen,
             Expected {
                 pts: &clip.expected,
-                rows,
+                rows: &clip.rows,
                 span: (clip.trim_start, clip.trim_end),
                 before_is_good: context.gops_before > 0,
             },
         )
     };
-    let made = one_process(attempt, loaded, work, which, input, span, shift, check).await;
+    let made = one_process(
+        attempt, loaded, work, which, frames, input, span, shift, check,
+    )
+    .await;
     // The clip has served; scratch is for the Segments to come.
     let _ = std::fs::remove_file(&clip.path);
     let made = made?;
-    check_times(&made, loaded, work, &clip)?;
+    check_times(&made, frames.table, work, &clip)?;
+    if let Some((table, _)) = &found {
+        for path in &made.paths {
+            append_rows(path, table).map_err(resources)?;
+        }
+    }
     Ok(made)
 }
 
-/// Timestamps of the rows before and after the Segment, as far as the clip holds them.
-fn around(loaded: &Loaded, work: &EncodeWork, context: ClipContext) -> (Option<i64>, Option<i64>) {
-    let rows = &loaded.table.rows;
-    let range = work.segment.row_range();
-    let before = range
-        .start
-        .checked_sub(1)
-        .filter(|_| context.gops_before > 0)
-        .map(|i| rows[i].pts);
-    (before, rows.get(range.end).map(|row: &FrameRow| row.pts))
-}
-
-fn timeline_zero(loaded: &Loaded, work: &EncodeWork) -> i64 {
+fn timeline_zero(loaded: &Loaded, work: &EncodeWork, frames: Frames<'_>) -> i64 {
     Timeline::new(
         &loaded.facts,
-        &loaded.table,
+        frames.table,
         None,
-        &[work.segment],
+        &[frames.segment],
         work.start_us,
     )
     .zero()
@@ -336,7 +347,11 @@ async fn linear(
     );
     let more = (first + count) < loaded.table.rows.len() as u64;
     let span = Span::Ordinal { first, count, more };
-    let shift = -timeline_zero(loaded, work);
+    let frames = Frames {
+        table: &loaded.table,
+        segment: work.segment,
+    };
+    let shift = -timeline_zero(loaded, work, frames);
     let rows = &loaded.table.rows[work.segment.row_range()];
     // What FFmpeg's decoder paints over damage differs from run to run, even with one thread. A decode from the start
     // that gives the right number of frames is the decode a plain process makes, whatever the signatures say.
@@ -371,7 +386,10 @@ async fn linear(
             Ok(matched)
         })
     };
-    one_process(attempt, loaded, work, which, input, span, shift, check).await
+    one_process(
+        attempt, loaded, work, which, frames, input, span, shift, check,
+    )
+    .await
 }
 
 #[allow(
@@ -383,6 +401,7 @@ async fn one_process(
     loaded: &Arc<Loaded>,
     work: &EncodeWork,
     which: &[usize],
+    frames: Frames<'_>,
     input: Input,
     span: Span,
     shift: i64,
@@ -416,7 +435,7 @@ async fn one_process(
     let args = EncodeArgs {
         input,
         span,
-        time_base: loaded.table.time_base,
+        time_base: frames.table.time_base,
         shift,
         video,
         outputs,
@@ -471,12 +490,12 @@ async fn one_process(
         let rendition = &work.renditions[which[n]].rendition;
         let timeline = Timeline::new(
             &loaded.facts,
-            &loaded.table,
+            frames.table,
             rendition.fps,
-            &[work.segment],
+            &[frames.segment],
             work.start_us,
         );
-        check_chunk(&index, timeline.of_segment(&work.segment).len())?;
+        check_chunk(&index, timeline.of_segment(&frames.segment).len())?;
         indexes.push(index);
     }
     Ok(Made {
@@ -556,7 +575,7 @@ fn check_chunk(index: &ChunkIndex, frames: usize) -> Result<(), Failure> {
 /// Distances between frames in the Chunk are those of the table, where the encoder was given the frames' own times.
 fn check_times(
     made: &Made,
-    loaded: &Loaded,
+    table: &FrameTable,
     work: &EncodeWork,
     clip: &Clip,
 ) -> Result<(), Failure> {
@@ -569,7 +588,7 @@ fn check_times(
         let mut times: Vec<i64> = index.samples.iter().map(|s| s.pts).collect();
         times.sort_unstable();
         let (base, first) = (times[0], clip.expected[0]);
-        let tick = loaded.table.time_base;
+        let tick = table.time_base;
         for (row, (seen, wanted)) in times.iter().zip(&clip.expected).enumerate() {
             let wanted = tick.rescale(wanted - first, index.time_base);
             if (seen - base - wanted).abs() > 1 {
@@ -693,6 +712,7 @@ async fn from_cache(
     work: &EncodeWork,
     wanted: &EncodeRendition,
     build: &Digest,
+    needs_rows: bool,
 ) -> Result<Option<ChunkFacts>, Failure> {
     let Some(cache) = attempt
         .context
@@ -706,6 +726,10 @@ async fn from_cache(
     let Some(mut chunk) = cache.find(&wanted.address, build, &to) else {
         return Ok(None);
     };
+    // Made under a table that said it all.
+    if needs_rows && read_rows(&to).map_err(resources)?.is_none() {
+        return Ok(None);
+    }
     let key = recode_store::key::chunk(
         attempt.task.job,
         &wanted.address,

@@ -9,6 +9,7 @@ mod inputs;
 mod joints;
 mod peak;
 mod probe;
+mod rows;
 mod stitch;
 mod timeline;
 

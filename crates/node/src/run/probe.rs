@@ -1,6 +1,10 @@
 //! Learning what a Source is: its tracks by asking FFmpeg, its frames from its index, and where that fails from a scan
 //! or from a decode of all of it.
 //!
+//! A remote Matroska Source is no more than looked into: its Cues name the key frames, and the frames between them are
+//! estimated until the Segments are read. Where what is seen then is not what Cues promised, or a deep probe is asked for,
+//! it is fetched whole and everything is as for a local one.
+//!
 //! ```text
 //!   index of its own (MP4, Matroska)? ── yes ── agrees with the first decoded frame? ── yes ─► table from the index
 //!        │ no                                        │ no
@@ -26,6 +30,8 @@ use std::sync::Arc;
 const MICRO: Rational = Rational::new(1, 1_000_000);
 /// Media bytes fetched from a remote Source so that FFmpeg sees its first frames.
 const FIRST_BYTES: u64 = 2 << 20;
+/// Where key frames that Cues name are further apart on average, Segments could not be cut well between them.
+const RAREST_KEYS_SECONDS: f64 = 20.0;
 
 /// Makes the facts.
 pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskResult, Failure> {
@@ -35,7 +41,7 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
             "the source is empty (0 bytes); check that it was written or uploaded completely",
         ));
     }
-    let (index, prelude) = look(attempt, &source).await?;
+    let (index, prelude) = look(attempt, &source, deep).await?;
     attempt.used(&prelude.usage);
     let mut facts = facts_of(&source, &prelude, &attempt.context.ffmpeg);
     let mut found = Found {
@@ -54,6 +60,8 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
                 .await
                 .map_err(|e| e.failure)?;
         }
+        let main = found.index.as_ref().map(|index| index.track(picture.track));
+        facts.rows_estimated = main.is_some_and(|track| track.is_ok_and(|track| !track.complete));
     }
     let table = match &found.table {
         Some(table) => {
@@ -104,6 +112,7 @@ fn bad_input(message: &str) -> Failure {
 async fn look(
     attempt: &Attempt,
     source: &Arc<Source>,
+    deep: bool,
 ) -> Result<(Option<SourceIndex>, Prelude), Failure> {
     let ffmpeg = &attempt.context.ffmpeg;
     if let Some(path) = source.local_path() {
@@ -124,14 +133,18 @@ async fn look(
             None
         }
     };
-    // Cues name key frames only, and a Plan wants to know every frame: such a Source is fetched whole, once.
-    let known = |index: &SourceIndex| index.tracks.iter().all(|track| track.complete);
     let (index, path) = match index {
-        Some(index) if known(&index) => {
+        Some(index) if index.tracks.iter().all(|track| track.complete) => {
             let path = sparse_head(attempt, source, &index).await?;
             (Some(index), path)
         }
-        Some(_) => {
+        Some(index) => {
+            if !deep
+                && has_many_keys(&index)
+                && let Some(prelude) = look_at_cues(attempt, source, &index).await?
+            {
+                return Ok((Some(index), prelude));
+            }
             let path = source.whole().await?;
             let copy = FileSource::open(&path).map_err(resources)?;
             let index = index::read(&copy).await.map_err(from_read)?;
@@ -145,6 +158,48 @@ async fn look(
     Ok((index, prelude))
 }
 
+/// Whether Segments can be cut between the key frames that are known.
+fn has_many_keys(index: &SourceIndex) -> bool {
+    let mut tracks = index.tracks.iter().filter(|track| !track.complete);
+    tracks.all(|track| {
+        let keys = &track.packets;
+        let (Some(first), Some(last)) = (keys.iter().next(), keys.iter().next_back()) else {
+            return false;
+        };
+        let ticks = last.pts + last.duration - first.pts;
+        let seconds = ticks as f64 * track.time_base.as_f64();
+        keys.len() > 1 && seconds <= RAREST_KEYS_SECONDS * keys.len() as f64
+    })
+}
+
+/// What FFmpeg sees in the first clusters, where that is what Cues promise.
+async fn look_at_cues(
+    attempt: &Attempt,
+    source: &Arc<Source>,
+    index: &SourceIndex,
+) -> Result<Option<Prelude>, Failure> {
+    let path = sparse_head(attempt, source, index).await?;
+    let prelude = match probe::prelude(&attempt.context.ffmpeg, &path).await {
+        Ok(prelude) => prelude,
+        Err(error) => {
+            tracing::info!(%error, "the first clusters do not do; fetching the whole source");
+            return Ok(None);
+        }
+    };
+    let Some(picture) = &prelude.picture else {
+        return Ok(None);
+    };
+    let Ok(table) = index.estimated_table(picture.track, picture.frame_rate) else {
+        return Ok(None);
+    };
+    let offset = MICRO.rescale(prelude.banner.start_us, table.time_base);
+    let trusted = agrees(&table, picture, offset);
+    if !trusted {
+        tracing::info!("the first frame is not the one Cues name; fetching the whole source");
+    }
+    Ok(trusted.then_some(prelude))
+}
+
 /// A sparse file of the Source's size that holds its index and its first frames, each at its own offset.
 async fn sparse_head(
     attempt: &Attempt,
@@ -156,19 +211,14 @@ async fn sparse_head(
     let path = attempt.room.file("head");
     let file = std::fs::File::create(&path).map_err(resources)?;
     file.set_len(source.size()).map_err(resources)?;
-    let mut ranges = index.head.clone();
-    let first = index
-        .tracks
-        .iter()
-        .filter_map(|t| t.packets.iter().map(|p| p.offset).min())
-        .min();
-    if let Some(first) = first {
-        ranges.push(first..(first + FIRST_BYTES).min(source.size()));
-    }
-    source.hold_first(&ranges).await?;
-    for range in ranges {
+    let opening = index.opening(FIRST_BYTES);
+    source.hold_first(&opening.ranges).await?;
+    for range in opening.ranges {
         let at = range.start;
         let bytes = source.read(range).await.map_err(from_read)?;
+        file.write_all_at(&bytes, at).map_err(resources)?;
+    }
+    if let Some((at, bytes)) = opening.patch {
         file.write_all_at(&bytes, at).map_err(resources)?;
     }
     Ok(path)
@@ -192,6 +242,7 @@ pub(super) fn facts_of(
         video: None,
         read_mode: ReadMode::Clip,
         deep: false,
+        rows_estimated: false,
         table: None,
         index: None,
         rewrapped: None,
@@ -238,7 +289,7 @@ async fn frames(
     index: Option<SourceIndex>,
     deep: bool,
 ) -> Result<Found, Failure> {
-    let own = index.and_then(|index| match index.frame_table(picture.track) {
+    let own = index.and_then(|index| match table_of(&index, picture) {
         Ok(table) => Some((index, table)),
         Err(error) => {
             tracing::info!(%error, "the index has no usable frame table");
@@ -301,6 +352,14 @@ async fn frames(
                 deep: true,
             })
         }
+    }
+}
+
+/// The frame table an index gives, with what it does not know filled in.
+fn table_of(index: &SourceIndex, picture: &Picture) -> Result<FrameTable, index::Error> {
+    match index.track(picture.track)?.complete {
+        true => index.frame_table(picture.track),
+        false => index.estimated_table(picture.track, picture.frame_rate),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Chunks to Output: checked, joined, muxed with everything else, checked again, published.
 
 use super::timeline::Timeline;
-use super::{Attempt, Loaded, failure, from_store, joints, peak, resources};
+use super::{Attempt, Loaded, failure, from_store, joints, peak, resources, rows};
 use crate::source::{Source, from_read};
 use recode_media::args::mux::{self, Cover, Cut, MuxInputs, SourceFile, VideoInput};
 use recode_media::bytes::FileSource;
-use recode_media::mp4::{Span, Stitched, Stitcher, read_chunk};
+use recode_media::mp4::{Span, Stitched, Stitcher, read_chunk, read_rows};
 use recode_media::run::{Invocation, spawn};
 use recode_media::{index, score};
 use recode_store::{Location, Publication};
@@ -16,6 +16,7 @@ use recode_types::{
 };
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt as _;
 
 /// Bytes moved from a Chunk into FFmpeg's pipe at a time.
@@ -39,25 +40,35 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         .sources
         .open(&facts.identity.url, Some(&facts.identity))
         .await?;
+    let mut paths = Vec::with_capacity(chunks.len());
+    for chunk in &chunks {
+        let name = format!("chunk-{}", chunk.segment);
+        paths.push(artifact_path(attempt, &chunk.artifact, &name).await?);
+    }
+    let (table, segments) = match facts.rows_estimated {
+        true => {
+            let found = paths.iter().map(|path| read_rows(path));
+            let found = found.collect::<Result<_, _>>().map_err(resources)?;
+            let rendition = &work.output.rendition;
+            let gop = rendition.gop.filter(|_| rendition.fps.is_none());
+            let whole = rows::assemble(found, &segments, gop);
+            let (table, segments) = whole.map_err(|e| failure(FailureClass::IndexLied, e))?;
+            (Arc::new(table), segments)
+        }
+        false => (Arc::clone(&loaded.table), segments),
+    };
     let times = Timeline::new(
         facts,
-        &loaded.table,
+        &table,
         work.output.rendition.fps,
         &segments,
         work.start_us,
     );
     let mut stitcher = Stitcher::new(times.time_base);
-    let mut paths = Vec::with_capacity(chunks.len());
     let mut sizes = Vec::with_capacity(chunks.len());
     let mut pts = Vec::new();
-    for (chunk, segment) in chunks.iter().zip(&segments) {
-        let path = artifact_path(
-            attempt,
-            &chunk.artifact,
-            &format!("chunk-{}", chunk.segment),
-        )
-        .await?;
-        let index = read_chunk(&path).map_err(|e| failure(FailureClass::Unknown, e))?;
+    for (path, segment) in paths.iter().zip(&segments) {
+        let index = read_chunk(path).map_err(|e| failure(FailureClass::Unknown, e))?;
         let shown = times.of_segment(segment);
         stitcher
             .push(&index, &shown)
@@ -66,7 +77,6 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
             sizes.push(index.samples.iter().map(|s| s.size).collect());
             pts.extend(shown);
         }
-        paths.push(path);
     }
     if let Some(limit) = work.output.rendition.peak {
         let seconds: Vec<f64> = pts

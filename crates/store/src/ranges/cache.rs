@@ -19,6 +19,8 @@ use tokio::sync::{Notify, Semaphore};
 
 /// Bytes per fetch.
 const PART: u64 = 8 << 20;
+/// What a file system frees at once.
+const BLOCK: u64 = 4 << 10;
 /// Fetches under way in one cache: bounds its memory to this many parts.
 const IN_FLIGHT: usize = 6;
 
@@ -309,6 +311,8 @@ impl Shared {
     fn evict(&self, keep: u64) {
         let mut map = self.lock();
         for range in map.evict(keep) {
+            // Only whole blocks leave a hole: with what was freed before, this may be one.
+            let range = map.with_absent(&range, BLOCK);
             let punched = rustix::fs::fallocate(
                 &*self.file,
                 FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,

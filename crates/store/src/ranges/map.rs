@@ -147,6 +147,17 @@ impl Map {
         super::coalesce(freed, 0)
     }
 
+    /// `range`, of which nothing is there, with up to `block` bytes on either side as far as nothing is there either.
+    pub(super) fn with_absent(&self, range: &Range<u64>, block: u64) -> Range<u64> {
+        let before = self.spans.range(..range.start).next_back();
+        let before = before.map_or(0, |(_, span)| span.end);
+        let after = self.spans.range(range.end..).next();
+        let after = after.map_or(u64::MAX, |(start, _)| *start);
+        let start = before.max(range.start.saturating_sub(block));
+        let end = after.min(range.end.saturating_add(block));
+        start.min(range.start)..end.max(range.end)
+    }
+
     /// Makes spans for every byte of `range`, with borders at its ends.
     fn cover(&mut self, range: &Range<u64>) {
         self.split_at(range.start);
@@ -306,6 +317,15 @@ mod tests {
         assert_eq!(map.evict(100), std::slice::from_ref(&(90..190)));
         assert_eq!(map.evict(0), [0..10, 190..200]);
         assert_eq!((map.held(), map.spans.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_freed_reaches_over_absent_bytes_only() {
+        let mut map = Map::default();
+        fetch_all(&mut map, 10..20);
+        assert_eq!(map.with_absent(&(22..25), 100), 20..125);
+        assert_eq!(map.with_absent(&(5..8), 2), 3..10);
+        assert_eq!(map.with_absent(&(20..21), 2), 20..23);
     }
 
     #[test]

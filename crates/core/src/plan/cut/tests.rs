@@ -225,6 +225,7 @@ proptest! {
             grid: grid.map(Grid::Rows),
             usual_gop_rows: Some(250),
             linear,
+            keys_only: false,
         };
         let segments = cut(&table, first..end, &wish, &CutPolicy::default());
         prop_assert_eq!(check(&table, first..end, &segments), Ok(()));
@@ -235,4 +236,46 @@ proptest! {
         all.sort_unstable();
         prop_assert_eq!(all, (0..segments.len() as u32).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn where_only_key_frames_are_known_every_cut_is_at_one() {
+    // 60 s with a key frame every 5 s: longer than asked, and no cut lies between.
+    let table = table(60, 125);
+    let wish = Wish {
+        keys_only: true,
+        ..asked(2000)
+    };
+    let segments = cut_all(&table, &wish);
+    assert_eq!(segments.len(), 12);
+    assert!(
+        segments
+            .iter()
+            .all(|s| table.rows[s.first_row as usize].key)
+    );
+    // On a grid of 50 rows every second key frame is one of its rows.
+    let on_grid = Wish {
+        grid: Some(Grid::Rows(50)),
+        ..wish
+    };
+    let segments = cut_all(&table, &on_grid);
+    assert!(segments.len() > 1 && segments.iter().all(|s| s.first_row % 250 == 0));
+}
+
+#[test]
+fn a_wanted_part_of_estimated_rows_keeps_the_times_asked_for() {
+    let table = table(60, 125);
+    let mut facts = crate::fixture::facts(&table);
+    facts.rows_estimated = true;
+    let mut request = crate::fixture::small_request();
+    let span = |request: &JobRequest| {
+        let rows = wanted_rows(&facts, &table, request).unwrap();
+        wanted_span(&facts, &table, request, &rows)
+    };
+    let all = span(&request);
+    assert_eq!(all, (table.rows[0].pts, table.end_pts()));
+    request.start_us = Some(7_010_000);
+    request.duration_us = Some(10_000_000);
+    let ticks = |us| MICRO.rescale(facts.start_us + us, table.time_base);
+    assert_eq!(span(&request), (ticks(7_010_000), ticks(17_010_000)));
 }

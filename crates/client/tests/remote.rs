@@ -1,0 +1,108 @@
+//! Sources in S3: every byte is fetched once, and what comes out is what a local Source gives.
+
+use recode_testkit::s3::{Kind, Server};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn ffmpeg() -> Option<PathBuf> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/ffmpeg");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = std::env::var_os("RECODE_FFMPEG").map(PathBuf::from);
+    let on_path = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg"));
+    let mut all = named.into_iter().chain([project]).chain(on_path);
+    let found = all.find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("NOT TESTED: there is no FFmpeg here");
+    }
+    found
+}
+
+fn run(command: &mut Command) -> String {
+    let out = command.output().expect("it starts");
+    let log = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{log}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// 12 s with B-frames, open GOPs, 12 key frames, sound, subtitles, and tags behind the clusters.
+fn generate(ffmpeg: &Path, dir: &Path) {
+    std::fs::write(
+        dir.join("in.srt"),
+        "1\n00:00:01,000 --> 00:00:02,000\nHello\n\n2\n00:00:10,500 --> 00:00:11,000\nWorld\n",
+    )
+    .expect("written");
+    let line = "-loglevel error -f lavfi -i testsrc2=size=640x360:rate=24000/1001:duration=12 -f lavfi \
+                -i sine=duration=12 -i in.srt -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -crf 4 -bf 3 -g 24 \
+                -x264-params open-gop=1:scenecut=0 -c:a aac -b:a 96k -c:s srt source.mkv";
+    run(Command::new(ffmpeg)
+        .args(line.split_whitespace())
+        .current_dir(dir));
+}
+
+fn transcode(dir: &Path, server: &Server, source: &str, output: &str, more: &str) {
+    let line = format!(
+        "transcode {source} -o {output} --codec h264 --preset ultrafast --segment 2s {more}"
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_recode-client"));
+    command.args(line.split_whitespace()).current_dir(dir);
+    command.env("RECODE_STATE", dir.join(format!("state-{output}")));
+    run(command.envs(server.env()));
+}
+
+/// Times, sizes and digests of all packets of all tracks.
+fn packets(ffmpeg: &Path, dir: &Path, file: &str) -> String {
+    let line = format!("-loglevel error -i {file} -map 0 -c copy -f framehash -");
+    run(Command::new(ffmpeg)
+        .args(line.split_whitespace())
+        .current_dir(dir))
+}
+
+#[test]
+fn matroska_is_fetched_once_and_comes_out_as_from_a_local_file() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    generate(&ffmpeg, dir);
+    std::fs::create_dir(dir.join("s3")).expect("made");
+    let server = Server::start(&dir.join("s3")).expect("it starts");
+    server.create_bucket("media").expect("made");
+    server
+        .place("media", "source.mkv", &dir.join("source.mkv"))
+        .expect("placed");
+    let size = std::fs::metadata(dir.join("source.mkv"))
+        .expect("it is there")
+        .len();
+    for (name, more) in [
+        ("all.mkv", ""),
+        ("scaled.mkv", "--fps 25 --height 180"),
+        ("part.mkv", "--start 3.3 --duration 5.5"),
+    ] {
+        server.reset();
+        transcode(dir, &server, "s3://media/source.mkv", name, more);
+        let sent = server.count(Kind::Get).bytes_sent;
+        let local = format!("local-{name}");
+        transcode(dir, &server, "source.mkv", &local, more);
+        // What follows a cut inside a GOP is encoded in other Segments than those of a file whose frames are known.
+        if !more.contains("--start") {
+            assert!(sent * 100 <= size * 105, "{name}: {sent} bytes of {size}");
+            assert_eq!(
+                packets(&ffmpeg, dir, name),
+                packets(&ffmpeg, dir, &local),
+                "{name}"
+            );
+        }
+        let times = |file: &str| -> Vec<String> {
+            let all = packets(&ffmpeg, dir, file);
+            let lines = all.lines().filter(|line| !line.starts_with('#'));
+            let mut times: Vec<String> = lines
+                .map(|line| {
+                    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+                    format!("{} {:>9}", fields[0], fields[2])
+                })
+                .collect();
+            times.sort();
+            times
+        };
+        assert_eq!(times(name), times(&local), "{name}");
+    }
+}
