@@ -10,7 +10,7 @@ use recode_types::task::FailureClass;
 use recode_types::{JobId, NodeId};
 
 /// Peak revisions of one Output after which the Job fails.
-pub const MAX_REVISIONS: u32 = 6;
+pub const MAX_REVISIONS: u32 = 10;
 
 /// The commands that are due for a Job. Call on [`super::Effect::Decide`] and propose them all; called again before they are
 /// applied it answers the same, and what is applied twice is rejected as outdated.

@@ -24,8 +24,8 @@ use recode_types::rendition::{RateControl, Scale};
 use recode_types::{Knob, OutputRequest, Rendition, SourceFacts};
 use solve::{Aim, Piece, Solution};
 
-/// Knobs at which each Segment is tried. A second one would tell its slope, which differs little between Segments, at the
-/// price of another trial.
+/// Knobs at which each Segment is tried. A second one would tell its slope at the price of another trial; which is cheaper
+/// depends on the film (docs/decisions/0017-rate-by-few-encodes).
 pub const TRIAL_POINTS: usize = 1;
 /// A total this close to the promise is good enough: half of what is allowed (2 %).
 const GOAL_PERMILLE: u64 = 10;
