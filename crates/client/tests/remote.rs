@@ -74,7 +74,7 @@ fn matroska_is_fetched_once_and_comes_out_as_from_a_local_file() {
         .len();
     for (name, more) in [
         ("all.mkv", ""),
-        ("scaled.mkv", "--fps 25 --height 180"),
+        ("scaled.mkv", "--fps 25 --scale 320x180"),
         ("part.mkv", "--start 3.3 --duration 5.5"),
     ] {
         server.reset();
