@@ -24,7 +24,8 @@ fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-/// 12 s with B-frames, open GOPs, 12 key frames, sound, subtitles, and tags behind the clusters.
+/// 12 s with B-frames, open GOPs, key frames, sound and subtitles. Every seventh frame is missing, so that no rate tells how
+/// many there are.
 fn generate(ffmpeg: &Path, dir: &Path) {
     std::fs::write(
         dir.join("in.srt"),
@@ -32,7 +33,8 @@ fn generate(ffmpeg: &Path, dir: &Path) {
     )
     .expect("written");
     let line = "-loglevel error -f lavfi -i testsrc2=size=640x360:rate=24000/1001:duration=12 -f lavfi \
-                -i sine=duration=12 -i in.srt -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -crf 4 -bf 3 -g 24 \
+                -i sine=duration=12 -i in.srt -map 0 -map 1 -map 2 -vf select=mod(n\\,7) -fps_mode vfr \
+                -c:v libx264 -preset ultrafast -crf 4 -bf 3 -g 24 \
                 -x264-params open-gop=1:scenecut=0 -c:a aac -b:a 96k -c:s srt source.mkv";
     run(Command::new(ffmpeg)
         .args(line.split_whitespace())
@@ -74,7 +76,7 @@ fn matroska_is_fetched_once_and_comes_out_as_from_a_local_file() {
         .len();
     for (name, more) in [
         ("all.mkv", ""),
-        ("scaled.mkv", "--fps 25 --scale 320x180"),
+        ("scored.mkv", "--scale 320x180 --score vmaf"),
         ("part.mkv", "--start 3.3 --duration 5.5"),
     ] {
         server.reset();

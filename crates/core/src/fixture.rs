@@ -98,6 +98,7 @@ pub fn facts(table: &FrameTable) -> SourceFacts {
         }),
         read_mode: ReadMode::Clip,
         deep: false,
+        decode_threads: 1,
         rows_estimated: false,
         table: Some(artifact("table")),
         index: None,

@@ -24,6 +24,8 @@ pub struct Input {
     pub stream: u32,
     /// Which clock the decoded frames carry.
     pub clock: Clock,
+    /// Decoder threads. What is made of damage, even how many frames, depends on their number.
+    pub threads: u32,
 }
 
 /// The clock of decoded frames.

@@ -247,6 +247,15 @@ pub async fn scan_packets(
     Ok((time_base, packets, finished.usage))
 }
 
+/// Decoder threads that FFmpeg gives itself on `cores` cores for a picture of `height` lines.
+pub fn plain_threads(cores: usize, height: u32) -> u32 {
+    const MOST: u32 = 16;
+    match (cores as u32).min(height.div_ceil(16)) {
+        0 | 1 => 1,
+        cores => (cores + 1).min(MOST),
+    }
+}
+
 /// What a full decode showed.
 #[derive(Clone, Debug)]
 pub struct DeepScan {
@@ -258,7 +267,8 @@ pub struct DeepScan {
 }
 
 /// Decodes the Source from its start to its end as a plain FFmpeg process would, and lists every frame. `time_base` as
-/// [`Picture::time_base`].
+/// [`Picture::time_base`]. What is made of damage, even how many frames, depends on the number of `threads`: a plain
+/// process has [`plain_threads`], an encode of a clip has one.
 /// # Errors
 /// [`Error::NoFrame`], [`Error::Run`]
 pub async fn deep(
@@ -266,12 +276,12 @@ pub async fn deep(
     source: &Path,
     stream: u32,
     time_base: TimeBase,
+    threads: u32,
     on_progress: impl FnMut(Progress),
 ) -> Result<DeepScan, Error> {
     let mut list = List::default();
     list.opt("-loglevel", "level+error");
-    // One thread, as every encode decodes: what is painted over damage depends on the number of threads.
-    list.opt("-threads", 1);
+    list.opt("-threads", threads);
     list.opt("-filter_complex_threads", 1);
     list.opt("-reinit_filter", 0).input(source);
     let filter = "scale=64:36:flags=neighbor,format=gray";

@@ -117,7 +117,7 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
         .picture
         .unwrap();
     let video = video(picture.frame_rate, picture.time_base);
-    let table = probe::deep(&ffmpeg, &source, 0, picture.time_base, |_| {})
+    let table = probe::deep(&ffmpeg, &source, 0, picture.time_base, 1, |_| {})
         .await
         .unwrap()
         .table;
@@ -156,6 +156,7 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
                     demuxer: Some("mp4"),
                     stream: 0,
                     clock,
+                    threads: 1,
                 },
                 span: if ordinal {
                     Span::Ordinal {
@@ -245,6 +246,7 @@ async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
                 demuxer: Some("mp4"),
                 stream: 0,
                 clock: Clock::Stored,
+                threads: 1,
             },
             span: span((first, count)),
             time_base: video.time_base,

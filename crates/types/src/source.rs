@@ -138,6 +138,9 @@ pub struct SourceFacts {
     pub read_mode: ReadMode,
     /// Every frame was decoded to make the table (a deep probe); its rows carry signatures.
     pub deep: bool,
+    /// Decoder threads of the deep probe, and so of every decode that counts frames from the start.
+    #[serde(default = "one")]
+    pub decode_threads: u32,
     /// The rows of the table that are no key frames are estimates, and so is their number: a remote Matroska Source says
     /// no more before its clusters are read. Segments begin with key frames then, and each Chunk brings the rows that
     /// its Segment really has.
@@ -156,6 +159,10 @@ pub struct SourceFacts {
     pub ffmpeg: String,
     /// What looked odd, one sentence each.
     pub warnings: Vec<String>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl SourceFacts {

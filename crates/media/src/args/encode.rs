@@ -98,7 +98,7 @@ impl EncodeArgs<'_> {
         if self.input.clock == Clock::Stored {
             list.flag("-copyts");
         }
-        list.opt("-threads", 1);
+        list.opt("-threads", self.input.threads);
         if let Some(demuxer) = self.input.demuxer {
             list.opt("-f", demuxer);
         }

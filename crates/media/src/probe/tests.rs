@@ -67,7 +67,7 @@ async fn scanning_rewrapping_and_decoding_agree_on_the_frames() {
             .unwrap();
         assert!(are_sane(&packets) && packets.len() == 50);
         assert_eq!((base, picture.time_base), (TimeBase::new(1, 90_000), base));
-        let deep_original = deep(&ffmpeg, &clip, picture.track, base, |_| {})
+        let deep_original = deep(&ffmpeg, &clip, picture.track, base, 1, |_| {})
             .await
             .unwrap()
             .table;
@@ -85,7 +85,10 @@ async fn scanning_rewrapping_and_decoding_agree_on_the_frames() {
         rewrap(&ffmpeg, &clip, picture.track, &copy, |_| {})
             .await
             .unwrap();
-        let deep_copy = deep(&ffmpeg, &copy, 0, base, |_| {}).await.unwrap().table;
+        let deep_copy = deep(&ffmpeg, &copy, 0, base, 1, |_| {})
+            .await
+            .unwrap()
+            .table;
         let signatures = |t: &FrameTable| t.rows.iter().map(|r| r.signature).collect::<Vec<_>>();
         assert_eq!(signatures(&deep_copy), signatures(&deep_original));
         let first = deep_original.rows[0].pts - deep_copy.rows[0].pts;
@@ -134,4 +137,11 @@ fn the_container_and_the_frames_are_put_together() {
     assert_eq!((picture.width, picture.height), (1080, 1920));
     assert_eq!(picture.codec, "hevc");
     assert!(!picture.hdr10_plus && !picture.hdr10_static && !picture.captions && !picture.alpha);
+}
+
+#[test]
+fn plain_threads_are_those_ffmpeg_gives_itself() {
+    let counts = [(1, 1080), (2, 1080), (2, 16), (8, 64), (64, 2160)];
+    let given = counts.map(|(cores, height)| plain_threads(cores, height));
+    assert_eq!(given, [1, 3, 1, 5, 16]);
 }

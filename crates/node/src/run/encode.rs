@@ -282,6 +282,7 @@ async fn from_clip(
         demuxer: Some(clip.demuxer),
         stream: 0,
         clock: Clock::Stored,
+        threads: 1,
     };
     let shift = clip.base - timeline;
     let check = |seen: &[Seen]| {
@@ -340,6 +341,7 @@ async fn linear(
         demuxer: None,
         stream: video.track,
         clock: Clock::Plain,
+        threads: loaded.facts.decode_threads,
     };
     let (first, count) = (
         u64::from(work.segment.first_row),

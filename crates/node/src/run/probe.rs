@@ -242,6 +242,7 @@ pub(super) fn facts_of(
         video: None,
         read_mode: ReadMode::Clip,
         deep: false,
+        decode_threads: 1,
         rows_estimated: false,
         table: None,
         index: None,
@@ -319,11 +320,17 @@ async fn frames(
         });
     }
     let path = source.whole().await?;
+    if indexed.is_none() {
+        // It will be read by counting: as many frames as a plain process gets.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        facts.decode_threads = probe::plain_threads(cores, picture.height);
+    }
     let scan = probe::deep(
         &attempt.context.ffmpeg,
         &path,
         picture.track,
         picture.time_base,
+        facts.decode_threads,
         attempt.on_progress(),
     )
     .await

@@ -49,6 +49,7 @@ fn args<'a>(video: &'a VideoFacts, renditions: &'a [Rendition]) -> EncodeArgs<'a
             demuxer: Some("mp4"),
             stream: 0,
             clock: Clock::Stored,
+            threads: 1,
         },
         span: Span::Time {
             start_pts: 1001,

@@ -48,6 +48,7 @@ fn facts(format: &str, tracks: Vec<Track>) -> SourceFacts {
         tracks,
         read_mode: ReadMode::Clip,
         deep: false,
+        decode_threads: 1,
         rows_estimated: false,
         table: None,
         index: None,
