@@ -2,7 +2,7 @@
 //! frame table, store.
 
 use super::frames::{Expected, Matched, Mismatch, Seen, match_frames};
-use super::timeline::Timeline;
+use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, from_store, resources, rows};
 use crate::source::{Source, from_read};
 use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedScore};
@@ -319,6 +319,7 @@ fn timeline_zero(loaded: &Loaded, work: &EncodeWork, frames: Frames<'_>) -> i64 
         None,
         &[frames.segment],
         work.start_us,
+        is_last(&loaded.table, &work.segment),
     )
     .zero()
 }
@@ -496,6 +497,7 @@ async fn one_process(
             rendition.fps,
             &[frames.segment],
             work.start_us,
+            is_last(&loaded.table, &work.segment),
         );
         check_chunk(&index, timeline.of_segment(&frames.segment).len())?;
         indexes.push(index);

@@ -114,16 +114,27 @@ pub fn match_frames(seen: &[Seen], expected: Expected<'_>) -> Result<Matched, Mi
     })
 }
 
-/// Output frame numbers of a constant rate that a half-open span of source time owns: every `n` with
-/// `start <= n / rate < end`. Numbers count from source time zero, so that all Segments share one phase.
-pub fn grid(start: i64, end: i64, time_base: TimeBase, rate: Rational) -> std::ops::Range<i64> {
-    // n >= pts * tb * rate, rounded up.
-    let ceil = |pts: i64| {
-        let num = i128::from(pts) * i128::from(time_base.num) * i128::from(rate.num);
-        let den = i128::from(time_base.den) * i128::from(rate.den);
-        (num.div_euclid(den) + i128::from(num.rem_euclid(den) != 0)) as i64
+/// Output frame numbers of a constant rate that a half-open span of source time owns. FFmpeg's `fps` filter shows a frame
+/// from the number nearest to its time on, so a span begins with the number nearest to its first frame and ends before the
+/// one nearest to the next. `last`: nothing comes after, and the last frame is shown to its end. Numbers count from source
+/// time zero, so that all Segments share one phase.
+pub fn grid(
+    start: i64,
+    end: i64,
+    last: bool,
+    time_base: TimeBase,
+    rate: Rational,
+) -> std::ops::Range<i64> {
+    let nearest = |pts| time_base.rescale(pts, Rational::new(rate.den, rate.num));
+    let end = match last {
+        false => nearest(end),
+        true => {
+            let num = i128::from(end) * i128::from(time_base.num) * i128::from(rate.num);
+            let den = i128::from(time_base.den) * i128::from(rate.den);
+            (num.div_euclid(den) + i128::from(num.rem_euclid(den) != 0)) as i64
+        }
     };
-    ceil(start)..ceil(end)
+    nearest(start)..end
 }
 
 #[cfg(test)]
@@ -210,11 +221,21 @@ mod tests {
         let tb = TimeBase::new(1, 90000);
         let rate = Rational::new(24000, 1001);
         let cuts = [0, 7, 90_000, 180_180, 1_000_003];
-        let whole = grid(0, 1_000_003, tb, rate);
+        let whole = grid(0, 1_000_003, true, tb, rate);
         let parts: Vec<i64> = cuts
             .windows(2)
-            .flat_map(|w| grid(w[0], w[1], tb, rate))
+            .flat_map(|w| grid(w[0], w[1], w[1] == 1_000_003, tb, rate))
             .collect();
         assert_eq!(parts, whole.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_frame_is_shown_from_the_nearest_number_on_and_the_last_to_its_end() {
+        let milli = TimeBase::new(1, 1000);
+        let rate = Rational::new(25, 1);
+        // 2002 ms is nearest to frame 50, not before frame 51.
+        assert_eq!(grid(0, 2002, false, milli, rate), 0..50);
+        assert_eq!(grid(2002, 4004, false, milli, rate), 50..100);
+        assert_eq!(grid(4004, 6001, true, milli, rate), 100..151);
     }
 }

@@ -1,6 +1,6 @@
 //! Chunks to Output: checked, joined, muxed with everything else, checked again, published.
 
-use super::timeline::Timeline;
+use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, from_store, joints, peak, resources, rows};
 use crate::source::{Source, from_read};
 use recode_media::args::mux::{self, Cover, Cut, MuxInputs, SourceFile, VideoInput};
@@ -45,6 +45,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         let name = format!("chunk-{}", chunk.segment);
         paths.push(artifact_path(attempt, &chunk.artifact, &name).await?);
     }
+    let to_end = segments.last().is_some_and(|s| is_last(&loaded.table, s));
     let (table, segments) = match facts.rows_estimated {
         true => {
             let found = paths.iter().map(|path| read_rows(path));
@@ -63,6 +64,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         work.output.rendition.fps,
         &segments,
         work.start_us,
+        to_end,
     );
     let mut stitcher = Stitcher::new(times.time_base);
     let mut sizes = Vec::with_capacity(chunks.len());

@@ -8,6 +8,11 @@ use recode_types::{FrameTable, Rational, Segment, SourceFacts, TimeBase};
 
 const MICRO: TimeBase = Rational::new(1, 1_000_000);
 
+/// Whether nothing of the Source comes after a planned Segment.
+pub fn is_last(table: &FrameTable, segment: &Segment) -> bool {
+    segment.row_range().end >= table.rows.len()
+}
+
 /// The times of one Output.
 #[derive(Clone, Debug)]
 pub struct Timeline<'a> {
@@ -17,6 +22,7 @@ pub struct Timeline<'a> {
     zero: i64,
     first_row: usize,
     end_pts: i64,
+    to_end: bool,
     /// Seconds per tick of what [`Timeline::of_segment`] gives.
     pub time_base: TimeBase,
     /// How long the last frame stays.
@@ -24,13 +30,14 @@ pub struct Timeline<'a> {
 }
 
 impl<'a> Timeline<'a> {
-    /// `segments` are those of the Plan, in order.
+    /// `segments` are those of the Plan, in order; `to_end`: nothing of the Source comes after the last.
     pub fn new(
         facts: &SourceFacts,
         table: &'a FrameTable,
         rate: Option<Rational>,
         segments: &[Segment],
         start_us: Option<i64>,
+        to_end: bool,
     ) -> Self {
         let rate = rate.map(Rational::reduced);
         let zero = MICRO.rescale(facts.start_us + start_us.unwrap_or(0), table.time_base);
@@ -52,6 +59,7 @@ impl<'a> Timeline<'a> {
             zero,
             first_row,
             end_pts,
+            to_end,
             time_base: rate.map_or(table.time_base, |r| TimeBase::new(r.den, r.num)),
             last_duration,
         }
@@ -75,6 +83,7 @@ impl<'a> Timeline<'a> {
                 grid(
                     start,
                     segment.end_pts - self.zero,
+                    self.to_end && segment.end_pts == self.end_pts,
                     self.table.time_base,
                     rate,
                 )

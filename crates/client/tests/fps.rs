@@ -1,0 +1,85 @@
+//! A changed frame rate: joined Segments show what one plain process shows.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn ffmpeg() -> Option<PathBuf> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/ffmpeg");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = std::env::var_os("RECODE_FFMPEG").map(PathBuf::from);
+    let on_path = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg"));
+    let mut all = named.into_iter().chain([project]).chain(on_path);
+    let found = all.find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("NOT TESTED: there is no FFmpeg here");
+    }
+    found
+}
+
+fn run(command: &mut Command) {
+    let out = command.output().expect("it starts");
+    let log = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{log}");
+}
+
+/// PSNR of every frame of `ours` against the frame of the same number of `plain`, and how many each has.
+fn compare(ffmpeg: &Path, dir: &Path, ours: &str, plain: &str) -> (Vec<f64>, usize) {
+    let line = format!(
+        "-loglevel error -y -i {ours} -i {plain} -lavfi \
+         [0:v]settb=1/25,setpts=N[a];[1:v]settb=1/25,setpts=N,split[b][c];[a][b]psnr=stats_file=psnr.txt:eof_action=endall,nullsink;\
+         [c]scale=8:8[d] -map [d] -fps_mode passthrough -f framecrc plain.txt"
+    );
+    run(Command::new(ffmpeg)
+        .args(line.split_whitespace())
+        .current_dir(dir));
+    let psnr = std::fs::read_to_string(dir.join("psnr.txt")).expect("written");
+    let values = psnr.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("psnr_avg:")?;
+        let word = rest.split(' ').next()?;
+        Some(word.parse().unwrap_or(f64::INFINITY))
+    });
+    let plain = std::fs::read_to_string(dir.join("plain.txt")).expect("written");
+    let frames = plain.lines().filter(|line| !line.starts_with('#')).count();
+    (values.collect(), frames)
+}
+
+#[test]
+fn a_changed_frame_rate_shows_what_a_plain_process_shows() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    for source in ["source.mkv", "source.mp4"] {
+        let line = format!(
+            "-loglevel error -y -f lavfi -i testsrc2=size=160x90:rate=24000/1001:duration=7 -c:v libx264 -preset ultrafast \
+             -crf 10 -bf 3 -g 24 -x264-params open-gop=1:scenecut=0 {source}"
+        );
+        run(Command::new(&ffmpeg)
+            .args(line.split_whitespace())
+            .current_dir(dir));
+        for rate in ["25", "30000/1001", "12", "60"] {
+            let plain = format!(
+                "-loglevel error -y -i {source} -vf fps={rate} -c:v libx264 -preset ultrafast -qp 0 plain.mkv"
+            );
+            run(Command::new(&ffmpeg)
+                .args(plain.split_whitespace())
+                .current_dir(dir));
+            let line = format!(
+                "transcode {source} -o ours.mp4 --force --codec h264 --preset ultrafast --crf 10 --segment 1s --fps {rate}"
+            );
+            run(Command::new(env!("CARGO_BIN_EXE_recode-client"))
+                .args(line.split_whitespace())
+                .env("RECODE_STATE", dir.join("state"))
+                .env("RECODE_FFMPEG", &ffmpeg)
+                .current_dir(dir));
+            let (psnr, frames) = compare(&ffmpeg, dir, "ours.mp4", "plain.mkv");
+            // A plain process rounds the end of the last frame, ours shows it to its end.
+            assert!(
+                psnr.len() == frames,
+                "{source} at {rate}: {} frames compared of {frames}",
+                psnr.len()
+            );
+            let worst = psnr.iter().copied().fold(f64::INFINITY, f64::min);
+            assert!(worst > 30.0, "{source} at {rate}: {worst} dB at worst");
+        }
+    }
+}
