@@ -249,7 +249,7 @@ pub async fn build(
     let mut fetched = Fetched::new(source, spans(track, selection.packets.clone()));
     let (demuxer, base) = match (&index.preamble, &track.entry) {
         (
-            Preamble::Mp4 { ftyp, matrix },
+            Preamble::Mp4 { ftyp, matrix, .. },
             Entry::Mp4 {
                 stsd,
                 tkhd,

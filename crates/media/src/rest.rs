@@ -12,14 +12,16 @@
 //!   restored   head · a · · a ·   · a · · a    · a · · · a tail    same offsets, holes
 //! ```
 //!
-//! Holes rather than a rewritten file: no index has to be changed, so that fragments, unknown boxes and Matroska's positions
-//! stay right, and FFmpeg sees the same timeline. In whole clusters of Matroska what is kept moves together, so that it
-//! takes no more disk than its bytes; elsewhere every run of kept bytes takes a disk block.
+//! Holes rather than a rewritten file: unknown boxes and positions stay right, and FFmpeg sees the same timeline. But sound
+//! between pictures comes in runs that are much smaller than a disk block, so in whole clusters of Matroska, and in MP4 that
+//! has no fragments, what is kept moves together, and takes no more disk than its bytes. MP4's chunk offsets are changed to
+//! match ([`Restored::relocate`]); in fragments every run of kept bytes takes a disk block.
 
 use crate::bytes::{ByteSource, Window};
 use crate::index::{Format, Preamble, SourceIndex};
 use crate::matroska::void;
 use crate::matroska::walk::Walker;
+use crate::mp4::boxes::measure;
 use recode_types::{FrameTable, Segment};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write as _};
@@ -89,7 +91,10 @@ pub async fn stage(
     out: &Path,
 ) -> io::Result<()> {
     let pieces = match index.format {
-        Format::Mp4 => in_place(&packets_in(index, streams, &region), &region),
+        Format::Mp4 => match packed(index, streams, &region) {
+            Some(pieces) => pieces,
+            None => in_place(&packets_in(index, streams, &region), &region),
+        },
         Format::Matroska => match blocks_in(index, streams, &region, source).await? {
             Blocks::OfClusters(clusters) => moved_up(&clusters, &region),
             Blocks::Payloads(payloads) => in_place(&payloads, &region),
@@ -132,6 +137,115 @@ fn in_place(dropped: &[Range<u64>], region: &Range<u64>) -> Vec<Piece> {
     let kept = complement(dropped, region).into_iter();
     kept.map(|range| Piece::Copy(range.clone(), range.start))
         .collect()
+}
+
+/// What lies between the pictures of an MP4 without fragments, moved together over the holes. `None`: there are fragments,
+/// which name places relative to themselves, and everything stays where it is.
+fn packed(index: &SourceIndex, streams: &[u32], region: &Range<u64>) -> Option<Vec<Piece>> {
+    let Preamble::Mp4 { data, .. } = &index.preamble else {
+        return None;
+    };
+    // More than `ftyp` and `moov`.
+    if index.head.len() > 2 {
+        return None;
+    }
+    let dropped = packets_in(index, streams, region);
+    let mut pieces = Vec::new();
+    let mut fixed = region.start;
+    for data in data {
+        let area = data.start.max(fixed)..data.end.min(region.end);
+        if area.start >= area.end {
+            continue;
+        }
+        if fixed < area.start {
+            pieces.push(Piece::Copy(fixed..area.start, fixed));
+        }
+        fixed = area.end;
+        let inside: Vec<Range<u64>> = dropped
+            .iter()
+            .map(|span| span.start.max(area.start)..span.end.min(area.end))
+            .filter(|span| span.start < span.end)
+            .collect();
+        let mut to = area.start;
+        for kept in complement(&inside, &area) {
+            pieces.push(Piece::Copy(kept.clone(), to));
+            to += kept.end - kept.start;
+        }
+    }
+    if fixed < region.end {
+        pieces.push(Piece::Copy(fixed..region.end, fixed));
+    }
+    Some(pieces)
+}
+
+/// A run of bytes of the Source that is elsewhere in a restored file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// In the Source.
+    pub from: Range<u64>,
+    /// First byte in the restored file.
+    pub to: u64,
+}
+
+/// What [`stage`] of a region moved, sorted.
+pub fn moves(index: &SourceIndex, streams: &[u32], region: &Range<u64>) -> Vec<Move> {
+    let pieces = match index.format {
+        Format::Mp4 => packed(index, streams, region).unwrap_or_default(),
+        // Clusters say themselves what is where.
+        Format::Matroska => Vec::new(),
+    };
+    let mut moves: Vec<Move> = pieces
+        .into_iter()
+        .filter_map(|piece| match piece {
+            Piece::Copy(from, to) if from.start != to => Some(Move { from, to }),
+            _ => None,
+        })
+        .collect();
+    moves.sort_by_key(|m| m.from.start);
+    moves
+}
+
+/// Where a byte of the Source is now. `moves` are sorted.
+fn moved(moves: &[Move], at: u64) -> u64 {
+    let before = moves.partition_point(|m| m.from.start <= at);
+    match before.checked_sub(1).map(|i| &moves[i]) {
+        Some(found) if at < found.from.end => found.to + (at - found.from.start),
+        _ => at,
+    }
+}
+
+/// Changes the chunk offsets inside a box's content. `None`: a table is not whole.
+fn relocate_in(body: &mut [u8], moves: &[Move]) -> Option<()> {
+    let mut at = 0;
+    while let Some((kind, header, size)) = measure(&body[at..], (body.len() - at) as u64) {
+        let end = at
+            .saturating_add(usize::try_from(size).ok()?)
+            .min(body.len());
+        let inner = body.get_mut(at + header as usize..end)?;
+        match &kind {
+            b"trak" | b"mdia" | b"minf" | b"stbl" => relocate_in(inner, moves)?,
+            b"stco" => {
+                for entry in inner.get_mut(8..)?.chunks_exact_mut(4) {
+                    let old = u32::from_be_bytes(entry.try_into().ok()?);
+                    // Things only move towards the beginning.
+                    let new = u32::try_from(moved(moves, u64::from(old))).ok()?;
+                    entry.copy_from_slice(&new.to_be_bytes());
+                }
+            }
+            b"co64" => {
+                for entry in inner.get_mut(8..)?.chunks_exact_mut(8) {
+                    let new = moved(moves, u64::from_be_bytes((&*entry).try_into().ok()?));
+                    entry.copy_from_slice(&new.to_be_bytes());
+                }
+            }
+            _ => {}
+        }
+        at = end;
+        if at >= body.len() {
+            break;
+        }
+    }
+    Some(())
 }
 
 /// A cluster's content, and the elements in it that are dropped.
@@ -270,9 +384,37 @@ impl Restored {
     /// # Errors
     /// What the operating system says.
     pub fn create(path: &Path, size: u64) -> io::Result<Self> {
-        let file = File::create(path)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
         file.set_len(size)?;
         Ok(Self { file })
+    }
+
+    /// Makes the sample tables of an MP4 say where [`stage`] has put things. After the last part; `moves` of all regions,
+    /// sorted.
+    /// # Errors
+    /// What reading or writing met. `InvalidData`: the tables are not those of `index`.
+    pub fn relocate(&mut self, index: &SourceIndex, moves: &[Move]) -> io::Result<()> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a sample table is damaged");
+        for range in &index.head {
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            self.file.read_exact_at(&mut bytes, range.start)?;
+            let Some((kind, header, _)) = measure(&bytes, bytes.len() as u64) else {
+                return Err(damaged());
+            };
+            if &kind == b"moov" {
+                relocate_in(&mut bytes[header as usize..], moves).ok_or_else(damaged)?;
+                self.file.write_all_at(&bytes, range.start)?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts one staged part in its place; in any order.

@@ -45,6 +45,8 @@ struct Rest {
     /// What is staged: sorted, apart.
     staged: Vec<Range<u64>>,
     parts: Vec<PathBuf>,
+    /// What each part holds the rest of.
+    regions: Vec<Range<u64>>,
     restored: Option<PathBuf>,
     /// What the probe read, as far as no region has taken it over.
     first: Option<Guard>,
@@ -177,6 +179,7 @@ impl Blocks {
                 .await
                 .map_err(from_read)?;
             rest.parts.push(part);
+            rest.regions.push(missing.clone());
             rest.staged.push(missing);
             rest.staged = ranges::coalesce(std::mem::take(&mut rest.staged), 0);
         }
@@ -225,6 +228,12 @@ impl Blocks {
             restored.add(io::BufReader::new(file)).map_err(resources)?;
             std::fs::remove_file(&part).map_err(resources)?;
         }
+        let regions = rest.regions.iter();
+        let mut moves: Vec<rest::Move> = regions
+            .flat_map(|region| rest::moves(index, &[stream], region))
+            .collect();
+        moves.sort_by_key(|m| m.from.start);
+        restored.relocate(index, &moves).map_err(resources)?;
         rest.restored = Some(path.clone());
         Ok(path)
     }

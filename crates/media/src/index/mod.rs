@@ -81,8 +81,12 @@ pub struct SourceIndex {
 /// The parts of a file's head that decide how its pictures are shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Preamble {
-    /// MP4: `ftyp` box verbatim (may be empty) and the movie's matrix.
-    Mp4 { ftyp: Vec<u8>, matrix: Vec<u8> },
+    /// MP4: `ftyp` box verbatim (may be empty), the movie's matrix, and where the content of each `mdat` is.
+    Mp4 {
+        ftyp: Vec<u8>,
+        matrix: Vec<u8>,
+        data: Vec<Range<u64>>,
+    },
     /// Matroska: EBML header and Info element verbatim, and where the clusters are.
     Matroska {
         ebml: Vec<u8>,

@@ -244,6 +244,7 @@ mod tests {
             preamble: Preamble::Mp4 {
                 ftyp: vec![9],
                 matrix: vec![],
+                data: std::iter::once(8..90).collect(),
             },
         }
     }

@@ -35,6 +35,8 @@ struct Found {
     /// Content of each `moof` and the offset of its box.
     moofs: Vec<(Bytes, u64)>,
     ranges: Vec<Range<u64>>,
+    /// Content of each `mdat`.
+    data: Vec<Range<u64>>,
     digest: Digest,
 }
 
@@ -67,6 +69,7 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
         preamble: Preamble::Mp4 {
             ftyp: found.ftyp.to_vec(),
             matrix,
+            data: found.data,
         },
     }))
 }
@@ -85,6 +88,7 @@ async fn find(source: &dyn ByteSource) -> Result<Found, Error> {
         moov: None,
         moofs: Vec::new(),
         ranges: Vec::new(),
+        data: Vec::new(),
         digest: Digest([0; 32]),
     };
     let mut at = 0;
@@ -120,6 +124,9 @@ async fn find(source: &dyn ByteSource) -> Result<Found, Error> {
                 b"moof" => found.moofs.push((body, at)),
                 _ => {}
             }
+        }
+        if kind == *b"mdat" {
+            found.data.push(at + header..end.min(size));
         }
         at = end;
     }

@@ -112,6 +112,7 @@ async fn sound_and_subtitles_come_back_whole() {
             true,
         ),
     ];
+    let mut moved = 0;
     for (name, more, remote) in cases {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
@@ -131,6 +132,12 @@ async fn sound_and_subtitles_come_back_whole() {
         let whole = dir.path().join(format!("rest-{name}"));
         let mut restored = rest::Restored::create(&whole, index.size_bytes).unwrap();
         let mut staged = 0;
+        let mut moves: Vec<rest::Move> = regions
+            .iter()
+            .flat_map(|region| rest::moves(&index, &[0], region))
+            .collect();
+        moves.sort_by_key(|m| m.from.start);
+        let blocks = 2 * regions.len() as u64 + 8;
         for region in regions.into_iter().rev() {
             let part = dir.path().join("part");
             rest::stage(&index, &[0], region, source, &part)
@@ -139,6 +146,7 @@ async fn sound_and_subtitles_come_back_whole() {
             staged += part.metadata().unwrap().len();
             restored.add(std::fs::File::open(&part).unwrap()).unwrap();
         }
+        restored.relocate(&index, &moves).unwrap();
         assert!(
             staged < index.size_bytes / 4,
             "{name}: {staged} of {}",
@@ -150,6 +158,14 @@ async fn sound_and_subtitles_come_back_whole() {
             "{name}: {taken} of {}",
             index.size_bytes
         );
+        if !moves.is_empty() {
+            moved += 1;
+            assert!(
+                taken < staged + blocks * 4096,
+                "{name}: {taken} of {staged}"
+            );
+        }
         assert_eq!(packets(&whole), packets(&path), "{name}");
     }
+    assert!(moved >= 1, "no MP4 was packed");
 }
