@@ -44,8 +44,8 @@ impl Depth {
 }
 
 /// Frames after the last key frame that are still decoded. Half of x264's are not referred to, and decoding one costs 7 %
-/// of its encode at preset medium: of a Segment of 10 s this is 1 %.
-const MOST_END_FRAMES: usize = 64;
+/// of its encode at preset medium: of a Segment of 8 s this is half a percent.
+const MOST_END_FRAMES: usize = 24;
 
 /// Added to the time of a key frame that is sought: seeking rounds, and no two frames are as close as this.
 const SEEK_MARGIN_US: i64 = 500;

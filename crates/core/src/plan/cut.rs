@@ -43,7 +43,7 @@ impl Default for CutPolicy {
             usual_ms: 8_000,
             longest_ms: 10_000,
             tail_part: 3,
-            tail_ms: 2_500,
+            tail_ms: 1_200,
             preroll_percent: 100,
             preroll_percent_asked: 800,
         }
