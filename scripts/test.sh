@@ -3,6 +3,11 @@
 # Every step runs even when an earlier one failed; the last line says which did.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+# The set-up's build, wherever the test programs lie: the one on PATH may be older and lack libvmaf.
+if [ -z "${RECODE_FFMPEG:-}" ] && [ -x .tools/bin/ffmpeg ]; then
+    RECODE_FFMPEG=$PWD/.tools/bin/ffmpeg
+    export RECODE_FFMPEG
+fi
 failed=""
 step() {
     name=$1; shift

@@ -42,11 +42,18 @@ async fn progress_output_and_usage_are_reported() {
         .await
         .unwrap();
     assert_eq!(lines[..2], ["one", "two"]);
-    // The shell sets PWD, OLDPWD, SHLVL and `_` itself; PATH is the script's.
+    // The shell sets PWD, OLDPWD, SHLVL and `_` itself; PATH is the script's, and the tunable is ours.
     let inherited = lines[2..].iter().filter(|l| {
-        !["PWD=", "OLDPWD=", "SHLVL=", "_=", "PATH="]
-            .iter()
-            .any(|k| l.starts_with(k))
+        ![
+            "PWD=",
+            "OLDPWD=",
+            "SHLVL=",
+            "_=",
+            "PATH=",
+            "GLIBC_TUNABLES=",
+        ]
+        .iter()
+        .any(|k| l.starts_with(k))
     });
     assert_eq!(inherited.count(), 0, "environment is not empty: {lines:?}");
     assert_eq!(
