@@ -84,15 +84,7 @@ pub fn run(tools: &Tools, chunks: u32, workers: u32, sheet: &mut Sheet) -> Resul
         &[wall * 1000.0 / made as f64],
         "",
     );
-    if let Some(passed) = versus::judged(tools, &source, &output)? {
-        sheet.add(
-            &case,
-            "judge_passes",
-            "count",
-            &[f64::from(u8::from(passed))],
-            "",
-        );
-    }
+    versus::add_judgement(tools, &source, &output, &case, sheet)?;
     Ok(())
 }
 

@@ -152,15 +152,7 @@ fn one(tools: &Tools, clip: &Path, source: &Path, segments: u32, sheet: &mut She
         &[scratch_peak as f64 / 1e6],
         "",
     );
-    if let Some(passed) = super::versus::judged(tools, source, &output)? {
-        sheet.add(
-            &case,
-            "judge_passes",
-            "count",
-            &[f64::from(u8::from(passed))],
-            "",
-        );
-    }
+    super::versus::add_judgement(tools, source, &output, &case, sheet)?;
     Ok(())
 }
 

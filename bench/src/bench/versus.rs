@@ -96,21 +96,33 @@ fn cell(
         let (of_recode, _) = score::whole_file(tools, &recode_out, source, "", 2)?;
         let difference = of_recode.mean("vmaf")? - of_plain.mean("vmaf")?;
         sheet.add(&case, "vmaf_difference", "VMAF", &[difference], against);
-        if let Some(passed) = judged(tools, source, &recode_out)? {
-            sheet.add(
-                &case,
-                "judge_passes",
-                "count",
-                &[f64::from(u8::from(passed))],
-                "",
-            );
-        }
+        add_judgement(tools, source, &recode_out, &case, sheet)?;
+    }
+    Ok(())
+}
+
+/// Adds whether the judge passes an Output, where there is a judge.
+pub fn add_judgement(
+    tools: &Tools,
+    source: &Path,
+    output: &Path,
+    case: &str,
+    sheet: &mut Sheet,
+) -> Result<()> {
+    if let Some(passed) = judged(tools, source, output)? {
+        sheet.add(
+            case,
+            "judge_passes",
+            "count",
+            &[f64::from(u8::from(passed))],
+            "",
+        );
     }
     Ok(())
 }
 
 /// Whether the judge finds `output` faithful; `None` without a judge.
-pub fn judged(tools: &Tools, source: &Path, output: &Path) -> Result<Option<bool>> {
+fn judged(tools: &Tools, source: &Path, output: &Path) -> Result<Option<bool>> {
     let (Some(judge), Some(ffprobe)) = (&tools.judge, &tools.ffprobe) else {
         return Ok(None);
     };

@@ -1,20 +1,10 @@
 //! A changed frame rate: joined Segments show what one plain process shows.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod common;
 
-fn ffmpeg() -> Option<PathBuf> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/ffmpeg");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let named = std::env::var_os("RECODE_FFMPEG").map(PathBuf::from);
-    let on_path = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg"));
-    let mut all = named.into_iter().chain([project]).chain(on_path);
-    let found = all.find(|path| path.is_file());
-    if found.is_none() {
-        eprintln!("NOT TESTED: there is no FFmpeg here");
-    }
-    found
-}
+use common::ffmpeg;
+use std::path::Path;
+use std::process::Command;
 
 fn run(command: &mut Command) {
     let out = command.output().expect("it starts");

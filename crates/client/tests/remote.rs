@@ -1,21 +1,11 @@
 //! Sources in S3: every byte is fetched once, and what comes out is what a local Source gives.
 
-use recode_testkit::s3::{Kind, Server};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod common;
 
-fn ffmpeg() -> Option<PathBuf> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/ffmpeg");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let named = std::env::var_os("RECODE_FFMPEG").map(PathBuf::from);
-    let on_path = std::env::split_paths(&path).map(|dir| dir.join("ffmpeg"));
-    let mut all = named.into_iter().chain([project]).chain(on_path);
-    let found = all.find(|path| path.is_file());
-    if found.is_none() {
-        eprintln!("NOT TESTED: there is no FFmpeg here");
-    }
-    found
-}
+use common::ffmpeg;
+use recode_testkit::s3::{Kind, Server};
+use std::path::Path;
+use std::process::Command;
 
 fn run(command: &mut Command) -> String {
     let out = command.output().expect("it starts");
