@@ -405,28 +405,36 @@ impl Child {
             .and_then(std::convert::identity);
         let lines = std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner));
         let (stderr_tail, stderr) = lines.finish();
-        let failed = |failure, status, usage, stderr| {
-            Err(Error {
-                failure,
-                args,
-                status,
-                usage,
-                stderr,
-            })
+        let failed = |failure, status, usage, stderr| Error {
+            failure,
+            args,
+            status,
+            usage,
+            stderr,
         };
         let (status, mut usage) = match ended {
             Ok(end) => end,
             Err(e) => {
-                return failed(failure::lost(&e), None, ChildUsage::default(), stderr);
+                return Err(failed(
+                    failure::lost(&e),
+                    None,
+                    ChildUsage::default(),
+                    stderr,
+                ));
             }
         };
         usage.wall = started.elapsed();
         if let Some(mut failure) = stopped {
             failure.stderr_tail = Some(stderr_tail);
-            return failed(failure, Some(status), usage, stderr);
+            return Err(failed(failure, Some(status), usage, stderr));
         }
         if !status.success() {
-            return failed(classify(status, &stderr_tail), Some(status), usage, stderr);
+            return Err(failed(
+                classify(status, &stderr_tail),
+                Some(status),
+                usage,
+                stderr,
+            ));
         }
         let progress = *last.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Finished {

@@ -1,17 +1,75 @@
 //! Whether a Chunk decodes, and to what. Evidence before acceptance.
 //!
-//! Two grades. [`Depth::Sample`] decodes the key frames and, from the last of them to the end, the frames that others
-//! refer to; [`Depth::Full`] decodes everything.
+//! Two [`Grade`]s, and two ways. An FFmpeg with loop-back decoders decodes in the process that encodes, which costs next to
+//! nothing ([`judge_log`] reads what it wrote); for older ones [`decode`] starts a process of its own.
 
 use crate::args::list::List;
 use crate::parse::framecrc::{self, Item};
 use crate::run::{self, ChildUsage, Invocation};
 use crate::toolchain::Ffmpeg;
+use recode_types::rendition::Codec;
 use recode_types::task::{Failure, FailureClass};
 use std::ffi::OsString;
 use std::path::Path;
 
-/// How much to decode.
+/// What a Chunk is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// The key frames decode, each of them.
+    Sample,
+    /// Every frame decodes, to the picture that was encoded.
+    Full,
+}
+
+/// Whether the decoder of a codec cannot leave frames out: a sample would cost it more than the whole.
+pub fn decodes_whole(codec: Codec) -> bool {
+    codec == Codec::Vp9
+}
+
+/// How alike a decoded frame and its original must be when both are averaged to 64x36 grey: PSNR in dB. The coarsest
+/// quantiser leaves 20 dB and more; pictures that have nothing to do with each other have about 10.
+const LEAST_LIKENESS_DB: f64 = 15.0;
+
+/// Judges what the loop-back decoder wrote: of a sample, one framecrc line for each of `expected` frames; of all, one line
+/// of the `psnr` filter's.
+/// # Errors
+/// [`Error`]: encode the Segment again.
+pub fn judge_log(log: &str, grade: Grade, expected: u64) -> Result<(), Error> {
+    let found = match grade {
+        Grade::Sample => log
+            .lines()
+            .filter(|line| matches!(framecrc::read(line), Some(Item::Packet(_))))
+            .count(),
+        Grade::Full => {
+            let mut found = 0;
+            for line in log.lines() {
+                let Some(likeness) = line.split(' ').find_map(|f| f.strip_prefix("psnr_avg:"))
+                else {
+                    continue;
+                };
+                // Of equal pictures: `inf`.
+                let unlike = likeness
+                    .parse::<f64>()
+                    .is_ok_and(|db| db < LEAST_LIKENESS_DB);
+                if unlike {
+                    return Err(Error::Unlike {
+                        frame: found as u64,
+                        likeness: likeness.to_owned(),
+                    });
+                }
+                found += 1;
+            }
+            found
+        }
+    } as u64;
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Count { expected, found })
+    }
+}
+
+/// How much [`decode`] decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// Every key frame, and from the last one on all frames that others refer to: the first and the last frames and a
@@ -77,6 +135,16 @@ pub enum Error {
         expected: u64,
         /// As decoded.
         found: u64,
+    },
+    /// A frame decodes to something else than what was encoded.
+    #[error(
+        "frame {frame} of the encoded chunk does not show what was encoded (likeness {likeness} dB)"
+    )]
+    Unlike {
+        /// Counted from 0.
+        frame: u64,
+        /// PSNR of the two when averaged to 64x36, in dB.
+        likeness: String,
     },
     /// FFmpeg failed.
     #[error(transparent)]
@@ -229,6 +297,25 @@ mod tests {
             error.to_string(),
             "the encoded chunk does not decode cleanly: Invalid NAL unit size (-1 > 551)."
         );
+    }
+
+    #[test]
+    fn the_log_of_a_loop_back_decoder_is_judged_frame_by_frame() {
+        let keys = "#tb 0: 1/25\n0, 0, 0, 1, 2304, 0xbfd6718e\n0, 50, 50, 1, 2304, 0xbc6155f3\n";
+        assert!(judge_log(keys, Grade::Sample, 2).is_ok());
+        assert!(matches!(
+            judge_log(keys, Grade::Sample, 3),
+            Err(Error::Count { found: 2, .. })
+        ));
+        let all = "n:1 mse_avg:0.00 mse_y:0.00 psnr_avg:inf psnr_y:inf \n\
+                   n:2 mse_avg:26.00 mse_y:26.00 psnr_avg:33.98 psnr_y:33.98 \n";
+        assert!(judge_log(all, Grade::Full, 2).is_ok());
+        assert!(judge_log(all, Grade::Full, 3).is_err());
+        let other = all.replace("33.98", "9.10");
+        assert!(matches!(
+            judge_log(&other, Grade::Full, 2),
+            Err(Error::Unlike { frame: 1, .. })
+        ));
     }
 
     #[tokio::test]

@@ -1,11 +1,13 @@
 //! Argument lists that real FFmpeg builds must accept: two Segments of a generated clip in several Renditions, their
 //! signatures against a decode of the whole, and scores from the same process against a run of their own.
 
-use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedScore};
+use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
 use recode_media::args::{Clock, Input, Span};
+use recode_media::mp4::{check_units, read_chunk};
 use recode_media::run::{self, Invocation};
 use recode_media::score::{self, FrameScores};
 use recode_media::toolchain::{self, Ffmpeg};
+use recode_media::verify::Grade;
 use recode_media::{parse::framecrc, probe, verify};
 use recode_types::rendition::{Codec, Deinterlace, Knob, Profile, Rendition, Scale};
 use recode_types::source::VideoFacts;
@@ -70,7 +72,11 @@ async fn clip(ffmpeg: &Ffmpeg, out: &Path) {
 
 /// Runs an encode and lists the signature of every decoded frame.
 async fn encode(ffmpeg: &Ffmpeg, args: &EncodeArgs<'_>) -> Vec<(i64, u32)> {
-    let invocation = Invocation::new(args.build().unwrap()).with_stdout();
+    run_list(ffmpeg, args.build().unwrap()).await
+}
+
+async fn run_list(ffmpeg: &Ffmpeg, list: Vec<OsString>) -> Vec<(i64, u32)> {
+    let invocation = Invocation::new(list).with_stdout();
     let mut seen = vec![];
     run::spawn(&ffmpeg.path, invocation)
         .await
@@ -183,6 +189,16 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
                     })
                     .collect(),
                 score: None,
+                check: ffmpeg.has_loopback_decoder().then(|| FusedCheck {
+                    grade: if ordinal == (segment == 0) {
+                        Grade::Sample
+                    } else {
+                        Grade::Full
+                    },
+                    logs: (0..renditions.len())
+                        .map(|i| dir.path().join(format!("{segment}, {i}: it's.log")))
+                        .collect(),
+                }),
                 major: ffmpeg.major(),
             };
             let seen = encode(&ffmpeg, &args).await;
@@ -193,6 +209,15 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
             };
             assert_eq!(seen, truth[..listed], "segment {segment}");
             for (i, output) in args.outputs.iter().enumerate() {
+                if let Some(check) = &args.check {
+                    let log = std::fs::read_to_string(&check.logs[i]).unwrap();
+                    let index = read_chunk(&output.path).unwrap();
+                    let all =
+                        check.grade == Grade::Full || verify::decodes_whole(output.rendition.codec);
+                    let decoded = index.samples.iter().filter(|s| all || s.key).count() as u64;
+                    verify::judge_log(&log, check.grade, decoded).unwrap();
+                    check_units(&output.path, &index).unwrap();
+                }
                 let found = async |frames| {
                     verify::decode(&ffmpeg, &output.path, frames, verify::Depth::Full).await
                 };
@@ -214,6 +239,109 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
         }
     }
     assert_eq!(at_15_per_second, 18);
+}
+
+#[tokio::test]
+async fn the_loop_back_decoder_sees_a_wrong_picture_a_lost_frame_and_a_torn_file() {
+    let Ok(ffmpeg) = toolchain::find(None) else {
+        eprintln!("NOT TESTED: there is no ffmpeg here");
+        return;
+    };
+    if !ffmpeg.has_loopback_decoder() {
+        eprintln!(
+            "NOT TESTED: {} has no loop-back decoder",
+            ffmpeg.version_line()
+        );
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("clip.mp4");
+    clip(&ffmpeg, &source).await;
+    let video = video(Rational::new(25, 1), TimeBase::new(1, 12_800));
+    let mut rendition = rendition(Codec::H264);
+    rendition.gop = Some(10);
+    let log = dir.path().join("check.log");
+    let judged = async |grade, from: &str, to: &str| {
+        let args = EncodeArgs {
+            input: Input {
+                path: source.clone(),
+                demuxer: Some("mp4"),
+                stream: 0,
+                clock: Clock::Stored,
+                threads: 1,
+            },
+            span: span(SPANS[0]),
+            time_base: video.time_base,
+            shift: 0,
+            video: &video,
+            outputs: vec![EncodeOutput {
+                rendition: &rendition,
+                knob: Knob {
+                    // As coarse as it gets: even then the right picture is known again.
+                    quality_milli: 51_000,
+                    peak: None,
+                    buffer_start_milli: 900,
+                },
+                size: (320, 180),
+                path: dir.path().join("chunk.mp4"),
+            }],
+            score: None,
+            check: Some(FusedCheck {
+                grade,
+                logs: vec![log.clone()],
+            }),
+            major: ffmpeg.major(),
+        };
+        let list: Vec<OsString> = args
+            .build()
+            .unwrap()
+            .iter()
+            .map(|a| a.to_str().unwrap().replace(from, to).into())
+            .collect();
+        assert!(from == to || list != args.build().unwrap());
+        run_list(&ffmpeg, list).await;
+        let index = read_chunk(&dir.path().join("chunk.mp4")).unwrap();
+        let all = grade == Grade::Full;
+        let expected = index.samples.iter().filter(|s| all || s.key).count() as u64;
+        let log = std::fs::read_to_string(&log).unwrap();
+        verify::judge_log(&log, grade, expected)
+    };
+    judged(Grade::Full, "", "").await.unwrap();
+    judged(Grade::Sample, "", "").await.unwrap();
+    assert!(matches!(
+        judged(Grade::Full, "[r0]scale", "[r0]negate,scale").await,
+        Err(verify::Error::Unlike { frame: 0, .. })
+    ));
+    assert!(matches!(
+        judged(
+            Grade::Full,
+            "[dec:0]scale",
+            "[dec:0]trim=end_frame=29,scale"
+        )
+        .await,
+        Err(verify::Error::Count { .. })
+    ));
+    // A key frame that does not come out.
+    assert!(matches!(
+        judged(
+            Grade::Sample,
+            "[dec:0]scale",
+            "[dec:0]trim=end_frame=2,scale"
+        )
+        .await,
+        Err(verify::Error::Count {
+            expected: 3,
+            found: 2
+        })
+    ));
+    let chunk = dir.path().join("chunk.mp4");
+    let index = read_chunk(&chunk).unwrap();
+    check_units(&chunk, &index).unwrap();
+    let last = index.samples.last().unwrap();
+    let mut bytes = std::fs::read(&chunk).unwrap();
+    bytes[last.offset as usize..(last.offset + u64::from(last.size)) as usize].fill(0);
+    std::fs::write(&chunk, bytes).unwrap();
+    assert!(check_units(&chunk, &index).is_err());
 }
 
 #[tokio::test]
@@ -270,6 +398,7 @@ async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
                 metrics: METRICS.to_vec(),
                 logs: logs.to_vec(),
             }),
+            check: None,
             major: ffmpeg.major(),
         };
         encode(&ffmpeg, &args).await;

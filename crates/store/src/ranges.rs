@@ -64,6 +64,10 @@ pub fn total(ranges: &[Range<u64>]) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges, some of one"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -25,6 +25,10 @@ pub struct Grant {
 /// The work of a Task, one variant per kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a node holds a few at a time, and most of them are the large ones"
+)]
 pub enum Work {
     /// Learn what the Source is.
     Probe {
@@ -261,6 +265,12 @@ pub enum TaskResult {
     Revise {
         /// (segment, buffer fullness at its first frame in thousandths, bits missing at the worst moment)
         violations: Vec<(u32, u32, u64)>,
+    },
+    /// As [`Self::Encoded`], of damaged pictures: this decode showed some of them otherwise than the decode that made the
+    /// frame table. Last, since the log knows the others by their place.
+    EncodedUnsteady {
+        /// The Chunks.
+        chunks: Vec<ChunkFacts>,
     },
 }
 

@@ -150,6 +150,10 @@ struct Dispatcher {
     due: bool,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one at a time, on the stack of the loop"
+)]
 enum Wake {
     Stop,
     Msg(Option<Msg>),

@@ -19,6 +19,10 @@ use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Segment, TaskId, T
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// What a user is told about [`TaskResult::EncodedUnsteady`].
+const UNSTEADY: &str = "the source's picture is damaged, and its decoder does not show the damage twice alike: the output \
+                        shows it as it was decoded for the encoder";
+
 /// One request and everything that came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -438,7 +442,6 @@ impl Job {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, each of another type")]
     fn accept(
         &mut self,
         key: TaskKey,
@@ -487,6 +490,9 @@ impl Job {
                 } else {
                     self.tell(at_ms, done(made.frames, made.bytes, all_reused));
                 }
+                if matches!(result, TaskResult::EncodedUnsteady { .. }) {
+                    self.warn_once(at_ms, UNSTEADY);
+                }
                 if let TaskResult::Stitched { output } = result {
                     self.tell(
                         at_ms,
@@ -507,6 +513,15 @@ impl Job {
                 Ok(())
             }
             _ => Err(wrong_result(key)),
+        }
+    }
+
+    /// Tells a warning unless it was told before.
+    fn warn_once(&mut self, at_ms: u64, text: &str) {
+        let told = |kind: &EventKind| matches!(kind, EventKind::Warning { text: t } if t == text);
+        if !self.events.iter().any(|event| told(&event.kind)) {
+            let text = text.to_owned();
+            self.tell(at_ms, EventKind::Warning { text });
         }
     }
 

@@ -465,7 +465,10 @@ impl Run {
             decide: false,
         };
         match (key, result) {
-            (TaskKey::Encode { group, segment }, TaskResult::Encoded { chunks }) => {
+            (
+                TaskKey::Encode { group, segment },
+                TaskResult::Encoded { chunks } | TaskResult::EncodedUnsteady { chunks },
+            ) => {
                 let wanted = self.missing(group, segment);
                 made.frames = u64::from(self.plan.segments[segment as usize].rows);
                 let fitting: Vec<&ChunkFacts> = chunks

@@ -279,6 +279,26 @@ fn chunks_that_saw_different_frames_at_their_joint_are_not_believed() {
 }
 
 #[test]
+fn pictures_that_no_two_decodes_show_alike_are_told_once() {
+    let mut bench = Bench::running(small_request());
+    for segment in 0..2 {
+        let attempt = bench.grant(encode(segment));
+        let TaskResult::Encoded { chunks } = bench.result(encode(segment), &even_size) else {
+            panic!("an encode task encodes");
+        };
+        bench.done(
+            encode(segment),
+            attempt,
+            TaskResult::EncodedUnsteady { chunks },
+        );
+    }
+    assert!(!bench.ready().contains(&encode(0)) && !bench.ready().contains(&encode(1)));
+    let events = bench.state.events(JOB, 0).unwrap();
+    let told = |e: &&_| matches!(e, EventKind::Warning { text } if text.contains("damaged"));
+    assert_eq!(events.iter().map(|e| &e.kind).filter(told).count(), 1);
+}
+
+#[test]
 fn a_result_that_was_not_asked_for_is_a_failed_attempt() {
     let mut bench = Bench::running(small_request());
     let attempt = bench.grant(encode(0));

@@ -437,10 +437,11 @@ impl<'a> Film<'a> {
 
     fn attempt(&self, wish: &Wish, policy: &CutPolicy, stretch: f64) -> Vec<usize> {
         let total = self.ms(0, self.rows);
-        let mut bounds = vec![0];
-        let unsplit = wish.segment_ms.is_none() && total < policy.unsplit_ms as f64;
-        let mut at = 0;
-        while !unsplit {
+        if wish.segment_ms.is_none() && total < policy.unsplit_ms as f64 {
+            return vec![0, self.rows];
+        }
+        let (mut bounds, mut at) = (vec![0], 0);
+        loop {
             let left = self.ms(at, self.rows);
             let usual = self.wanted_ms(wish, policy, total, total);
             let wanted = self.wanted_ms(wish, policy, total, left);

@@ -2,10 +2,11 @@
 //! where asked for, scores from the same process.
 
 use super::encoder::{self, Setting, Threads};
-use super::graph::{self, Path};
+use super::graph::{self, Path, Reference};
 use super::list::List;
 use super::origin;
 use super::{Clock, Input, Span};
+use crate::verify::{self, Grade};
 use recode_types::rendition::{Codec, Knob, Rendition};
 use recode_types::score::Metric;
 use recode_types::source::VideoFacts;
@@ -31,6 +32,8 @@ pub struct EncodeArgs<'a> {
     pub outputs: Vec<EncodeOutput<'a>>,
     /// Score in the same process. Needs [`crate::toolchain::Ffmpeg::has_loopback_decoder`].
     pub score: Option<FusedScore>,
+    /// Decode what was encoded in the same process. Needs the same; has nothing to add where `score` is there.
+    pub check: Option<FusedCheck>,
     /// Release series of FFmpeg.
     pub major: u32,
 }
@@ -55,6 +58,15 @@ pub struct FusedScore {
     pub metrics: Vec<Metric>,
     /// One log file per output. The first line of frames is context where [`Span::neighbours`] has a frame before, and
     /// the last where it has one after: the reader of the log drops them.
+    pub logs: Vec<PathBuf>,
+}
+
+/// Decoding in the process that encodes: [`crate::verify`] reads the logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FusedCheck {
+    /// How much is decoded. All of it is also compared with the pictures that entered the encoder.
+    pub grade: Grade,
+    /// One log file per output.
     pub logs: Vec<PathBuf>,
 }
 
@@ -122,7 +134,7 @@ impl EncodeArgs<'_> {
                 size: o.size,
                 format: formats[i].as_deref(),
                 even: self.is_even(o).then(|| (rates[i], self.ticks(o, rates[i]))),
-                reference: self.score.is_some(),
+                reference: self.reference(),
             })
             .collect();
         let from = graph::From {
@@ -164,8 +176,18 @@ impl EncodeArgs<'_> {
         }
         if let Some(score) = &self.score {
             self.push_score(&mut list, score);
+        } else if let Some(check) = &self.check {
+            self.push_check(&mut list, check);
         }
         Ok(list.0)
+    }
+
+    fn reference(&self) -> Reference {
+        match (&self.score, &self.check) {
+            (Some(_), _) => Reference::Wide,
+            (None, Some(check)) if check.grade == Grade::Full => Reference::Exact,
+            _ => Reference::None,
+        }
     }
 
     /// The frame rate an output's encoder is told.
@@ -199,6 +221,41 @@ impl EncodeArgs<'_> {
     fn is_even(&self, output: &EncodeOutput<'_>) -> bool {
         // MPEG-2 knows constant rates only; a Source read by counting has timestamps an encoder may refuse.
         output.rendition.codec == Codec::Mpeg2 || matches!(self.span, Span::Ordinal { .. })
+    }
+
+    fn push_check(&self, list: &mut List, check: &FusedCheck) {
+        for (i, (output, log)) in self.outputs.iter().zip(&check.logs).enumerate() {
+            list.opt("-threads", 1);
+            if check.grade == Grade::Sample && !verify::decodes_whole(output.rendition.codec) {
+                list.opt("-skip_frame", "nokey");
+            }
+            // Damage is an error here, not something to paint over.
+            list.opt("-err_detect", "explode");
+            list.opt("-dec", format!("{i}:0"));
+            let graph = match check.grade {
+                // Small, so that the checksum costs less than the decode.
+                Grade::Sample => {
+                    format!("[dec:{i}]scale=64:36:flags=neighbor,format=gray[k{i}]")
+                }
+                // Averages of what each part of the picture shows: hardly any loss of an encode reaches them.
+                Grade::Full => format!(
+                    "[dec:{i}]scale=64:36:flags=area,format=gray,settb=1/1000,setpts=N[m{i}];\
+                     [r{i}]scale=64:36:flags=area,format=gray,settb=1/1000,setpts=N[q{i}];\
+                     [m{i}][q{i}]psnr=shortest=1:stats_file={}[k{i}]",
+                    escape(&log.to_string_lossy())
+                ),
+            };
+            list.opt("-filter_complex", graph);
+            list.opt("-map", format!("[k{i}]"));
+            list.opt("-fps_mode", "passthrough");
+            match check.grade {
+                Grade::Sample => list.opt("-f", "framecrc").file(log),
+                Grade::Full => list
+                    .opt("-c:v", "wrapped_avframe")
+                    .opt("-f", "null")
+                    .flag("-"),
+            };
+        }
     }
 
     fn push_score(&self, list: &mut List, score: &FusedScore) {

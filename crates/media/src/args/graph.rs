@@ -5,6 +5,7 @@
 //! decoded ---+
 //!            +-> wide span -> deinterlace -> fps -> scale -> format -+-> exact span -> encoder     (once per Rendition)
 //!                                                                    +-> wide span --> reference for scoring
+//!                                                                    +-> exact span -> reference for a full check
 //! ```
 //! "Wide" is the Segment with one frame of context at either end, where something needs context.
 
@@ -21,8 +22,18 @@ pub(super) struct Path<'a> {
     pub format: Option<&'a str>,
     /// Frames leave evenly spaced, whatever their timestamps were: the rate, and the ticks to count it in.
     pub even: Option<(Rational, TimeBase)>,
-    /// A second way out, wide, for scoring.
-    pub reference: bool,
+    /// A second way out, to compare with.
+    pub reference: Reference,
+}
+
+/// The pictures that what was encoded is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reference {
+    None,
+    /// Those that entered the encoder.
+    Exact,
+    /// With a frame of context at either end, for scoring.
+    Wide,
 }
 
 /// What the graph reads.
@@ -38,7 +49,9 @@ pub(super) struct From<'a> {
 impl Path<'_> {
     /// Whether context frames must reach the filters.
     fn wide(&self) -> bool {
-        self.reference || self.fps.is_some() || self.deinterlace != Deinterlace::Off
+        self.reference == Reference::Wide
+            || self.fps.is_some()
+            || self.deinterlace != Deinterlace::Off
     }
 }
 
@@ -53,8 +66,10 @@ pub(super) fn graphs(from: &From<'_>, signature: bool, paths: &[Path<'_>]) -> Ve
         let (chain, exact) = chain(from, path);
         let encoded: Vec<String> = chain.iter().cloned().chain(exact).collect();
         out.push(format!("[0:{stream}]{}[v{i}]", encoded.join(",")));
-        if path.reference {
-            out.push(format!("[0:{stream}]{}[r{i}]", chain.join(",")));
+        match path.reference {
+            Reference::None => {}
+            Reference::Exact => out.push(format!("[0:{stream}]{}[r{i}]", encoded.join(","))),
+            Reference::Wide => out.push(format!("[0:{stream}]{}[r{i}]", chain.join(","))),
         }
     }
     if signature {
@@ -94,7 +109,7 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
         }
         chain.push(format!("fps={fps}:round=near:eof_action=pass"));
         exact = Some(shifted);
-        if path.reference {
+        if path.reference == Reference::Wide {
             // One frame of context on the new grid, not all that repeat the neighbour.
             chain.push(ticks);
         }

@@ -67,11 +67,8 @@ pub(super) fn push(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut
         list.opt("-fflags", "+genpts");
     }
     let skip = late_start(facts, cut);
-    match (is_loose(facts), cut.start_us.filter(|&s| s > 0)) {
-        (false, Some(start)) => {
-            list.opt("-ss", format!("{start}us"));
-        }
-        (true, _) | (false, None) => {}
+    if let Some(start) = cut.start_us.filter(|&s| s > 0 && !is_loose(facts)) {
+        list.opt("-ss", format!("{start}us"));
     }
     if let Some(duration) = cut.duration_us {
         list.opt("-t", format!("{}us", duration + skip));

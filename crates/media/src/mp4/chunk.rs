@@ -122,6 +122,40 @@ pub fn read_rows(path: &Path) -> std::io::Result<Option<FrameTable>> {
     Ok(None)
 }
 
+/// Whether every sample of an H.264 or H.265 Chunk is a row of whole NAL units, by their lengths: what a torn or misplaced
+/// write would break. Of other codecs nothing is asked.
+/// # Errors
+/// [`ChunkError`].
+pub fn check_units(path: &Path, index: &ChunkIndex) -> Result<(), ChunkError> {
+    let entry = index.sample_description.get(STSD_HEAD + 4..STSD_HEAD + 8);
+    let known: [&[u8]; 4] = [b"avc1", b"avc3", b"hvc1", b"hev1"];
+    if !entry.is_some_and(|kind| known.contains(&kind)) {
+        return Ok(());
+    }
+    let file = std::fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    for sample in &index.samples {
+        bytes.resize(sample.size as usize, 0);
+        file.read_exact_at(&mut bytes, sample.offset)?;
+        if !whole_units(&bytes) {
+            return Err(ChunkError::Shape("a frame is no row of whole NAL units"));
+        }
+    }
+    Ok(())
+}
+
+/// FFmpeg writes lengths of four bytes.
+fn whole_units(mut bytes: &[u8]) -> bool {
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        match rest.split_at_checked(length) {
+            Some((unit, rest)) if !unit.is_empty() => bytes = rest,
+            _ => return false,
+        }
+    }
+    bytes.is_empty()
+}
+
 fn read_chunk_from(source: &dyn ByteSource) -> Result<ChunkIndex, ChunkError> {
     if source.size() == 0 {
         return Err(ChunkError::Shape("it is empty"));

@@ -10,6 +10,8 @@ mod read;
 mod stitched;
 pub(crate) mod write;
 
-pub use chunk::{ChunkError, ChunkIndex, ChunkSample, append_rows, read_chunk, read_rows};
+pub use chunk::{
+    ChunkError, ChunkIndex, ChunkSample, append_rows, check_units, read_chunk, read_rows,
+};
 pub(crate) use read::{looks_like, read};
 pub use stitched::{Span, StitchError, Stitched, Stitcher};

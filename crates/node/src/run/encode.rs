@@ -1,23 +1,20 @@
 //! One Segment to Chunks: fetch, decode once, encode every Rendition of the group, hold what came out against the
 //! frame table, store.
 
+use super::chunk::{MadeChunk, check_chunk, check_times, from_cache, fused_check, store, verify};
 use super::frames::{Expected, Matched, Mismatch, Seen, match_frames};
 use super::timeline::{Timeline, is_last};
-use super::{Attempt, Loaded, failure, from_store, resources, rows};
+use super::{Attempt, Loaded, failure, resources, rows};
 use crate::source::{Source, from_read};
-use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedScore};
+use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
 use recode_media::args::{Clock, Input, Span};
-use recode_media::clip::{self, Clip, ClipContext};
-use recode_media::mp4::{ChunkIndex, append_rows, read_chunk, read_rows};
+use recode_media::clip::{self, ClipContext};
+use recode_media::mp4::{ChunkIndex, append_rows, read_chunk};
 use recode_media::run::{Invocation, spawn};
-use recode_media::{score, verify};
-use recode_store::Take;
-use recode_types::rendition::{Codec, Deinterlace, Scale};
+use recode_types::rendition::{Deinterlace, Scale};
 use recode_types::source::ReadMode;
-use recode_types::task::{
-    ChunkFacts, EncodeRendition, EncodeWork, Failure, FailureClass, TaskResult,
-};
-use recode_types::{Digest, FrameRow, FrameTable, Segment};
+use recode_types::task::{EncodeRendition, EncodeWork, Failure, FailureClass, TaskResult};
+use recode_types::{FrameRow, FrameTable, Segment};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +32,7 @@ pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, 
         .map_err(|e| failure(FailureClass::MissingCapability, e))?;
     let mut chunks = Vec::with_capacity(work.renditions.len());
     let mut todo = Vec::new();
+    let mut unsteady = false;
     for (i, wanted) in work.renditions.iter().enumerate() {
         let needs_rows = loaded.facts.rows_estimated;
         match from_cache(attempt, &work, wanted, &build, needs_rows).await? {
@@ -43,22 +41,32 @@ pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, 
         }
     }
     if !todo.is_empty() {
-        let mut made = encode_some(attempt, &loaded, &work, &todo).await?;
+        let order = Order {
+            loaded: &loaded,
+            work: &work,
+            which: &todo,
+            kept: true,
+        };
+        let mut made = encode_some(attempt, order).await?;
         if loaded.facts.deep {
             // Every frame was held against one decode of the whole Source: what the neighbours saw adds nothing, and of
             // damaged pictures no two decodes show the same.
             (made.matched.before, made.matched.after) = (None, None);
         }
+        unsteady = made.matched.unsteady;
         // The encoder has ended; the next Segment may have its slot while this one is checked and stored.
         attempt.held.release();
-        for (i, made) in todo.into_iter().zip(made.chunks(&work)) {
+        for (i, made) in todo.into_iter().zip(made.chunks()) {
             let wanted = &work.renditions[i];
             verify(attempt, &work, wanted, &made).await?;
             chunks.push(store(attempt, &work, wanted, made, &build).await?);
         }
     }
     chunks.sort_by_key(|chunk| chunk.output);
-    Ok(TaskResult::Encoded { chunks })
+    Ok(match unsteady {
+        false => TaskResult::Encoded { chunks },
+        true => TaskResult::EncodedUnsteady { chunks },
+    })
 }
 
 /// Encodes every Rendition of the work only to see how many bytes come out.
@@ -69,15 +77,32 @@ pub async fn trial(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult
         .load(&attempt.store, &work.facts)
         .await?;
     let all: Vec<usize> = (0..work.renditions.len()).collect();
-    let made = encode_some(attempt, &loaded, &work, &all).await?;
+    let order = Order {
+        loaded: &loaded,
+        work: &work,
+        which: &all,
+        kept: false,
+    };
+    let made = encode_some(attempt, order).await?;
     attempt.held.release();
     let points = work
         .renditions
         .iter()
         .zip(&made.indexes)
-        .map(|(wanted, index)| vec![(wanted.knob.quality_milli, payload(index))])
+        .map(|(wanted, index)| vec![(wanted.knob.quality_milli, index.payload_bytes())])
         .collect();
     Ok(TaskResult::Tried { points })
+}
+
+/// What to make of one Segment.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    loaded: &'a Arc<Loaded>,
+    work: &'a EncodeWork,
+    /// Indexes into its Renditions.
+    which: &'a [usize],
+    /// What comes out is kept, and so must be checked.
+    kept: bool,
 }
 
 /// The frames a process is to be given: the Segment, and the table its rows are those of. Where the Source's own table is
@@ -93,23 +118,19 @@ struct Made {
     matched: Matched,
     paths: Vec<PathBuf>,
     indexes: Vec<ChunkIndex>,
-    logs: Vec<PathBuf>,
-    neighbours: (bool, bool),
-}
-
-/// One Rendition of [`Made`].
-struct MadeChunk {
-    matched: Matched,
-    path: PathBuf,
-    index: ChunkIndex,
-    log: Option<PathBuf>,
+    /// Logs of the scores; empty where there are none.
+    scores: Vec<PathBuf>,
+    check: Option<FusedCheck>,
     neighbours: (bool, bool),
 }
 
 impl Made {
-    fn chunks(self, work: &EncodeWork) -> impl Iterator<Item = MadeChunk> {
-        let mut logs = self.logs.into_iter();
-        let scored = !work.score.is_empty();
+    fn chunks(self) -> impl Iterator<Item = MadeChunk> {
+        let mut scores = self.scores.into_iter();
+        let (grade, logs) = self
+            .check
+            .map_or((None, vec![]), |c| (Some(c.grade), c.logs));
+        let mut logs = logs.into_iter();
         let (matched, neighbours) = (self.matched, self.neighbours);
         self.paths
             .into_iter()
@@ -118,7 +139,8 @@ impl Made {
                 matched: matched.clone(),
                 path,
                 index,
-                log: if scored { logs.next() } else { None },
+                scores: scores.next(),
+                check: grade.zip(logs.next()),
                 neighbours,
             })
     }
@@ -137,12 +159,8 @@ impl From<Failure> for Trouble {
 }
 
 /// Reads the Segment in the cheapest way that gives the table's frames.
-async fn encode_some(
-    attempt: &mut Attempt,
-    loaded: &Arc<Loaded>,
-    work: &EncodeWork,
-    which: &[usize],
-) -> Result<Made, Failure> {
+async fn encode_some(attempt: &mut Attempt, order: Order<'_>) -> Result<Made, Failure> {
+    let Order { loaded, work, .. } = order;
     let identity = &loaded.facts.identity;
     let source = attempt
         .context
@@ -164,7 +182,7 @@ async fn encode_some(
                 gops_before: *gops_before,
                 frames_after: 1,
             };
-            match from_clip(attempt, loaded, work, which, &source, context).await {
+            match from_clip(attempt, order, &source, context).await {
                 Ok(made) => return Ok(made),
                 Err(Trouble::Failure(failure)) => return Err(failure),
                 Err(Trouble::Mismatch(mismatch)) if !loaded.facts.deep => {
@@ -176,7 +194,7 @@ async fn encode_some(
             }
         }
     }
-    match linear(attempt, loaded, work, which, &source).await {
+    match linear(attempt, order, &source).await {
         Ok(made) => Ok(made),
         Err(Trouble::Failure(failure)) => Err(failure),
         Err(Trouble::Mismatch(mismatch)) => {
@@ -200,12 +218,11 @@ fn looks_back(work: &EncodeWork) -> bool {
 
 async fn from_clip(
     attempt: &mut Attempt,
-    loaded: &Arc<Loaded>,
-    work: &EncodeWork,
-    which: &[usize],
+    order: Order<'_>,
     source: &Arc<Source>,
     context: ClipContext,
 ) -> Result<Made, Trouble> {
+    let Order { loaded, work, .. } = order;
     let video = loaded
         .facts
         .video
@@ -296,14 +313,11 @@ async fn from_clip(
             },
         )
     };
-    let made = one_process(
-        attempt, loaded, work, which, frames, input, span, shift, check,
-    )
-    .await;
+    let made = one_process(attempt, order, frames, input, span, shift, check).await;
     // The clip has served; scratch is for the Segments to come.
     let _ = std::fs::remove_file(&clip.path);
     let made = made?;
-    check_times(&made, frames.table, work, &clip)?;
+    check_times(&made.indexes, frames.table, work, &clip)?;
     if let Some((table, _)) = &found {
         for path in &made.paths {
             append_rows(path, table).map_err(resources)?;
@@ -326,11 +340,10 @@ fn timeline_zero(loaded: &Loaded, work: &EncodeWork, frames: Frames<'_>) -> i64 
 
 async fn linear(
     attempt: &mut Attempt,
-    loaded: &Arc<Loaded>,
-    work: &EncodeWork,
-    which: &[usize],
+    order: Order<'_>,
     source: &Arc<Source>,
 ) -> Result<Made, Trouble> {
+    let Order { loaded, work, .. } = order;
     let video = loaded
         .facts
         .video
@@ -384,32 +397,30 @@ async fn linear(
             before_is_good: true,
         };
         match_frames(&numbered, expected(rows)).or_else(|mismatch| {
-            let matched = match_frames(&numbered, expected(&unsigned))?;
+            let mut matched = match_frames(&numbered, expected(&unsigned))?;
+            matched.unsteady = true;
             tracing::warn!(segment = work.segment.index, %mismatch, "the decoder does not show the same picture twice");
             Ok(matched)
         })
     };
-    one_process(
-        attempt, loaded, work, which, frames, input, span, shift, check,
-    )
-    .await
+    one_process(attempt, order, frames, input, span, shift, check).await
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "one call site per read mode; a struct would only rename the list"
-)]
 async fn one_process(
     attempt: &mut Attempt,
-    loaded: &Arc<Loaded>,
-    work: &EncodeWork,
-    which: &[usize],
+    order: Order<'_>,
     frames: Frames<'_>,
     input: Input,
     span: Span,
     shift: i64,
     check: impl Fn(&[Seen]) -> Result<Matched, Mismatch>,
 ) -> Result<Made, Trouble> {
+    let Order {
+        loaded,
+        work,
+        which,
+        kept,
+    } = order;
     let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
     let video = loaded
         .facts
@@ -420,10 +431,10 @@ async fn one_process(
         .iter()
         .map(|i| attempt.room.file(&format!("chunk-{i}.mp4")))
         .collect();
-    let logs: Vec<PathBuf> = which
-        .iter()
-        .map(|i| attempt.room.file(&format!("scores-{i}.json")))
-        .collect();
+    let logs = |kind: &str| -> Vec<PathBuf> {
+        let name = |i| attempt.room.file(&format!("{kind}-{i}.log"));
+        which.iter().map(name).collect()
+    };
     let outputs = which
         .iter()
         .zip(&paths)
@@ -434,7 +445,11 @@ async fn one_process(
             path: path.clone(),
         })
         .collect();
-    let fused = !work.score.is_empty();
+    let scored = !work.score.is_empty();
+    let scores = if scored { logs("scores") } else { vec![] };
+    let check_of_chunks = kept
+        .then(|| fused_check(work, ffmpeg.has_loopback_decoder(), || logs("check")))
+        .flatten();
     let args = EncodeArgs {
         input,
         span,
@@ -442,10 +457,11 @@ async fn one_process(
         shift,
         video,
         outputs,
-        score: fused.then(|| FusedScore {
+        score: scored.then(|| FusedScore {
             metrics: work.score.clone(),
-            logs: logs.clone(),
+            logs: scores.clone(),
         }),
+        check: check_of_chunks.clone(),
         major: ffmpeg.major(),
     };
     for i in which {
@@ -453,7 +469,7 @@ async fn one_process(
             .require_encoder(&work.renditions[*i].rendition.encoder)
             .map_err(|e| failure(FailureClass::MissingCapability, e))?;
     }
-    if fused {
+    if scored {
         ffmpeg
             .require_vmaf()
             .map_err(|e| failure(FailureClass::MissingCapability, e))?;
@@ -506,7 +522,8 @@ async fn one_process(
         matched,
         paths,
         indexes,
-        logs,
+        scores,
+        check: check_of_chunks,
         neighbours: span.neighbours(),
     })
 }
@@ -541,215 +558,6 @@ fn missing(what: &str) -> Failure {
         ),
         stderr_tail: None,
     }
-}
-
-/// Every packet's number, order and key flag.
-fn check_chunk(index: &ChunkIndex, frames: usize) -> Result<(), Failure> {
-    let bad = |message: String| Failure {
-        class: FailureClass::Unknown,
-        message,
-        stderr_tail: None,
-    };
-    if index.samples.len() != frames {
-        return Err(bad(format!(
-            "the encoder made {} frames of {frames}",
-            index.samples.len()
-        )));
-    }
-    let first = index
-        .samples
-        .first()
-        .ok_or_else(|| bad("the encoder made nothing".into()))?;
-    let earliest = index.samples.iter().map(|s| s.pts).min();
-    if !first.key || earliest != Some(first.pts) {
-        return Err(bad(
-            "the chunk does not begin with a key frame that is shown first".into(),
-        ));
-    }
-    let mut times: Vec<i64> = index.samples.iter().map(|s| s.pts).collect();
-    times.sort_unstable();
-    if times.windows(2).any(|w| w[0] == w[1]) {
-        return Err(bad(
-            "two frames of the chunk are shown at the same time".into()
-        ));
-    }
-    Ok(())
-}
-
-/// Distances between frames in the Chunk are those of the table, where the encoder was given the frames' own times.
-fn check_times(
-    made: &Made,
-    table: &FrameTable,
-    work: &EncodeWork,
-    clip: &Clip,
-) -> Result<(), Failure> {
-    use recode_types::Codec;
-    for (index, wanted) in made.indexes.iter().zip(&work.renditions) {
-        let even = wanted.rendition.fps.is_some() || wanted.rendition.codec == Codec::Mpeg2;
-        if even || made.indexes.len() != work.renditions.len() {
-            continue;
-        }
-        let mut times: Vec<i64> = index.samples.iter().map(|s| s.pts).collect();
-        times.sort_unstable();
-        let (base, first) = (times[0], clip.expected[0]);
-        let tick = table.time_base;
-        for (row, (seen, wanted)) in times.iter().zip(&clip.expected).enumerate() {
-            let wanted = tick.rescale(wanted - first, index.time_base);
-            if (seen - base - wanted).abs() > 1 {
-                return Err(Failure {
-                    class: FailureClass::Unknown,
-                    message: format!(
-                        "frame {row} of the chunk is shown {} ticks off",
-                        seen - base - wanted
-                    ),
-                    stderr_tail: None,
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn payload(index: &ChunkIndex) -> u64 {
-    index.samples.iter().map(|s| u64::from(s.size)).sum()
-}
-
-/// Digest of what all Chunks of a Rendition must agree on.
-fn params(index: &ChunkIndex) -> Digest {
-    Digest::of(&index.sample_description)
-}
-
-async fn verify(
-    attempt: &mut Attempt,
-    work: &EncodeWork,
-    wanted: &EncodeRendition,
-    made: &MadeChunk,
-) -> Result<(), Failure> {
-    let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
-    // FFmpeg's VP9 decoder cannot leave frames out: a sample would cost it more than the whole.
-    let all = wanted.rendition.codec == Codec::Vp9;
-    let depth = if work.verify_full || all {
-        verify::Depth::Full
-    } else {
-        verify::Depth::sample(made.index.last_key())
-    };
-    // Scoring has already decoded every frame in the same process.
-    if made.log.is_some() && !work.verify_full {
-        return Ok(());
-    }
-    let frames = made.index.samples.len() as u64;
-    let decoded = verify::decode(&ffmpeg, &made.path, frames, depth)
-        .await
-        .map_err(|e| e.failure())?;
-    attempt.used(&decoded.usage);
-    Ok(())
-}
-
-async fn store(
-    attempt: &mut Attempt,
-    work: &EncodeWork,
-    wanted: &EncodeRendition,
-    made: MadeChunk,
-    build: &Digest,
-) -> Result<ChunkFacts, Failure> {
-    let (mut score_frames, mut scores) = (None, Vec::new());
-    if let Some(log) = &made.log {
-        let text = std::fs::read_to_string(log).map_err(resources)?;
-        let (before, after) = made.neighbours;
-        let frames = score::parse_log(&text, &work.score, made.index.samples.len(), before, after)
-            .map_err(|e| failure(FailureClass::Unknown, e))?;
-        scores = frames
-            .summaries()
-            .map_err(|e| failure(FailureClass::Unknown, e))?;
-        let json = serde_json::to_vec(&frames).map_err(|e| failure(FailureClass::Unknown, e))?;
-        let name = format!("scores-{}.json", wanted.output);
-        let artifact = attempt
-            .store
-            .put(&attempt.key(&name), json)
-            .await
-            .map_err(from_store)?;
-        attempt.usage.bytes_written += artifact.size_bytes;
-        score_frames = Some(artifact);
-    }
-    let params = params(&made.index);
-    let key = recode_store::key::chunk(
-        attempt.task.job,
-        &wanted.address,
-        wanted.output,
-        attempt.attempt,
-        "mp4",
-    );
-    let keep = attempt.context.cache.is_some();
-    let take = if keep { Take::Copy } else { Take::Move };
-    let artifact = attempt
-        .store
-        .put_file(&key, &made.path, take)
-        .await
-        .map_err(from_store)?;
-    attempt.usage.bytes_written += artifact.size_bytes;
-    let chunk = ChunkFacts {
-        output: wanted.output,
-        segment: work.segment.index,
-        address: wanted.address,
-        artifact,
-        frames: made.index.samples.len() as u32,
-        payload_bytes: payload(&made.index),
-        params,
-        signature_before: made.matched.before,
-        signature_first: made.matched.first,
-        signature_last: made.matched.last,
-        signature_after: made.matched.after,
-        score_frames,
-        scores,
-        reused: false,
-    };
-    if let Some(cache) = &attempt.context.cache {
-        cache.keep(build, &chunk, &made.path);
-    }
-    Ok(chunk)
-}
-
-/// A Chunk that was finished before, under the same address by the same build. Scored jobs make their Chunks again:
-/// scores are not kept.
-async fn from_cache(
-    attempt: &mut Attempt,
-    work: &EncodeWork,
-    wanted: &EncodeRendition,
-    build: &Digest,
-    needs_rows: bool,
-) -> Result<Option<ChunkFacts>, Failure> {
-    let Some(cache) = attempt
-        .context
-        .cache
-        .clone()
-        .filter(|_| work.score.is_empty())
-    else {
-        return Ok(None);
-    };
-    let to = attempt.room.file(&format!("kept-{}", wanted.output));
-    let Some(mut chunk) = cache.find(&wanted.address, build, &to) else {
-        return Ok(None);
-    };
-    // Made under a table that said it all.
-    if needs_rows && read_rows(&to).map_err(resources)?.is_none() {
-        return Ok(None);
-    }
-    let key = recode_store::key::chunk(
-        attempt.task.job,
-        &wanted.address,
-        wanted.output,
-        attempt.attempt,
-        "mp4",
-    );
-    chunk.artifact = attempt
-        .store
-        .put_file(&key, &to, Take::Move)
-        .await
-        .map_err(from_store)?;
-    chunk.output = wanted.output;
-    chunk.segment = work.segment.index;
-    chunk.reused = true;
-    Ok(Some(chunk))
 }
 
 #[cfg(test)]

@@ -35,6 +35,9 @@ pub struct Matched {
     pub last: u32,
     /// Signature of the frame after the Segment, where the input held it.
     pub after: Option<u32>,
+    /// Number and times fit, but some picture shows something else than when the frame table was made: of damage, no two
+    /// decodes need show the same.
+    pub unsteady: bool,
 }
 
 /// The decode gave something else.
@@ -111,6 +114,7 @@ pub fn match_frames(seen: &[Seen], expected: Expected<'_>) -> Result<Matched, Mi
         first: first.signature,
         last: last.signature,
         after: seen.iter().find(|s| s.pts >= end).map(|s| s.signature),
+        unsteady: false,
     })
 }
 
@@ -174,7 +178,8 @@ mod tests {
                 before: Some(1),
                 first: 2,
                 last: 3,
-                after: Some(4)
+                after: Some(4),
+                unsteady: false,
             }
         );
         let blind = match_frames(

@@ -2,6 +2,7 @@
 //! failure; it decides nothing.
 
 mod audio;
+mod chunk;
 mod command;
 mod encode;
 pub mod frames;

@@ -270,6 +270,10 @@ impl Span {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges, some of one"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

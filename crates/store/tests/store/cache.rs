@@ -1,5 +1,10 @@
 //! The block cache over real files and over S3.
 
+#![allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges, some of one"
+)]
+
 use crate::{block_on, film, names, s3};
 use bytes::Bytes;
 use futures::FutureExt as _;

@@ -230,7 +230,7 @@ proptest! {
         let segments = cut(&table, first..end, &wish, &CutPolicy::default());
         prop_assert_eq!(check(&table, first..end, &segments), Ok(()));
         if let Some(grid) = grid {
-            prop_assert!(segments.iter().all(|s| (s.first_row as usize - first) % grid as usize == 0));
+            prop_assert!(segments.iter().all(|s| (s.first_row as usize - first).is_multiple_of(grid as usize)));
         }
         let mut all = order(&segments);
         all.sort_unstable();

@@ -75,6 +75,7 @@ fn args<'a>(video: &'a VideoFacts, renditions: &'a [Rendition]) -> EncodeArgs<'a
             })
             .collect(),
         score: None,
+        check: None,
         major: 9,
     }
 }
