@@ -41,7 +41,7 @@ impl Default for CutPolicy {
             unsplit_ms: 2_500,
             pieces: 4,
             usual_ms: 8_000,
-            longest_ms: 10_000,
+            longest_ms: 12_000,
             tail_part: 3,
             tail_ms: 1_200,
             preroll_percent: 100,
@@ -430,7 +430,7 @@ impl<'a> Film<'a> {
                     .floor()
                     .clamp(2.0, pieces);
         }
-        let long = (total / (pieces + 3.0)).clamp(usual, policy.longest_ms as f64);
+        let long = (total / (pieces + 2.0)).clamp(usual, policy.longest_ms as f64);
         let least = (total / 30.0).clamp(1000.0, policy.tail_ms as f64);
         (left / policy.tail_part as f64).clamp(least, long)
     }
