@@ -61,10 +61,18 @@ pub fn revise(output: &OutputRun, encoder: &Encoder) -> Vec<(u32, Knob)> {
         }
         // What overdrew the buffer had at least its bits at the start: it must shrink by no more than this.
         let held = bufsize_bits as f64 * f64::from(fullness_milli.max(200)) / 1000.0;
+        let before = knob.quality_milli;
         worsen(
             &mut knob,
             (missing_bits as f64 / held).ln_1p().clamp(0.05, 0.7),
         );
+        // The end of the scale: only the rate is left to give.
+        if by_quality
+            && knob.quality_milli == before
+            && let Some(peak) = &mut knob.peak
+        {
+            peak.maxrate_bps = peak.maxrate_bps * 80 / 100;
+        }
         changed.insert(segment, knob);
         if fullness_milli < LEAST_FULLNESS_MILLI
             && segment > 0
@@ -152,6 +160,24 @@ mod tests {
         assert_eq!(quality("libsvtav1", 1, (1, 500, 500_000)), 25_000);
         assert_eq!(quality("libx264", 2, (1, 500, 500_000)), 20_000);
         assert!(quality("libx264", 3, (1, 500, 500_000)) > 20_000);
+    }
+
+    #[test]
+    fn at_the_end_of_the_scale_the_rate_gives_way() {
+        let encoder = encoder::named("libvpx-vp9").expect("it is known");
+        let worst = Knob {
+            quality_milli: encoder.moved_milli(63_000, -9.0),
+            peak: Some(LIMIT),
+            buffer_start_milli: 700,
+        };
+        let output = OutputRun {
+            knobs: vec![Some(worst); 2],
+            violations: vec![(1, 900, 5_000)],
+            ..OutputRun::default()
+        };
+        let (_, knob) = revise(&output, encoder)[0];
+        assert_eq!(knob.quality_milli, worst.quality_milli);
+        assert!(knob.peak.expect("it stays").maxrate_bps < 800_000);
     }
 
     #[test]
