@@ -1,0 +1,84 @@
+//! `recode-node`: runs Attempts for a coordinator elsewhere.
+
+use anyhow::Context as _;
+use clap::Parser;
+use recode_node::assembly::{Config, start};
+use recode_node::toolchain;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Encodes, scores and joins for a coordinator.
+#[derive(Debug, Parser)]
+#[command(name = "recode-node", version)]
+struct Flags {
+    /// Address of the coordinator
+    #[arg(
+        long,
+        env = "RECODE_COORDINATOR",
+        default_value = "http://127.0.0.1:7420",
+        value_name = "http://HOST:PORT"
+    )]
+    coordinator: String,
+
+    /// Folder for what is being worked on; only this node may use it, and it is emptied at start
+    #[arg(long, env = "RECODE_SCRATCH", value_name = "DIR")]
+    scratch: PathBuf,
+
+    /// Encoders at once [default: one for each core]
+    #[arg(long, env = "RECODE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
+
+    /// What to log, as in `info` or `recode_node=debug`
+    #[arg(
+        long,
+        env = "RECODE_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
+    log: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with all causes, for people and for logs alike.
+            eprintln!("recode-node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let filter = tracing_subscriber::EnvFilter::try_new(&flags.log)
+        .with_context(|| format!("--log {} is not a log filter", flags.log))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let ffmpeg = Arc::new(toolchain::find(None)?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let running = start(Config {
+        coordinator: flags.coordinator.clone(),
+        scratch: flags.scratch,
+        workers: flags.workers,
+        ffmpeg: ffmpeg.clone(),
+        cache: None,
+    })?;
+    // For people and for scripts.
+    println!(
+        "reporting to {} with {}",
+        flags.coordinator,
+        ffmpeg.version_line()
+    );
+    tokio::select! {
+        signalled = tokio::signal::ctrl_c() => signalled?,
+        _ = terminate.recv() => {}
+    }
+    running.stop().await;
+    Ok(())
+}
