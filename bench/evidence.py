@@ -5,9 +5,9 @@
     evidence.py run 1.4           one piece (at most 60 minutes) of one line's measurements
 
 A piece appends records to bench/results/<line>.jsonl: what was measured, on which commit and machine, with which FFmpeg
-and seed. Records count while the code they tested is unchanged: each carries the digest of crates/, proto/ and Cargo.lock
-(tests and texts left out), and `show` looks only at those that match the present commit. Repeated measurements of one
-figure are put together. The measured tree must be committed.
+and seed. Records count while the code they tested is unchanged between their commit and the present one (tests and texts
+left out): for most lines all of crates/, proto/ and the Cargo files, for those that measure encodes and scores only the
+crates that make them (`SCOPES`). Repeated measurements of one figure are put together. The measured tree must be committed.
 
 MINUTES limits a piece further. RECODE_MEDIA and RECODE_JUDGE are needed where clips or the judge are.
 """
@@ -35,6 +35,13 @@ class CannotRun(Exception):
 
 
 # --- the lines ----------------------------------------------------------------------------------------------------------
+
+# What a line's figures depend on. How fast, how large and how good an encode is follows from what is cut, what FFmpeg is told and
+# how Chunks are made and joined; who keeps the job, and over which API, plays no part.
+EVERYTHING = ("crates", "proto", "Cargo.lock", "Cargo.toml")
+ENCODES = ("crates/types", "crates/media", "crates/store", "crates/node/src/run", "crates/node/src/slots.rs",
+           "crates/node/src/source.rs", "crates/node/src/blocks.rs", "crates/core/src/plan")  # fmt: skip
+SCOPES = {"1.3": ENCODES, "1.4": ENCODES, "1.6": ENCODES, "1.7": ENCODES, "1.8": (*ENCODES, "crates/core/src/machine")}
 
 SETTINGS_LIMIT = {"x264-medium": 0.95, "x265-medium": 0.80, "svtav1-6": 0.85, "vp9-3": 0.79}
 CLIPS = ["animation_720p24", "camera_cuts_720p2997", "screen_1080p60"]
@@ -290,11 +297,30 @@ def git(*args):
     return subprocess.run(["git", *args], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def tested_digest():
-    """Digest of what the measurements test, as committed."""
-    listed = git("ls-tree", "-r", "HEAD", "--", "crates", "proto", "Cargo.lock", "Cargo.toml").splitlines()
+def tested_digest(line, commit="HEAD"):
+    """Digest of what the measurements of a line test, as of a commit; None where that commit is not in this clone."""
+    try:
+        listed = git("ls-tree", "-r", commit, "--", *SCOPES.get(line, EVERYTHING)).splitlines()
+    except subprocess.CalledProcessError:
+        return None
+    return digest_of(listed)
+
+
+def digest_of(listed):
+    """Digest of a listing of a tree, tests and texts left out."""
     counted = [line for line in listed if "/tests/" not in line and not line.endswith((".md", "tests.rs", ".snap"))]
     return hashlib.sha256("\n".join(counted).encode()).hexdigest()[:16]
+
+
+def current(line):
+    """The records of a line that tested what is committed now."""
+    now, known = tested_digest(line), {}
+    for record in read(line):
+        commit = record["commit"]
+        if commit not in known:
+            known[commit] = tested_digest(line, commit) or record["tested"]
+        if known[commit] == now:
+            yield record
 
 
 def target():
@@ -342,7 +368,7 @@ def write(name, figures, seed=None):
         "line": name,
         "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": git("rev-parse", "HEAD"),
-        "tested": tested_digest(),
+        "tested": tested_digest(name),
         "machine": machine(),
         "seed": seed,
         "figures": figures,
@@ -410,8 +436,7 @@ def run_versus(minutes):
     deadline = time.monotonic() + 60 * minutes
     status = 0
     while time.monotonic() < deadline:
-        digest = tested_digest()
-        cells = next_versus_cells([record for record in read("1.4") if record["tested"] == digest])
+        cells = next_versus_cells(list(current("1.4")))
         if not cells:
             break
         settings, clip, pairs, quality = cells[0]
@@ -426,8 +451,7 @@ def run_versus(minutes):
 def run_quality(minutes):
     deadline = time.monotonic() + 60 * minutes
     status = 0
-    digest = tested_digest()
-    known = pool([record for record in read("1.7") if record["tested"] == digest])
+    known = pool(current("1.7"))
     for gop in ([], ["--gop", "2"]):
         for settings in ("x264-medium", "svtav1-6", "x265-medium"):
             for clip in CLIPS:
@@ -534,17 +558,16 @@ def run(name):
 
 
 def show():
-    digest = tested_digest()
     worst = 0
     for name, line in LINES.items():
         records = read(name)
-        current = [record for record in records if record["tested"] == digest]
-        answers = judge_line(name, current)
-        state = state_of(answers) if current else "open"
+        counted = list(current(name))
+        answers = judge_line(name, counted)
+        state = state_of(answers) if counted else "open"
         worst = max(worst, {"holds": 0, "open": 0, "short": 1}[state])
-        older = len(records) - len(current)
+        older = len(records) - len(counted)
         print(f"{name:<5} {state:<6} {line['title']}" + (f" ({older} older records)" if older else ""))
-        for answer_state, text in answers if current else []:
+        for answer_state, text in answers if counted else []:
             print(f"        {answer_state:<6} {text}")
     return worst
 
@@ -555,9 +578,7 @@ def main(arguments):
             return show()
         if arguments[0] == "run" and len(arguments) == 2:
             status = run(arguments[1])
-            for state, text in judge_line(
-                arguments[1], [record for record in read(arguments[1]) if record["tested"] == tested_digest()]
-            ):
+            for state, text in judge_line(arguments[1], list(current(arguments[1]))):
                 print(f"{state:<6} {text}")
             return status
         print(__doc__)

@@ -85,5 +85,13 @@ class Versus(unittest.TestCase):
         self.assertEqual(cells, [("x264-medium", "animation_720p24", 1, False)])
 
 
+class Digests(unittest.TestCase):
+    def test_texts_and_tests_do_not_void_a_figure_but_code_does(self):
+        code = ["100644 blob aa\tcrates/node/src/run/encode.rs"]
+        more = [*code, "100644 blob bb\tcrates/node/tests/process.rs", "100644 blob cc\tcrates/node/README.md"]
+        self.assertEqual(evidence.digest_of(code), evidence.digest_of(more))
+        self.assertNotEqual(evidence.digest_of(code), evidence.digest_of([code[0].replace("aa", "ab")]))
+
+
 if __name__ == "__main__":
     unittest.main()
