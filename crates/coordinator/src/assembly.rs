@@ -1,13 +1,23 @@
 //! The one place where the coordinator is put together.
 
-use crate::leader::{Leader, Policy};
-use crate::raft::{self, Consensus, ProposeError};
-use crate::service::{job::Jobs, node::Nodes};
+use crate::leader::Policy;
+use crate::raft::{
+    self, Consensus, CoordinatorId, FIRST, FOUNDERS_BELOW, Identity, Setup, Timings,
+};
+use crate::seat::Seat;
+use crate::service::gate::{Gate, GateLayer};
+use crate::service::raft::{GrpcLink, MAX_INCOMING_BYTES, Members};
+use crate::service::{cluster::Cluster, job::Jobs, node::Nodes};
+use crate::wait;
 use recode_core::PlanPolicy;
 use recode_proto::convert::MAX_MESSAGE_BYTES;
+use recode_proto::v1::cluster_service_server::ClusterServiceServer;
 use recode_proto::v1::job_service_server::JobServiceServer;
 use recode_proto::v1::node_service_server::NodeServiceServer;
+use recode_proto::v1::raft_service_server::RaftServiceServer;
 use recode_store::WorkStore;
+use recode_types::Digest;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,9 +47,69 @@ pub struct Config {
     pub insecure: bool,
     /// How Plans are made.
     pub plan: PlanPolicy,
+    /// Where others reach it, HOST:PORT. `None`: where it listens.
+    pub advertise: Option<String>,
+    /// What an empty folder becomes.
+    pub beginning: Beginning,
+    /// How soon a lost Leader is noticed.
+    pub timings: Timings,
     /// Coordinator, nodes and work store come and go with one process: nodes in the log are gone at start, and ended
     /// Jobs are not swept, since the folder goes as a whole.
     pub embedded: bool,
+}
+
+/// What a coordinator with an empty folder does. One that has been somewhere goes on there, whatever this says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Founds a cluster and is its only coordinator.
+    Alone,
+    /// Founds a cluster with others, who are given the same list.
+    Together {
+        /// Its own number among them.
+        me: CoordinatorId,
+        /// Numbers and addresses (HOST:PORT) of all founders.
+        founders: BTreeMap<CoordinatorId, String>,
+    },
+    /// Waits until a cluster adopts it.
+    Wait {
+        /// A coordinator (HOST:PORT) that is asked to do so; `None`: an operator tells the cluster.
+        ask: Option<String>,
+    },
+}
+
+impl Beginning {
+    /// # Errors
+    /// One sentence: what is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let Self::Together { me, founders } = self else {
+            return Ok(());
+        };
+        if !founders.contains_key(me) {
+            return Err(format!(
+                "coordinator {me} is not among the founders: give every coordinator the whole list, and its own number"
+            ));
+        }
+        if founders.len().is_multiple_of(2) {
+            return Err(format!(
+                "{} founders cannot bear the loss of more than {} can: use 1, 3 or 5",
+                founders.len(),
+                founders.len() - 1
+            ));
+        }
+        if founders.keys().any(|id| *id == 0 || *id >= FOUNDERS_BELOW) {
+            return Err(format!(
+                "founders are numbered from 1 to {}",
+                FOUNDERS_BELOW - 1
+            ));
+        }
+        let mut addresses: Vec<&String> = founders.values().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses.len() != founders.len() {
+            return Err("two founders have the same address".into());
+        }
+        Ok(())
+    }
 }
 
 impl Config {
@@ -51,6 +121,9 @@ impl Config {
             work_store,
             insecure: false,
             plan: PlanPolicy::default(),
+            advertise: None,
+            beginning: Beginning::Alone,
+            timings: Timings::default(),
             embedded: true,
         }
     }
@@ -72,15 +145,33 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The list of founders, or the timings.
+    #[error("{0}")]
+    Setup(String),
+    /// The folder belongs to another coordinator than the one that is to run.
+    #[error(
+        "the data folder {folder} is that of coordinator {found} and this is to be coordinator {wanted}: correct one of the two"
+    )]
+    Other {
+        /// Which folder.
+        folder: PathBuf,
+        /// Whose it is.
+        found: CoordinatorId,
+        /// Who is asked for.
+        wanted: CoordinatorId,
+    },
+    /// It waited, and was told to stop.
+    #[error("it was not adopted by a cluster")]
+    NotAdopted,
     /// The log or the state.
     #[error(transparent)]
     Raft(#[from] raft::Error),
     /// The work store.
     #[error(transparent)]
     Store(#[from] recode_store::Error),
-    /// The log took nothing.
-    #[error(transparent)]
-    Propose(#[from] ProposeError),
+    /// A part of the Leader did not start.
+    #[error("the coordinator did not begin to lead: {0}")]
+    Lead(String),
 }
 
 /// A coordinator that runs.
@@ -120,7 +211,59 @@ impl Running {
     }
 }
 
-/// Starts a coordinator; it leads, and serves, when this returns.
+/// Who is to run, and what an empty log begins with.
+async fn setup(config: &Config, listener: &TcpListener, advertise: &str) -> Result<Setup, Error> {
+    config.beginning.check().map_err(Error::Setup)?;
+    config.timings.check().map_err(Error::Setup)?;
+    if config.embedded {
+        return Ok(Setup::alone());
+    }
+    let folder = |source| {
+        Error::Raft(raft::Error::Folder {
+            path: config.data_dir.clone(),
+            source,
+        })
+    };
+    std::fs::create_dir_all(&config.data_dir).map_err(folder)?;
+    let found = Identity::read(&config.data_dir).map_err(folder)?;
+    let founders = match &config.beginning {
+        Beginning::Alone => BTreeMap::from([(FIRST, advertise.to_owned())]),
+        Beginning::Together { founders, .. } => founders.clone(),
+        Beginning::Wait { .. } => BTreeMap::new(),
+    };
+    let identity = match (found, &config.beginning) {
+        (Some(found), Beginning::Together { me, .. }) if found.id != *me => {
+            return Err(Error::Other {
+                folder: config.data_dir.clone(),
+                found: found.id,
+                wanted: *me,
+            });
+        }
+        (Some(found), _) => found,
+        (None, Beginning::Alone) => Identity {
+            cluster: format!("{:032x}", recode_types::JobId::generate().0),
+            id: FIRST,
+        },
+        (None, Beginning::Together { me, founders }) => Identity {
+            // All founders come to the same name by themselves.
+            cluster: Digest::of(format!("{founders:?}").as_bytes()).to_string()[..32].to_owned(),
+            id: *me,
+        },
+        (None, Beginning::Wait { ask }) => {
+            let waited = wait::adopted(listener, advertise, ask.as_deref()).await;
+            waited.ok_or(Error::NotAdopted)?
+        }
+    };
+    identity.write(&config.data_dir).map_err(folder)?;
+    Ok(Setup {
+        link: GrpcLink::new(&identity.cluster),
+        identity,
+        founders,
+        timings: config.timings,
+    })
+}
+
+/// Starts a coordinator. One that is alone leads, and serves, when this returns; others take part.
 /// # Errors
 /// [`Error`]; nothing runs then.
 pub async fn start(config: Config) -> Result<Running, Error> {
@@ -136,38 +279,82 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let local_addr = listener.local_addr().map_err(listen)?;
+    let advertise = config
+        .advertise
+        .clone()
+        .unwrap_or_else(|| local_addr.to_string());
+    let setup = setup(&config, &listener, &advertise).await?;
     let (consensus, store) = tokio::try_join!(
-        async { Consensus::open(&config.data_dir).await.map_err(Error::from) },
+        async {
+            Consensus::open(&config.data_dir, setup)
+                .await
+                .map_err(Error::from)
+        },
         async {
             WorkStore::open(&config.work_store)
                 .await
                 .map_err(Error::from)
         },
     )?;
+    let me = consensus.identity().id;
+    let members = consensus.view().members;
+    let alone = members.iter().all(|m| !m.voter || m.peer.id == me) && !members.is_empty();
     let stop = CancellationToken::new();
-    let led = lead(&config, &consensus, &store, &stop).await;
-    let leader = match led {
-        Ok(leader) => leader,
-        Err(error) => {
-            consensus.stop().await;
-            return Err(error);
-        }
+    let policy = Policy {
+        plan: config.plan.clone(),
+        nodes_died: config.embedded,
+        sweep: !config.embedded,
     };
+    let (seat, handle) = Seat::new(
+        consensus.clone(),
+        store,
+        policy,
+        (!config.embedded).then(|| advertise.clone()),
+    );
+    let mut seat = tokio::spawn(seat.run(stop.clone()));
+    if alone {
+        let mut serving = handle.serving.clone();
+        let led = tokio::select! {
+            led = tokio::time::timeout(Duration::from_secs(10), serving.wait_for(|s| *s)) => match led {
+                Ok(Ok(_)) => Ok(()),
+                _ => Err("it took too long".to_owned()),
+            },
+            ended = &mut seat => Err(format!("{ended:?}")),
+            reason = consensus.ended() => Err(reason.unwrap_or_default()),
+        };
+        if let Err(reason) = led {
+            stop.cancel();
+            consensus.stop().await;
+            return Err(Error::Lead(reason));
+        }
+    }
     let readers = TaskTracker::new();
     let jobs = JobServiceServer::new(Jobs {
         consensus: consensus.clone(),
-        running: leader.dispatcher().running(),
+        running: handle.running.clone(),
         stop: stop.clone(),
     })
     .max_decoding_message_size(MAX_MESSAGE_BYTES)
     .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let nodes = NodeServiceServer::new(Nodes {
-        dispatcher: leader.dispatcher().clone(),
+        dispatcher: handle.dispatcher.clone(),
         readers: readers.clone(),
         stop: stop.clone(),
     })
     .max_decoding_message_size(MAX_MESSAGE_BYTES)
     .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let members = RaftServiceServer::new(Members {
+        consensus: consensus.clone(),
+    })
+    .max_decoding_message_size(MAX_INCOMING_BYTES)
+    .max_encoding_message_size(MAX_INCOMING_BYTES);
+    let cluster = ClusterServiceServer::new(Cluster {
+        consensus: consensus.clone(),
+    });
+    let gate = Gate {
+        consensus: consensus.clone(),
+        serving: handle.serving.clone(),
+    };
     let (health, checks) = tonic_health::server::health_reporter();
     health
         .set_service_status("recode.v1.JobService", tonic_health::ServingStatus::Serving)
@@ -177,18 +364,26 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .layer(GateLayer(gate))
         .add_service(jobs)
         .add_service(nodes)
+        .add_service(members)
+        .add_service(cluster)
         .add_service(checks)
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             async move { served.cancelled().await },
         );
-    tracing::info!(address = %local_addr, data = %config.data_dir.display(), "the coordinator leads and serves");
+    tracing::info!(
+        address = %local_addr,
+        coordinator = consensus.identity().id,
+        data = %config.data_dir.display(),
+        "the coordinator listens"
+    );
     let (failed, failure) = watch::channel(None);
     let life = tokio::spawn(live(
         consensus,
-        leader,
+        seat,
         readers,
         serving,
         failed,
@@ -202,39 +397,31 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     })
 }
 
-async fn lead(
-    config: &Config,
-    consensus: &Consensus,
-    store: &WorkStore,
-    stop: &CancellationToken,
-) -> Result<Leader, Error> {
-    consensus.leading().await?;
-    let policy = Policy {
-        plan: config.plan.clone(),
-        nodes_died: config.embedded,
-        sweep: !config.embedded,
-    };
-    Ok(Leader::start(consensus, store, policy, stop).await?)
-}
-
 /// Runs until told to stop or something fails, then ends everything in order.
 async fn live(
     consensus: Consensus,
-    mut leader: Leader,
+    mut seat: JoinHandle<Result<(), String>>,
     readers: TaskTracker,
     serving: impl Future<Output = Result<(), tonic::transport::Error>>,
     failed: watch::Sender<Option<String>>,
     stop: CancellationToken,
 ) {
     let mut serving = std::pin::pin!(serving);
-    let mut served = false;
+    let (mut served, mut sat) = (false, false);
     let reason = tokio::select! {
         biased;
         () = stop.cancelled() => None,
         reason = consensus.ended() => {
             Some(format!("the replicated log has stopped: {}", reason.unwrap_or_default()))
         }
-        reason = leader.broken() => Some(reason),
+        ended = &mut seat => {
+            sat = true;
+            Some(match ended {
+                Ok(Ok(())) => "the leader's seat has ended".to_owned(),
+                Ok(Err(reason)) => reason,
+                Err(panic) => format!("a part of the leader failed: {panic}"),
+            })
+        }
         ended = &mut serving => {
             served = true;
             Some(format!("the listener has ended: {ended:?}"))
@@ -245,7 +432,10 @@ async fn live(
         failed.send_replace(Some(reason));
     }
     stop.cancel();
-    leader.ended().await;
+    if !sat {
+        // A panic there is over by now, and the process ends all the same.
+        let _ = seat.await;
+    }
     readers.close();
     let farewell = async {
         readers.wait().await;

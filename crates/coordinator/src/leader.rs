@@ -1,11 +1,12 @@
 //! Everything that runs only while this coordinator leads, as one value: dropping it ends all of it.
 
-use crate::actor::dispatcher::{self, DispatcherHandle};
+use crate::actor::dispatcher::{self, DispatcherHandle, Running};
 use crate::actor::planner;
 use crate::actor::sweeper::{self, SweeperHandle};
 use crate::raft::{Consensus, ProposeError};
 use recode_core::{Command, PlanPolicy};
 use recode_store::WorkStore;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,8 +35,11 @@ impl Leader {
         consensus: &Consensus,
         store: &WorkStore,
         policy: Policy,
+        running: &watch::Sender<Running>,
         stop: &CancellationToken,
     ) -> Result<Self, ProposeError> {
+        // Whatever was gathered while another led is its business, or in the state.
+        consensus.shared().effects.clear();
         if policy.nodes_died {
             let gone: Vec<Command> = consensus.shared().look(|state| {
                 let nodes = state.nodes.keys();
@@ -73,6 +77,7 @@ impl Leader {
             store: store.clone(),
             planner,
             sweeper,
+            running: running.clone(),
         };
         let (dispatcher, dispatching) = dispatcher::new(parts, stop.clone());
         tasks.spawn(async move {

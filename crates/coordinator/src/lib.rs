@@ -7,4 +7,8 @@ mod actor;
 pub mod assembly;
 mod leader;
 mod raft;
+mod seat;
 mod service;
+mod wait;
+
+pub use raft::Timings;

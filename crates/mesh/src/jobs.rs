@@ -17,7 +17,6 @@ use tonic::{Code, Request, Response, Status, Streaming};
 #[derive(Clone, Debug)]
 pub struct Jobs {
     leader: Leader,
-    client: JobServiceClient<Channel>,
 }
 
 /// One Job, looked at.
@@ -43,22 +42,26 @@ pub enum Watched {
 impl Jobs {
     /// The job API of `leader`.
     pub fn new(leader: Leader) -> Self {
-        let client = JobServiceClient::new(leader.channel())
+        Self { leader }
+    }
+
+    fn client(&self) -> JobServiceClient<Channel> {
+        JobServiceClient::new(self.leader.channel())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { leader, client }
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     async fn within<T>(
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Error> {
+        let asked = self.leader.endpoint();
         let answer = tokio::time::timeout(CALL_DEADLINE, call)
             .await
             .unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "no answer in time")));
         answer
             .map(Response::into_inner)
-            .map_err(|status| Error::from_status(self.leader.endpoint(), status))
+            .map_err(|status| self.leader.heard(&asked, status))
     }
 
     /// Submits `request`. The same `request_id` gives the same Job; `true` says that it was known already.
@@ -73,7 +76,7 @@ impl Jobs {
             request_id: request_id.to_owned(),
             request: Some(request.clone().into()),
         };
-        let answer = self.within(self.client.clone().submit(message)).await?;
+        let answer = self.within(self.client().submit(message)).await?;
         let job = answer
             .job
             .parse()
@@ -88,7 +91,7 @@ impl Jobs {
         let message = v1::GetRequest {
             job: job.to_string(),
         };
-        let answer = self.within(self.client.clone().get(message)).await?;
+        let answer = self.within(self.client().get(message)).await?;
         let missing = |what: &str| Error::Internal(format!("{what} is missing in its answer"));
         Ok(JobView {
             status: answer.status.ok_or_else(|| missing("status"))?.try_into()?,
@@ -108,7 +111,7 @@ impl Jobs {
             live_only,
             limit: 0,
         };
-        let answer = self.within(self.client.clone().list(message)).await?;
+        let answer = self.within(self.client().list(message)).await?;
         Ok(answer
             .jobs
             .into_iter()
@@ -124,7 +127,7 @@ impl Jobs {
             job: job.to_string(),
             reason: reason.to_owned(),
         };
-        let answer = self.within(self.client.clone().cancel(message)).await?;
+        let answer = self.within(self.client().cancel(message)).await?;
         Ok(answer
             .status
             .ok_or_else(|| Error::Internal("status is missing in its answer".into()))?
@@ -138,7 +141,7 @@ impl Jobs {
         let message = v1::ReportRequest {
             job: job.to_string(),
         };
-        let answer = self.within(self.client.clone().report(message)).await?;
+        let answer = self.within(self.client().report(message)).await?;
         serde_json::from_str(&answer.json).map_err(|e| Error::Internal(e.to_string()))
     }
 
@@ -149,6 +152,7 @@ impl Jobs {
             job,
             next: from_index,
             stream: None,
+            asked: String::new(),
             ended: false,
             backoff: Backoff::reconnect(),
             broken_since: None,
@@ -164,6 +168,8 @@ pub struct Watch {
     job: JobId,
     next: u64,
     stream: Option<Streaming<v1::WatchResponse>>,
+    /// Who serves the stream.
+    asked: String,
     ended: bool,
     backoff: Backoff,
     broken_since: Option<Instant>,
@@ -203,24 +209,25 @@ impl Watch {
 
     /// One message; `None` for one that was seen before.
     async fn step(&mut self) -> Result<Option<Watched>, Error> {
-        let endpoint = self.jobs.leader.endpoint().to_owned();
-        let broken = |status| Error::from_status(&endpoint, status);
+        let leader = self.jobs.leader.clone();
+        if self.stream.is_none() {
+            self.asked = leader.endpoint();
+        }
+        let asked = self.asked.clone();
+        let broken = |status| leader.heard(&asked, status);
         if self.stream.is_none() {
             let message = v1::WatchRequest {
                 job: self.job.to_string(),
                 from_index: self.next,
             };
-            let opened = self.jobs.client.clone().watch(Request::new(message)).await;
+            let opened = self.jobs.client().watch(Request::new(message)).await;
             self.stream = Some(opened.map_err(broken)?.into_inner());
         }
         let stream = self.stream.as_mut().expect("it was just opened");
         let message = stream.message().await.map_err(broken)?;
         let Some(message) = message else {
             // Streams end after the last event only; any other end is a coordinator that stops.
-            return Err(Error::Unavailable {
-                endpoint,
-                reason: "the stream of events ended early".into(),
-            });
+            return Err(leader.lost(&asked, "the stream of events ended early"));
         };
         self.broken_since = None;
         self.backoff.reset();

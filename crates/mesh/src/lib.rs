@@ -3,12 +3,14 @@
 //! This is the one layer that retries: [`retry`] says how often and how long, and nothing below or above repeats a
 //! request. Every request carries an id or a fencing token, so repeating one is always safe.
 
+pub mod cluster;
 mod error;
 pub mod jobs;
 pub mod leader;
 pub mod report;
 pub mod retry;
 
+pub use cluster::Cluster;
 pub use error::Error;
 pub use jobs::{JobView, Jobs, Watched};
 pub use leader::Leader;

@@ -11,6 +11,7 @@ use tonic::Streaming;
 /// A node's open exchange with the Leader. Dropping it closes the stream.
 #[derive(Debug)]
 pub struct Exchange {
+    leader: Leader,
     endpoint: String,
     reports: mpsc::Sender<v1::NodeReport>,
     orders: Streaming<v1::NodeOrders>,
@@ -26,16 +27,18 @@ impl Exchange {
         reports
             .try_send(first.into())
             .expect("the channel is new and has room");
+        let endpoint = leader.endpoint();
         let mut client = NodeServiceClient::new(leader.channel())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let orders = client
             .exchange(ReceiverStream::new(outgoing))
             .await
-            .map_err(|status| Error::from_status(leader.endpoint(), status))?
+            .map_err(|status| leader.heard(&endpoint, status))?
             .into_inner();
         Ok(Self {
-            endpoint: leader.endpoint().to_owned(),
+            leader: leader.clone(),
+            endpoint,
             reports,
             orders,
         })
@@ -67,14 +70,12 @@ impl Exchange {
         match self.orders.message().await {
             Ok(Some(orders)) => Ok(orders.try_into()?),
             Ok(None) => Err(self.closed()),
-            Err(status) => Err(Error::from_status(&self.endpoint, status)),
+            Err(status) => Err(self.leader.heard(&self.endpoint, status)),
         }
     }
 
     fn closed(&self) -> Error {
-        Error::Unavailable {
-            endpoint: self.endpoint.clone(),
-            reason: "the stream of orders ended".into(),
-        }
+        self.leader
+            .lost(&self.endpoint, "the stream of orders ended")
     }
 }

@@ -4,6 +4,7 @@
 //! log, in an artifact and in a test without translation. See STYLE.md's table of nouns in `ARCHITECTURE.md`.
 
 pub mod artifact;
+pub mod cluster;
 pub mod container;
 pub mod event;
 pub mod id;

@@ -55,7 +55,6 @@ enum Msg {
 pub struct DispatcherHandle {
     // Each exchange sends one message at a time, so this bounds Nodes that wait, not reports.
     mailbox: mpsc::Sender<Msg>,
-    running: watch::Receiver<Running>,
 }
 
 impl DispatcherHandle {
@@ -93,11 +92,6 @@ impl DispatcherHandle {
         // A dispatcher that is gone has no use for it.
         let _ = self.mailbox.send(Msg::Closed { node, exchange }).await;
     }
-
-    /// What runs, as Nodes said last.
-    pub fn running(&self) -> watch::Receiver<Running> {
-        self.running.clone()
-    }
 }
 
 /// What the dispatcher works with.
@@ -110,20 +104,17 @@ pub struct Parts {
     pub planner: PlannerHandle,
     /// As above.
     pub sweeper: SweeperHandle,
+    /// Gets what runs, as Nodes said last. It outlives this Leader: watchers stay.
+    pub running: watch::Sender<Running>,
 }
 
 /// Prepares a dispatcher; the future is its life.
 pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Future<Output = ()>) {
     let (mailbox, inbox) = mpsc::channel(256);
-    let (running, seen) = watch::channel(Running::default());
-    let handle = DispatcherHandle {
-        mailbox,
-        running: seen,
-    };
+    let handle = DispatcherHandle { mailbox };
     let dispatcher = Dispatcher {
         registry: Registry::new(Instant::now()),
         parts,
-        running,
         orders: BTreeMap::new(),
         next_exchange: 0,
         finished: BTreeMap::new(),
@@ -137,7 +128,6 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
 struct Dispatcher {
     parts: Parts,
     registry: Registry,
-    running: watch::Sender<Running>,
     orders: BTreeMap<NodeId, mpsc::Sender<NodeOrders>>,
     next_exchange: u64,
     /// Reported and not yet in the log.
@@ -318,7 +308,9 @@ impl Dispatcher {
         if orders != NodeOrders::default() {
             self.order(node, orders);
         }
-        self.running.send_replace(Arc::new(self.registry.running()));
+        self.parts
+            .running
+            .send_replace(Arc::new(self.registry.running()));
         self.due = true;
     }
 

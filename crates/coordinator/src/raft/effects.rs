@@ -82,6 +82,15 @@ impl Effects {
         }
     }
 
+    /// Forgets what was gathered: a Leader begins from the state, and what was asked of an earlier one is in it.
+    pub fn clear(&self) {
+        let mut gathered = self
+            .gathered
+            .lock()
+            .expect("no code panics while it holds this lock");
+        *gathered = Gathered::default();
+    }
+
     /// Waits until there are some, and takes them.
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.

@@ -2,8 +2,11 @@
 //! take effects, learn of the end.
 
 mod effects;
+pub mod identity;
+mod leadership;
 mod log_store;
-mod network;
+mod members;
+pub mod network;
 mod proposer;
 mod snapshot;
 mod state_machine;
@@ -14,8 +17,13 @@ mod wal;
 mod tests;
 
 pub use effects::Gathered;
+pub use identity::Identity;
+pub use leadership::{Leadership, Quorum};
+pub use members::{ChangeError, FOUNDERS_BELOW};
+pub use network::{Call, Link, LinkError, Peer};
 pub use proposer::ProposeError;
 pub use state_machine::Shared;
+pub use type_config::CoordinatorId;
 
 use log_store::{Founding, LogStore};
 use openraft::{Config, SnapshotPolicy};
@@ -29,11 +37,109 @@ use std::sync::Arc;
 use std::time::Duration;
 use type_config::alias::{Entry, Raft, Vote};
 
-/// This build runs one coordinator, and this is its number.
-const ONLY: type_config::CoordinatorId = 1;
+/// The number of the coordinator that founds a cluster alone.
+pub const FIRST: CoordinatorId = 1;
 
 /// Entries between snapshots, and entries kept behind one. Openraft's own figures, which its tests know best.
 const SNAPSHOT_EVERY: u64 = 5000;
+
+/// Entries in one message to a follower, at most; with the size of entries bounded this stays near the size of a message.
+const ENTRIES_TOGETHER: u64 = 64;
+
+/// How often a Leader says that it lives, and how long silence is borne.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// Between two heartbeats.
+    pub heartbeat: Duration,
+    /// A follower stands for election after a silence between this...
+    pub election_min: Duration,
+    /// ...and this, drawn by chance.
+    pub election_max: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(250),
+            election_min: Duration::from_millis(750),
+            election_max: Duration::from_millis(1000),
+        }
+    }
+}
+
+impl Timings {
+    /// # Errors
+    /// One sentence: what does not fit together.
+    pub fn check(&self) -> Result<(), String> {
+        if self.heartbeat < Duration::from_millis(10) {
+            return Err("the heartbeat must be at least 10 ms".into());
+        }
+        if self.election_min < self.heartbeat * 2 {
+            return Err(
+                "the shortest election timeout must be at least two heartbeats: one may be lost"
+                    .into(),
+            );
+        }
+        if self.election_max <= self.election_min {
+            return Err("the longest election timeout must exceed the shortest".into());
+        }
+        Ok(())
+    }
+}
+
+/// How a coordinator takes part.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Who it is.
+    pub identity: Identity,
+    /// The voters that found the cluster, with their addresses; all founders must be given the same. Empty for one that
+    /// was adopted later. Of no meaning once the folder holds a log.
+    pub founders: BTreeMap<CoordinatorId, String>,
+    /// The way to the others.
+    pub link: Arc<dyn Link>,
+    /// See there.
+    pub timings: Timings,
+}
+
+impl Setup {
+    /// Alone for good, and not told to anybody: for one process that is client, coordinator and node.
+    pub fn alone() -> Self {
+        Self {
+            identity: Identity {
+                cluster: "embedded".into(),
+                id: FIRST,
+            },
+            founders: BTreeMap::from([(FIRST, String::new())]),
+            link: Arc::new(network::Alone),
+            timings: Timings::default(),
+        }
+    }
+
+    /// What an empty log begins with. One founder has its own vote as the quorum, so it leads from its first flush on;
+    /// several begin with the membership and elect.
+    fn founding(&self) -> Founding {
+        if self.founders.is_empty() {
+            return Founding::default();
+        }
+        let voters: BTreeSet<CoordinatorId> = self.founders.keys().copied().collect();
+        let nodes = self
+            .founders
+            .iter()
+            .map(|(id, address)| (*id, openraft::BasicNode::new(address)))
+            .collect::<BTreeMap<_, _>>();
+        let alone = voters.len() == 1 && voters.contains(&self.identity.id);
+        Founding {
+            vote: alone.then(|| Vote::new_committed(1, self.identity.id)),
+            entries: vec![Entry {
+                log_id: openraft::LogId::default(),
+                payload: openraft::EntryPayload::Membership(openraft::Membership::new(
+                    vec![voters],
+                    nodes,
+                )),
+            }],
+        }
+    }
+}
 
 /// The log and the state cannot be opened, or stopped working.
 #[derive(Debug, thiserror::Error)]
@@ -68,54 +174,92 @@ pub struct Consensus {
     shared: Arc<Shared>,
     proposer: Proposer,
     log: LogStore,
+    identity: Arc<Identity>,
+    timings: Timings,
+    leadership: leadership::Observed,
 }
 
 impl Consensus {
-    /// Opens the folder, founding a cluster of one where it is empty, and starts Raft.
-    ///
-    /// A founded log holds the membership and this coordinator's committed vote from its first flush on: with a single
-    /// voter, its own vote is the quorum, so there is no election to wait for.
+    /// Opens the folder, founding a cluster where it is empty and `setup` says so, and starts Raft.
     /// # Errors
     /// See [`Error`]; none of them is cured by trying again.
-    pub async fn open(dir: &Path) -> Result<Self, Error> {
+    pub async fn open(dir: &Path, setup: Setup) -> Result<Self, Error> {
         let folder = |source| Error::Folder {
             path: dir.to_owned(),
             source,
         };
         std::fs::create_dir_all(dir).map_err(folder)?;
-        let node = BTreeMap::from([(ONLY, openraft::BasicNode::default())]);
-        let membership = openraft::Membership::new(vec![BTreeSet::from([ONLY])], node);
-        let founding = Founding {
-            vote: Some(Vote::new_committed(1, ONLY)),
-            entries: vec![Entry {
-                log_id: openraft::LogId::default(),
-                payload: openraft::EntryPayload::Membership(membership),
-            }],
-        };
-        let log = LogStore::open(dir, founding)?;
+        let log = LogStore::open(dir, setup.founding())?;
         let machine = Snapshots::open(dir)
             .and_then(StateMachine::open)
             .map_err(folder)?;
         let shared = machine.shared();
+        setup.timings.check().map_err(Error::Fatal)?;
+        let ms = |duration: Duration| duration.as_millis() as u64;
         let config = Config {
-            cluster_name: "recode".into(),
-            heartbeat_interval: 250,
-            election_timeout_min: 750,
-            election_timeout_max: 1000,
+            cluster_name: setup.identity.cluster.clone(),
+            heartbeat_interval: ms(setup.timings.heartbeat),
+            election_timeout_min: ms(setup.timings.election_min),
+            election_timeout_max: ms(setup.timings.election_max),
             install_snapshot_timeout: 10_000,
+            snapshot_max_chunk_size: network::SNAPSHOT_CHUNK_BYTES,
+            max_payload_entries: ENTRIES_TOGETHER,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
             ..Config::default()
         };
         let config = config.validate().map_err(|e| Error::Fatal(e.to_string()))?;
-        let raft = Raft::new(ONLY, Arc::new(config), network::Alone, log.clone(), machine)
-            .await
-            .map_err(|e| Error::Fatal(e.to_string()))?;
+        let network = network::Network(setup.link);
+        let raft = Raft::new(
+            setup.identity.id,
+            Arc::new(config),
+            network,
+            log.clone(),
+            machine,
+        )
+        .await
+        .map_err(|e| Error::Fatal(e.to_string()))?;
         let proposer = Proposer::start(raft.clone(), &shared);
+        let leadership = leadership::Observed::start(&raft);
         Ok(Self {
             raft,
             shared,
             proposer,
             log,
+            identity: Arc::new(setup.identity),
+            timings: setup.timings,
+            leadership,
+        })
+    }
+
+    /// Who this is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether this coordinator leads, or who does.
+    pub fn leadership(&self) -> tokio::sync::watch::Receiver<Leadership> {
+        self.leadership.changes()
+    }
+
+    /// Whether a quorum has confirmed this Leader lately. One that is cut off does not know that it was replaced, so it
+    /// answers nothing as success: others wait at least the shortest election timeout before they elect.
+    pub fn quorum(&self) -> Quorum {
+        self.leadership.quorum(self.timings.election_min)
+    }
+
+    /// Answers another coordinator; the payload is what its [`network::Line`] sent.
+    /// # Errors
+    /// The payload does not read.
+    pub async fn answer(&self, call: Call, payload: &[u8]) -> Result<Vec<u8>, String> {
+        fn read<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
+            postcard::from_bytes(payload).map_err(|e| format!("the message does not read: {e}"))
+        }
+        Ok(match call {
+            Call::Append => network::encode(&self.raft.append_entries(read(payload)?).await),
+            Call::Vote => network::encode(&self.raft.vote(read(payload)?).await),
+            Call::InstallSnapshot => {
+                network::encode(&self.raft.install_snapshot(read(payload)?).await)
+            }
         })
     }
 
@@ -136,24 +280,16 @@ impl Consensus {
         self.proposer.now_ms()
     }
 
-    /// Waits until this coordinator leads and its state holds everything that was committed before.
+    /// Waits until the state of this coordinator, which leads, holds everything that was committed before.
     /// # Errors
-    /// [`Error::Fatal`].
-    pub async fn leading(&self) -> Result<(), Error> {
-        self.raft
-            .wait(Some(Duration::from_secs(10)))
-            .metrics(|m| m.state == openraft::ServerState::Leader, "leading")
-            .await
-            .map_err(|e| Error::Fatal(e.to_string()))?;
+    /// [`ProposeError`]: it does not lead any more.
+    pub async fn barrier(&self) -> Result<(), ProposeError> {
         if self.raft.metrics().borrow().last_log_index <= Some(0) {
             // Just founded: there is nothing before, and a flush saved.
             return Ok(());
         }
-        // A read barrier: an entry of this term makes everything before it committed and applied.
-        self.propose(Vec::new())
-            .await
-            .map(|_| ())
-            .map_err(|e| Error::Fatal(e.to_string()))
+        // An entry of this term makes everything before it committed and applied.
+        self.propose(Vec::new()).await.map(|_| ())
     }
 
     /// Resolves when Raft has stopped, with the reason; `None`: it was asked to.

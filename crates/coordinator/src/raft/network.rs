@@ -1,69 +1,175 @@
-//! The network of a cluster of one: there is nobody to talk to, and it says so.
+//! openraft's network over a [`Link`]: one call per message, the payload in this build's own encoding.
 //!
-//! A real implementation of the trait rather than a panic: openraft only asks for it when the membership names another
-//! coordinator, and then every call is answered `Unreachable`.
+//! A link knows addresses and bytes, nothing of Raft; gRPC is one ([`super::super::service::raft`]), a simulation has
+//! another. Every message names cluster and target, so that an address with another owner harms nobody.
 
 use super::type_config::{CoordinatorId, TypeConfig};
-use openraft::error::{InstallSnapshotError, RPCError, RaftError, Unreachable};
+use futures::future::BoxFuture;
+use openraft::BasicNode;
+use openraft::error::{
+    Infallible, InstallSnapshotError, NetworkError, PayloadTooLarge, RPCError, RaftError,
+    RemoteError, Unreachable,
+};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     VoteRequest, VoteResponse,
 };
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
 
-type Refused<E = openraft::error::Infallible> =
-    RPCError<CoordinatorId, openraft::BasicNode, RaftError<CoordinatorId, E>>;
+/// Most bytes of one message between coordinators. What is larger is sent in smaller parts.
+pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
 
-/// See the module.
+/// Bytes of a snapshot in one message; well below [`MAX_MESSAGE_BYTES`].
+pub const SNAPSHOT_CHUNK_BYTES: u64 = 2 << 20;
+
+/// What is asked of another coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Log entries and heartbeats.
+    Append,
+    /// A vote.
+    Vote,
+    /// Taking a piece of a snapshot.
+    InstallSnapshot,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number.
+    pub id: CoordinatorId,
+    /// Where it listens, HOST:PORT.
+    pub address: String,
+}
+
+/// A call without an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Nobody is there: no use in asking again at once.
+    #[error("coordinator {0} cannot be reached: {1}")]
+    Unreachable(CoordinatorId, String),
+    /// The outcome is unknown.
+    #[error("coordinator {0} gave no answer: {1}")]
+    Lost(CoordinatorId, String),
+}
+
+/// Carries bytes to other coordinators and their answers back.
+pub trait Link: Debug + Send + Sync + 'static {
+    /// Asks `to`, giving up after `within`.
+    fn call(
+        &self,
+        to: Peer,
+        call: Call,
+        payload: Vec<u8>,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Vec<u8>, LinkError>>;
+}
+
+/// The link of a coordinator that is alone for good, as in an embedded one.
 #[derive(Clone, Copy, Debug)]
 pub struct Alone;
 
-/// A coordinator that this build cannot reach.
-#[derive(Debug)]
-pub struct NoWay {
-    target: CoordinatorId,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("this build runs a single coordinator and cannot reach coordinator {0}")]
-struct OnlyOne(CoordinatorId);
-
-impl NoWay {
-    fn refuse<E: std::error::Error>(&self) -> Refused<E> {
-        RPCError::Unreachable(Unreachable::new(&OnlyOne(self.target)))
+impl Link for Alone {
+    fn call(
+        &self,
+        to: Peer,
+        _: Call,
+        _: Vec<u8>,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<Vec<u8>, LinkError>> {
+        let error = LinkError::Unreachable(to.id, "this coordinator works alone".into());
+        Box::pin(std::future::ready(Err(error)))
     }
 }
 
-impl RaftNetworkFactory<TypeConfig> for Alone {
-    type Network = NoWay;
+/// Makes one [`Line`] per coordinator.
+#[derive(Clone, Debug)]
+pub struct Network(pub Arc<dyn Link>);
 
-    async fn new_client(&mut self, target: CoordinatorId, _node: &openraft::BasicNode) -> NoWay {
-        NoWay { target }
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Line;
+
+    async fn new_client(&mut self, target: CoordinatorId, node: &BasicNode) -> Line {
+        Line {
+            link: self.0.clone(),
+            peer: Peer {
+                id: target,
+                address: node.addr.clone(),
+            },
+        }
     }
 }
 
-impl RaftNetwork<TypeConfig> for NoWay {
+/// The way to one coordinator.
+#[derive(Clone, Debug)]
+pub struct Line {
+    link: Arc<dyn Link>,
+    peer: Peer,
+}
+
+type Failed<E = Infallible> = RPCError<CoordinatorId, BasicNode, RaftError<CoordinatorId, E>>;
+
+impl Line {
+    async fn ask<T, E>(
+        &self,
+        call: Call,
+        payload: Vec<u8>,
+        option: &RPCOption,
+    ) -> Result<T, Failed<E>>
+    where
+        T: DeserializeOwned,
+        E: std::error::Error + DeserializeOwned,
+    {
+        let answer = self
+            .link
+            .call(self.peer.clone(), call, payload, option.hard_ttl())
+            .await;
+        let bytes = answer.map_err(|error| match error {
+            LinkError::Unreachable(..) => RPCError::Unreachable(Unreachable::new(&error)),
+            LinkError::Lost(..) => RPCError::Network(NetworkError::new(&error)),
+        })?;
+        let answer: Result<T, RaftError<CoordinatorId, E>> = postcard::from_bytes(&bytes)
+            .map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+        answer.map_err(|error| RPCError::RemoteError(RemoteError::new(self.peer.id, error)))
+    }
+}
+
+/// As bytes for a [`Link`].
+pub fn encode(message: &impl Serialize) -> Vec<u8> {
+    postcard::to_allocvec(message).expect("plain data always serialises")
+}
+
+impl RaftNetwork<TypeConfig> for Line {
     async fn append_entries(
         &mut self,
-        _rpc: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<CoordinatorId>, Refused> {
-        Err(self.refuse())
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<CoordinatorId>, Failed> {
+        let payload = encode(&rpc);
+        if payload.len() > MAX_MESSAGE_BYTES && rpc.entries.len() > 1 {
+            let half = rpc.entries.len() as u64 / 2;
+            return Err(PayloadTooLarge::new_entries_hint(half).into());
+        }
+        self.ask(Call::Append, payload, &option).await
     }
 
     async fn install_snapshot(
         &mut self,
-        _rpc: InstallSnapshotRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<InstallSnapshotResponse<CoordinatorId>, Refused<InstallSnapshotError>> {
-        Err(self.refuse())
+        rpc: InstallSnapshotRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<InstallSnapshotResponse<CoordinatorId>, Failed<InstallSnapshotError>> {
+        self.ask(Call::InstallSnapshot, encode(&rpc), &option).await
     }
 
     async fn vote(
         &mut self,
-        _rpc: VoteRequest<CoordinatorId>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<CoordinatorId>, Refused> {
-        Err(self.refuse())
+        rpc: VoteRequest<CoordinatorId>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<CoordinatorId>, Failed> {
+        self.ask(Call::Vote, encode(&rpc), &option).await
     }
 }

@@ -32,11 +32,12 @@ struct Waiting {
 }
 
 /// Handle to the task that proposes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Proposer {
     // Room for every connection and actor to have one proposal under way.
     mailbox: mpsc::Sender<Waiting>,
     clock: Clock,
+    shared: Arc<Shared>,
 }
 
 /// Wall time at start, then monotonic: jumps of the wall clock change nothing.
@@ -63,12 +64,16 @@ impl Proposer {
         };
         let (mailbox, inbox) = mpsc::channel(1024);
         // Ends when the last handle is gone; everybody who waited for an answer has gone with it.
-        tokio::spawn(run(raft, clock, inbox));
-        Self { mailbox, clock }
+        tokio::spawn(run(raft, clock, shared.clone(), inbox));
+        Self {
+            mailbox,
+            clock,
+            shared: shared.clone(),
+        }
     }
 
     pub fn now_ms(&self) -> u64 {
-        self.clock.now_ms()
+        now_ms(self.clock, &self.shared)
     }
 
     pub async fn propose(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, ProposeError> {
@@ -82,7 +87,12 @@ impl Proposer {
     }
 }
 
-async fn run(raft: Raft, clock: Clock, mut inbox: mpsc::Receiver<Waiting>) {
+/// Never before what an earlier Leader stamped, whose clock may have been ahead.
+fn now_ms(clock: Clock, shared: &Shared) -> u64 {
+    clock.now_ms().max(shared.at_ms())
+}
+
+async fn run(raft: Raft, clock: Clock, shared: Arc<Shared>, mut inbox: mpsc::Receiver<Waiting>) {
     let mut together = Vec::new();
     while let Some(first) = inbox.recv().await {
         let mut count = first.commands.len();
@@ -93,7 +103,7 @@ async fn run(raft: Raft, clock: Clock, mut inbox: mpsc::Receiver<Waiting>) {
             count += next.commands.len();
             together.push(next);
         }
-        let at_ms = clock.now_ms();
+        let at_ms = now_ms(clock, &shared);
         let (mut entries, mut waiting) = (Vec::with_capacity(count), Vec::new());
         for Waiting { commands, reply } in together.drain(..) {
             waiting.push((commands.len(), reply));

@@ -50,10 +50,10 @@ fn register(name: &str) -> Command {
 #[tokio::test]
 async fn a_fresh_folder_leads_at_once_and_a_second_owner_is_refused() {
     let folder = Folder::new();
-    let consensus = Consensus::open(&folder.0).await.unwrap();
-    consensus.leading().await.unwrap();
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
     assert!(matches!(
-        Consensus::open(&folder.0).await,
+        Consensus::open(&folder.0, Setup::alone()).await,
         Err(Error::Log(wal::Error::InUse(_)))
     ));
     let outcomes = consensus
@@ -69,8 +69,8 @@ async fn a_fresh_folder_leads_at_once_and_a_second_owner_is_refused() {
 async fn what_was_answered_is_there_after_a_restart() {
     let folder = Folder::new();
     for round in 1..=3usize {
-        let consensus = Consensus::open(&folder.0).await.unwrap();
-        consensus.leading().await.unwrap();
+        let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+        consensus.barrier().await.unwrap();
         let known = consensus.shared().look(|state| state.nodes.len());
         assert_eq!(known, round - 1);
         consensus
@@ -84,8 +84,8 @@ async fn what_was_answered_is_there_after_a_restart() {
 #[tokio::test]
 async fn many_proposers_share_entries_and_each_hears_its_own_answer() {
     let folder = Folder::new();
-    let consensus = Consensus::open(&folder.0).await.unwrap();
-    consensus.leading().await.unwrap();
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
     let asked = (1..=200u64).map(|i| {
         let consensus = consensus.clone();
         async move {
@@ -107,8 +107,8 @@ async fn many_proposers_share_entries_and_each_hears_its_own_answer() {
 #[tokio::test]
 async fn a_snapshot_replaces_the_log_and_survives() {
     let folder = Folder::new();
-    let consensus = Consensus::open(&folder.0).await.unwrap();
-    consensus.leading().await.unwrap();
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
     for i in 1..=20 {
         consensus
             .propose(vec![register(&"n".repeat(i))])
@@ -129,8 +129,8 @@ async fn a_snapshot_replaces_the_log_and_survives() {
     let before = consensus.shared().look(Clone::clone);
     consensus.stop().await;
     drop(consensus);
-    let consensus = Consensus::open(&folder.0).await.unwrap();
-    consensus.leading().await.unwrap();
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
     assert_eq!(consensus.shared().look(Clone::clone), before);
     assert_eq!(before.nodes.len(), 21);
     consensus.stop().await;

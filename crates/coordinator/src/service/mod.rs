@@ -1,7 +1,10 @@
 //! The gRPC front: one file per service. They translate, check and delegate; nothing is decided here.
 
+pub mod cluster;
+pub mod gate;
 pub mod job;
 pub mod node;
+pub mod raft;
 
 use crate::raft::ProposeError;
 use recode_core::Rejected;

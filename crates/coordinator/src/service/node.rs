@@ -2,10 +2,11 @@
 
 use crate::actor::dispatcher::{DispatcherHandle, WAITING_ORDERS};
 use futures::{Stream, StreamExt as _};
+use recode_proto::convert::status::not_leading;
 use recode_proto::v1::{self, node_service_server::NodeService};
 use recode_types::NodeReport;
 use std::pin::Pin;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,8 +14,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// See the module.
 pub struct Nodes {
-    /// Takes the reports.
-    pub dispatcher: DispatcherHandle,
+    /// Takes the reports, while this coordinator leads.
+    pub dispatcher: watch::Receiver<Option<DispatcherHandle>>,
     /// Owns the readers of open exchanges.
     pub readers: TaskTracker,
     /// Ends them.
@@ -35,13 +36,14 @@ impl NodeService for Nodes {
             .await?
             .ok_or_else(|| Status::invalid_argument("the first report is missing"))?;
         let first = NodeReport::try_from(first)?;
+        let dispatcher = self.dispatcher.borrow().clone();
+        let dispatcher = dispatcher.ok_or_else(|| not_leading(None))?;
         let (orders, outgoing) = mpsc::channel(WAITING_ORDERS);
-        let (node, exchange) = self
-            .dispatcher
+        let (node, exchange) = dispatcher
             .opened(first, orders)
             .await
             .map_err(Status::unavailable)?;
-        let (dispatcher, stop) = (self.dispatcher.clone(), self.stop.clone());
+        let stop = self.stop.clone();
         self.readers.spawn(async move {
             loop {
                 let report = tokio::select! {

@@ -3,6 +3,7 @@
 //! Towards the wire it is `From` and cannot fail; from the wire it is `TryFrom` and checks everything, since what comes
 //! from outside may be anything. Limits of size are checked here too, before anybody allocates for them.
 
+mod cluster;
 mod event;
 mod node;
 mod rendition;

@@ -19,6 +19,29 @@ impl From<Error> for Status {
     }
 }
 
+/// Metadata that names the Leader in the answer of a coordinator that does not lead: `HOST:PORT`.
+const LEADER: &str = "recode-leader";
+
+/// What a coordinator that does not lead answers. `leader`: HOST:PORT of the one that does, as far as it knows.
+pub fn not_leading(leader: Option<&str>) -> Status {
+    let mut status = match leader {
+        Some(leader) => {
+            Status::unavailable(format!("the coordinator at {leader} leads, ask there"))
+        }
+        None => Status::unavailable("no coordinator leads now: try again"),
+    };
+    let address = leader.and_then(|leader| leader.parse().ok());
+    if let Some(address) = address {
+        status.metadata_mut().insert(LEADER, address);
+    }
+    status
+}
+
+/// The Leader that [`not_leading`] named.
+pub fn leader_of(status: &Status) -> Option<&str> {
+    status.metadata().get(LEADER)?.to_str().ok()
+}
+
 /// Whether the same request may be sent again because its outcome is unknown or it was not served.
 ///
 /// tonic reports an expired timeout as `CANCELLED`, so both that and `DEADLINE_EXCEEDED` mean "unknown".
@@ -32,6 +55,14 @@ pub fn may_retry(code: Code) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_does_not_lead_names_the_one_that_does() {
+        let status = not_leading(Some("10.0.0.2:7420"));
+        assert_eq!(leader_of(&status), Some("10.0.0.2:7420"));
+        assert!(may_retry(status.code()));
+        assert_eq!(leader_of(&not_leading(None)), None);
+    }
 
     #[test]
     fn a_bad_message_is_the_callers_fault_and_is_not_retried() {

@@ -1,0 +1,238 @@
+//! Command line and config file of the coordinator: the same settings, the command line wins.
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use recode_coordinator::Timings;
+use recode_coordinator::assembly::{Beginning, Config};
+use recode_core::PlanPolicy;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Keeps the state of jobs and hands their work to nodes.
+#[derive(Debug, Default, Parser)]
+#[command(name = "recode-coordinator", version)]
+pub struct Flags {
+    /// Settings as a TOML file: names as below with _ for -; the command line wins
+    #[arg(long, env = "RECODE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Folder of the replicated log and its snapshots; one for each coordinator
+    #[arg(long, env = "RECODE_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Address to listen on [default: 127.0.0.1:7420]
+    #[arg(long, env = "RECODE_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Where others reach this coordinator [default: where it listens]
+    #[arg(long, env = "RECODE_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<String>,
+
+    /// Where nodes keep what they make until it is an output: a folder or s3://BUCKET/PREFIX that all nodes can reach
+    #[arg(long, env = "RECODE_WORK_STORE", value_name = "URL")]
+    work_store: Option<String>,
+
+    /// Number of this coordinator among the founders
+    #[arg(long, env = "RECODE_ID", value_name = "N")]
+    id: Option<u64>,
+
+    /// All coordinators that found a cluster together, as 1=HOST:PORT,2=HOST:PORT,3=HOST:PORT
+    #[arg(long, env = "RECODE_FOUNDERS", value_name = "LIST")]
+    founders: Option<String>,
+
+    /// With an empty data folder, wait until a cluster adopts this coordinator (`recode-client cluster add`)
+    #[arg(long, env = "RECODE_WAIT", conflicts_with = "founders")]
+    wait: bool,
+
+    /// As --wait, and ask the coordinator there to adopt this one
+    #[arg(
+        long,
+        env = "RECODE_JOIN",
+        value_name = "HOST:PORT",
+        conflicts_with = "founders"
+    )]
+    join: Option<String>,
+
+    /// Listen on addresses that other machines can reach, although nobody is asked who they are
+    #[arg(long, env = "RECODE_INSECURE")]
+    insecure: bool,
+
+    /// What to log, as in `info` or `recode_coordinator=debug` [default: info]
+    #[arg(long, env = "RECODE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+/// The config file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    data_dir: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    advertise: Option<String>,
+    work_store: Option<String>,
+    id: Option<u64>,
+    founders: Option<BTreeMap<String, String>>,
+    wait: bool,
+    join: Option<String>,
+    insecure: bool,
+    log: Option<String>,
+    /// Milliseconds between heartbeats of the Leader.
+    heartbeat_ms: Option<u64>,
+    /// Milliseconds of silence after which a new Leader is elected: between these two, drawn by chance.
+    election_min_ms: Option<u64>,
+    election_max_ms: Option<u64>,
+}
+
+/// What the process runs with.
+#[derive(Debug)]
+pub struct Settings {
+    /// The coordinator's part.
+    pub config: Config,
+    /// What to log.
+    pub log: String,
+}
+
+impl Flags {
+    /// Puts file and command line together.
+    /// # Errors
+    /// One sentence that names the setting and the remedy.
+    pub fn settings(self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        let founders = match self.founders {
+            Some(list) => Some(parse_founders(&list)?),
+            None => file.founders.map(numbered).transpose()?,
+        };
+        let join = self.join.or(file.join);
+        let wait = self.wait || file.wait || join.is_some();
+        let beginning = match (founders, self.id.or(file.id), wait) {
+            (Some(_), _, true) => {
+                bail!(
+                    "--wait and --join are for coordinators that found no cluster: leave --founders out"
+                )
+            }
+            (Some(founders), Some(me), false) => Beginning::Together { me, founders },
+            (Some(_), None, false) => bail!("--id is missing: which of the --founders is this?"),
+            (None, _, true) => Beginning::Wait { ask: join },
+            (None, Some(_), false) => bail!("--id is of use with --founders only"),
+            (None, None, false) => Beginning::Alone,
+        };
+        let usual = Timings::default();
+        let ms = |given: Option<u64>, usual| given.map_or(usual, Duration::from_millis);
+        Ok(Settings {
+            config: Config {
+                data_dir: self
+                    .data_dir
+                    .or(file.data_dir)
+                    .context("--data-dir is missing: a folder of this coordinator's own")?,
+                listen: self
+                    .listen
+                    .or(file.listen)
+                    .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7420))),
+                advertise: self.advertise.or(file.advertise),
+                work_store: self.work_store.or(file.work_store).context(
+                    "--work-store is missing: a folder or s3://BUCKET/PREFIX that all nodes can reach",
+                )?,
+                insecure: self.insecure || file.insecure,
+                plan: PlanPolicy::default(),
+                beginning,
+                timings: Timings {
+                    heartbeat: ms(file.heartbeat_ms, usual.heartbeat),
+                    election_min: ms(file.election_min_ms, usual.election_min),
+                    election_max: ms(file.election_max_ms, usual.election_max),
+                },
+                embedded: false,
+            },
+            log: self.log.or(file.log).unwrap_or_else(|| "info".into()),
+        })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<File> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("the config file {} cannot be read", path.display()))?;
+    toml::from_str(&text)
+        .with_context(|| format!("the config file {} is not right", path.display()))
+}
+
+fn parse_founders(list: &str) -> anyhow::Result<BTreeMap<u64, String>> {
+    let pairs = list.split(',').map(|pair| {
+        let (id, address) = pair
+            .trim()
+            .split_once('=')
+            .with_context(|| format!("--founders: \"{pair}\" should be as in 1=10.0.0.1:7420"))?;
+        Ok((id.to_owned(), address.to_owned()))
+    });
+    numbered(pairs.collect::<anyhow::Result<_>>()?)
+}
+
+fn numbered(founders: BTreeMap<String, String>) -> anyhow::Result<BTreeMap<u64, String>> {
+    founders
+        .into_iter()
+        .map(|(id, address)| {
+            let id = id.parse().with_context(|| {
+                format!("founders: \"{id}\" is not the number of a coordinator")
+            })?;
+            Ok((id, address))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(args: &[&str]) -> anyhow::Result<Settings> {
+        let usual = ["recode-coordinator", "--data-dir", "d", "--work-store", "w"];
+        Flags::try_parse_from(usual.iter().chain(args))?.settings()
+    }
+
+    #[test]
+    fn founders_are_read_from_either_place_and_the_command_line_wins() {
+        let list = "1=a:1,2=b:1,3=c:1";
+        let flags = settings(&["--founders", list, "--id", "2"]).unwrap();
+        let Beginning::Together { me, founders } = &flags.config.beginning else {
+            panic!("{:?}", flags.config.beginning);
+        };
+        assert_eq!((*me, founders[&3].as_str()), (2, "c:1"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        let text = "listen = \"127.0.0.1:9\"\nid = 1\nelection_max_ms = 2000\n\
+                    [founders]\n1 = \"a:1\"\n2 = \"b:1\"\n3 = \"c:1\"\n";
+        std::fs::write(&path, text).unwrap();
+        let path = path.to_str().unwrap();
+        let from_file = settings(&["--config", path, "--id", "2"]).unwrap();
+        assert_eq!(from_file.config.beginning, flags.config.beginning);
+        assert_eq!(from_file.config.listen.port(), 9);
+        assert_eq!(
+            from_file.config.timings.election_max,
+            Duration::from_secs(2)
+        );
+        std::fs::write(path, "lisen = 1").unwrap();
+        assert!(format!("{:#}", settings(&["--config", path]).unwrap_err()).contains("lisen"));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for bad in [
+            &["--founders", "1=a:1"][..],
+            &["--id", "1"],
+            &["--founders", "a:1", "--id", "1"],
+            &["--founders", "x=a:1", "--id", "1"],
+            &["--founders", "1=a:1", "--id", "1", "--wait"],
+        ] {
+            assert!(settings(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            settings(&["--join", "a:1"]).unwrap().config.beginning,
+            Beginning::Wait {
+                ask: Some("a:1".into())
+            }
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! Who leads, as far as this coordinator knows, and how fresh that is.
+
+use super::network::Peer;
+use super::type_config::alias::Raft;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Who leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// This coordinator, in this term of Raft.
+    Leads {
+        /// The term.
+        term: u64,
+    },
+    /// Another, where one is known.
+    Follows {
+        /// It.
+        leader: Option<Peer>,
+    },
+}
+
+/// Whether a Leader may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quorum {
+    /// A quorum has confirmed it.
+    Fresh,
+    /// Too long ago, or never: another may lead by now.
+    Stale {
+        /// Milliseconds since.
+        age_ms: u64,
+    },
+}
+
+/// What is read off Raft's metrics as they change.
+#[derive(Clone, Debug)]
+pub(super) struct Observed {
+    changes: watch::Receiver<Leadership>,
+    acknowledged: Arc<Mutex<Option<Instant>>>,
+    alone: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Observed {
+    pub fn start(raft: &Raft) -> Self {
+        let mut metrics = raft.metrics();
+        let acknowledged = Arc::new(Mutex::new(None));
+        let alone = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let look = {
+            let (acknowledged, alone) = (acknowledged.clone(), alone.clone());
+            move |m: &openraft::RaftMetrics<u64, openraft::BasicNode>| {
+                let now = Instant::now();
+                let at = m
+                    .millis_since_quorum_ack
+                    .and_then(|ms| now.checked_sub(Duration::from_millis(ms)));
+                *acknowledged.lock().expect("nothing panics with it") = at;
+                let members = m.membership_config.membership();
+                // Its own vote is the quorum: there is nobody to hear from.
+                let only = members.voter_ids().eq([m.id]);
+                alone.store(only, std::sync::atomic::Ordering::Relaxed);
+                if m.state == openraft::ServerState::Leader {
+                    return Leadership::Leads {
+                        term: m.current_term,
+                    };
+                }
+                // A hint: it may name a coordinator that was removed or has lost its office.
+                let leader = m
+                    .current_leader
+                    .filter(|id| *id != m.id)
+                    .and_then(|id| members.get_node(&id).map(|node| (id, node)))
+                    .map(|(id, node)| Peer {
+                        id,
+                        address: node.addr.clone(),
+                    });
+                Leadership::Follows { leader }
+            }
+        };
+        let first = look(&metrics.borrow_and_update());
+        let (tell, changes) = watch::channel(first);
+        // Ends with Raft.
+        tokio::spawn(async move {
+            while metrics.changed().await.is_ok() {
+                let now = look(&metrics.borrow_and_update());
+                tell.send_if_modified(|known| {
+                    let changed = *known != now;
+                    *known = now;
+                    changed
+                });
+            }
+        });
+        Self {
+            changes,
+            acknowledged,
+            alone,
+        }
+    }
+
+    pub fn changes(&self) -> watch::Receiver<Leadership> {
+        self.changes.clone()
+    }
+
+    pub fn quorum(&self, longest: Duration) -> Quorum {
+        if self.alone.load(std::sync::atomic::Ordering::Relaxed) {
+            return Quorum::Fresh;
+        }
+        let at = *self.acknowledged.lock().expect("nothing panics with it");
+        match at.map(|at| at.elapsed()) {
+            Some(age) if age < longest => Quorum::Fresh,
+            age => Quorum::Stale {
+                age_ms: age.map_or(u64::MAX, |age| age.as_millis() as u64),
+            },
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `ClusterService`.
+
+use super::raft::adopt;
+use crate::raft::{ChangeError, Consensus, Peer};
+use recode_proto::v1::{self, cluster_service_server::ClusterService};
+use recode_types::cluster::{ClusterStatus, CoordinatorStatus};
+use std::time::Duration;
+use tonic::{Request, Response, Status};
+
+/// See the module.
+#[derive(Clone)]
+pub struct Cluster {
+    /// The log.
+    pub consensus: Consensus,
+}
+
+fn status_of(error: &ChangeError) -> Status {
+    let message = error.to_string();
+    match error {
+        ChangeError::NotLeading | ChangeError::Busy => Status::unavailable(message),
+        ChangeError::Refused(_) => Status::failed_precondition(message),
+        ChangeError::Unknown(_) => Status::not_found(message),
+        ChangeError::Outcome => Status::deadline_exceeded(message),
+        ChangeError::Fatal(_) => Status::internal(message),
+    }
+}
+
+/// HOST:PORT, as coordinators are told of each other.
+fn address(text: &str) -> Result<String, Status> {
+    let text = text.strip_prefix("http://").unwrap_or(text);
+    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if good && text.len() <= 256 && !text.contains(['/', ' ']) {
+        return Ok(text.to_owned());
+    }
+    Err(Status::invalid_argument(format!(
+        "address is not valid: \"{}\" should be HOST:PORT",
+        text.chars().take(80).collect::<String>()
+    )))
+}
+
+/// Adopts the coordinator that waits at `address`, and makes it a voter.
+async fn add(consensus: &Consensus, address: String) -> Result<u64, Status> {
+    let members = consensus.view().members;
+    let known = members.iter().find(|m| m.peer.address == address);
+    let id = match known {
+        Some(member) if member.voter => return Ok(member.peer.id),
+        // An earlier call got so far.
+        Some(member) => member.peer.id,
+        None => {
+            let id = consensus.new_number().await.map_err(|e| status_of(&e))?;
+            let cluster = &consensus.identity().cluster;
+            let adopted = adopt(cluster, id, &address).await;
+            adopted.map_err(Status::failed_precondition)?;
+            id
+        }
+    };
+    tracing::info!(coordinator = id, address, "a coordinator is added");
+    let added = consensus.add(Peer { id, address }).await;
+    added.map_err(|e| status_of(&e))?;
+    Ok(id)
+}
+
+#[tonic::async_trait]
+impl ClusterService for Cluster {
+    async fn status(
+        &self,
+        _: Request<v1::ClusterStatusRequest>,
+    ) -> Result<Response<v1::ClusterStatusResponse>, Status> {
+        let view = self.consensus.view();
+        let me = self.consensus.identity();
+        let status = ClusterStatus {
+            cluster: me.cluster.clone(),
+            coordinator: me.id,
+            term: view.term,
+            leader: view.leader,
+            coordinators: view
+                .members
+                .into_iter()
+                .map(|member| CoordinatorStatus {
+                    coordinator: member.peer.id,
+                    address: member.peer.address,
+                    voter: member.voter,
+                    matched_index: member.matched,
+                })
+                .collect(),
+            last_index: view.last,
+            applied_index: view.applied,
+            snapshot_index: view.snapshot,
+            quorum_age_ms: view.quorum_age_ms,
+        };
+        Ok(Response::new(status.into()))
+    }
+
+    async fn add(
+        &self,
+        request: Request<v1::AddCoordinatorRequest>,
+    ) -> Result<Response<v1::AddCoordinatorResponse>, Status> {
+        let address = address(&request.into_inner().address)?;
+        let consensus = self.consensus.clone();
+        // Goes on when the caller is gone: the new coordinator itself may have asked, and begins anew once adopted.
+        let added = tokio::spawn(async move { add(&consensus, address).await });
+        let coordinator = added
+            .await
+            .unwrap_or_else(|panic| Err(Status::internal(panic.to_string())))?;
+        Ok(Response::new(v1::AddCoordinatorResponse { coordinator }))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<v1::RemoveCoordinatorRequest>,
+    ) -> Result<Response<v1::RemoveCoordinatorResponse>, Status> {
+        let id = request.into_inner().coordinator;
+        let removed = self.consensus.remove(id).await;
+        removed.map_err(|e| status_of(&e))?;
+        tracing::info!(coordinator = id, "a coordinator was removed");
+        Ok(Response::new(v1::RemoveCoordinatorResponse {}))
+    }
+
+    async fn snapshot(
+        &self,
+        _: Request<v1::SnapshotRequest>,
+    ) -> Result<Response<v1::SnapshotResponse>, Status> {
+        let written = tokio::time::timeout(Duration::from_secs(60), self.consensus.snapshot());
+        let index = written
+            .await
+            .unwrap_or(Err(ChangeError::Outcome))
+            .map_err(|e| status_of(&e))?;
+        Ok(Response::new(v1::SnapshotResponse { index }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        assert_eq!(address("http://10.0.0.1:7420").unwrap(), "10.0.0.1:7420");
+        assert!(address("[::1]:7420").is_ok());
+        for bad in [
+            "", "host", "host:", ":1", "h:0", "h:70000", "a b:1", "h:1/x",
+        ] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+}
