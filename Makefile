@@ -1,9 +1,9 @@
 # recode: every command a contributor needs. `make` alone lists them.
-.PHONY: help setup demo test build fidelity evidence bench tools clean
+.PHONY: help setup demo cluster cluster-demo test build fidelity evidence bench tools clean
 PYTHON ?= python3
 
 help:           ## This list
-	@sed -n 's/^\([a-z]*\):.*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:          ## Fetch what is missing (FFmpeg, a linker); quick when nothing is
 	@$(PYTHON) scripts/setup.py
@@ -16,6 +16,12 @@ demo: setup     ## Transcode a sample in Segments, score it, say where the resul
 
 test: setup     ## Format, lints, all tests, licences
 	@scripts/test.sh
+
+cluster: setup  ## Three coordinators and two nodes on this machine, until Ctrl-C
+	@$(PYTHON) cluster/local.py up
+
+cluster-demo: setup ## The same with a job, whose leading coordinator is killed meanwhile
+	@$(PYTHON) cluster/local.py demo
 
 fidelity: setup ## Judge every file of RECODE_MEDIA with RECODE_JUDGE (ONLY=glob PASS=names JOBS=2)
 	@$(PYTHON) bench/fidelity/run.py

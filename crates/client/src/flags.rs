@@ -50,6 +50,20 @@ pub enum Command {
     Transcode(Box<Transcode>),
     /// Show what a file is: tracks, frames, where it can be cut
     Probe(Probe),
+    /// Hand a job to a coordinator and come back at once; `watch` follows it
+    Submit(Box<Submit>),
+    /// List the jobs of a cluster
+    List(List),
+    /// Show one job: what was asked, how far it is
+    Show(OneJob),
+    /// Follow a job to its end
+    Watch(Watch),
+    /// End a job
+    Cancel(Cancel),
+    /// Print the report of a job that has ended
+    Report(OneJob),
+    /// See and change the coordinators of a cluster
+    Cluster(Cluster),
     /// Measure the quality of a file against the one it was made from
     Score(Score),
     /// Show or empty what interrupted and cached work left on disk
@@ -61,6 +75,140 @@ pub enum Command {
     Completion {
         /// Which shell
         shell: clap_complete::Shell,
+    },
+}
+
+/// Which cluster is talked to.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Cluster")]
+pub struct Remote {
+    /// Coordinators of the cluster, as http://HOST:PORT; several with commas between, any of them will do
+    #[arg(long, value_name = "URL", env = "RECODE_ENDPOINT")]
+    pub endpoint: String,
+    /// Print the result as JSON on standard output; errors too
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `submit`
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct Submit {
+    /// URL of the video, where every node can read it: s3://, http://, https://, or file:// on a disk they share
+    #[arg(value_name = "INPUT", required_unless_present = "job")]
+    pub input: Option<String>,
+    /// Several renditions from one source, described in a TOML or JSON file
+    #[arg(long, value_name = "FILE")]
+    pub job: Option<PathBuf>,
+    /// What to make.
+    #[command(flatten)]
+    pub output: OutputFlags,
+    /// How to go about it.
+    #[command(flatten)]
+    pub work: JobFlags,
+    /// A name of your own for this request: submitting it again gives the same job [default: a new one]
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    pub request_id: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// `list`
+#[derive(Args, Debug)]
+pub struct List {
+    /// Only jobs that have not ended
+    #[arg(long)]
+    pub live: bool,
+    /// Where.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// `show`, `report`
+#[derive(Args, Debug)]
+pub struct OneJob {
+    /// The job, as in job_0191...
+    #[arg(value_name = "JOB")]
+    pub job: recode_types::JobId,
+    /// Where.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// `watch`
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct Watch {
+    /// The job, as in job_0191...
+    #[arg(value_name = "JOB")]
+    pub job: recode_types::JobId,
+    /// Show no bars
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Where.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// `cancel`
+#[derive(Args, Debug)]
+pub struct Cancel {
+    /// The job, as in job_0191...
+    #[arg(value_name = "JOB")]
+    pub job: recode_types::JobId,
+    /// Why, for people who look at it later
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "cancelled by recode-client"
+    )]
+    pub reason: String,
+    /// Where.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// `cluster`
+#[derive(Args, Debug)]
+pub struct Cluster {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ClusterAction,
+}
+
+/// What can be done with the coordinators.
+#[derive(Subcommand, Debug)]
+pub enum ClusterAction {
+    /// Show the coordinators, who leads, how far each is
+    Status {
+        /// Where.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Make a coordinator that was started with --wait part of the cluster
+    Add {
+        /// Where it listens
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+        /// Where.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Remove a coordinator, living or lost; a new machine in its place is added under a new number
+    Remove {
+        /// Its number, as `cluster status` shows it
+        #[arg(value_name = "N")]
+        coordinator: u64,
+        /// Where.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Write a snapshot of the state at the coordinator that is asked
+    Snapshot {
+        /// Where.
+        #[command(flatten)]
+        remote: Remote,
     },
 }
 

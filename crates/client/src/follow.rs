@@ -72,6 +72,13 @@ pub async fn run(
 ) -> Result<Followed, Fault> {
     let job = client.submit(request_id, request).await.map_err(fault)?;
     on_job(job);
+    to_the_end(client, job, quiet).await
+}
+
+/// Follows a Job that exists.
+/// # Errors
+/// There is none of this id, or nobody answers. A Job that failed is no error here.
+pub async fn to_the_end(client: &Client, job: JobId, quiet: bool) -> Result<Followed, Fault> {
     let mut screen = Screen::new(quiet);
     let mut tick = tokio::time::interval(REDRAW);
     let end = {

@@ -11,7 +11,8 @@
 //! ```
 
 use recode_mesh::retry::retry;
-use recode_mesh::{Jobs, Leader};
+use recode_mesh::{Cluster, Jobs, Leader};
+use recode_types::cluster::ClusterStatus;
 use recode_types::report::JobReport;
 use recode_types::task::FailureClass;
 use recode_types::{EventKind, JobId, JobRequest, JobState, JobStatus};
@@ -37,18 +38,22 @@ pub struct End {
 #[derive(Clone, Debug)]
 pub struct Client {
     jobs: Jobs,
+    cluster: Cluster,
     patience: Duration,
 }
 
 impl Client {
-    /// Prepares to talk to the coordinator at `endpoint`, such as `http://127.0.0.1:7420`. Connects on first use.
+    /// Prepares to talk to the cluster of the coordinators at `endpoint`, such as `http://127.0.0.1:7420`; several with
+    /// commas between. Connects on first use, and follows the Leader.
     /// # Errors
     /// [`Error::Address`].
     /// # Panics
     /// Outside a tokio runtime.
     pub fn at(endpoint: &str) -> Result<Self, Error> {
+        let leader = Leader::at(endpoint)?;
         Ok(Self {
-            jobs: Jobs::new(Leader::at(endpoint)?),
+            jobs: Jobs::new(leader.clone()),
+            cluster: Cluster::new(leader),
             patience: PATIENCE,
         })
     }
@@ -120,5 +125,33 @@ impl Client {
     /// [`Error::Precondition`]: it has not ended.
     pub async fn report(&self, job: JobId) -> Result<JobReport, Error> {
         retry(self.patience, || self.jobs.report(job)).await
+    }
+
+    /// The coordinators, as whoever answers sees them.
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn cluster_status(&self) -> Result<ClusterStatus, Error> {
+        retry(self.patience, || self.cluster.status()).await
+    }
+
+    /// Makes the coordinator that waits at `address` part of the cluster; gives its number.
+    /// # Errors
+    /// [`Error::Precondition`]: it does not wait, or not there.
+    pub async fn add_coordinator(&self, address: &str) -> Result<u64, Error> {
+        retry(self.patience, || self.cluster.add(address)).await
+    }
+
+    /// Removes a coordinator, living or lost.
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Precondition`]: it is the last one.
+    pub async fn remove_coordinator(&self, coordinator: u64) -> Result<(), Error> {
+        retry(self.patience, || self.cluster.remove(coordinator)).await
+    }
+
+    /// Writes a snapshot at whoever answers; gives the index of the last entry in it.
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn snapshot(&self) -> Result<u64, Error> {
+        retry(self.patience, || self.cluster.snapshot()).await
     }
 }

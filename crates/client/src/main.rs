@@ -5,11 +5,13 @@
 
 mod bars;
 mod cache;
+mod cluster;
 mod embedded;
 mod fault;
 mod flags;
 mod follow;
 mod job_file;
+mod jobs;
 mod logs;
 mod place;
 mod preflight;
@@ -40,6 +42,12 @@ fn main() -> ExitCode {
         Command::Cache(flags::Cache { action }) => match action {
             flags::CacheAction::List { json, .. } | flags::CacheAction::Prune { json, .. } => *json,
         },
+        Command::Submit(args) => args.remote.json,
+        Command::List(args) => args.remote.json,
+        Command::Show(args) | Command::Report(args) => args.remote.json,
+        Command::Watch(args) => args.remote.json,
+        Command::Cancel(args) => args.remote.json,
+        Command::Cluster(args) => cluster::remote(&args.action).json,
         Command::Completion { .. } => false,
     };
     match run(cli.command) {
@@ -71,6 +79,13 @@ fn run(command: Command) -> Result<(), Fault> {
             score::run(args, &cwd)
         }
         Command::Cache(args) => cache::run(args.action, &cwd),
+        Command::Submit(args) => jobs::submit(*args, &cwd),
+        Command::List(args) => jobs::list(&args),
+        Command::Show(args) => jobs::show(&args),
+        Command::Watch(args) => jobs::watch(&args, &cwd),
+        Command::Cancel(args) => jobs::cancel(&args),
+        Command::Report(args) => jobs::report(&args, &cwd),
+        Command::Cluster(args) => cluster::run(&args.action),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "recode-client", &mut script);

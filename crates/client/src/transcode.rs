@@ -17,8 +17,14 @@ use std::time::Duration;
 /// # Errors
 /// Everything that keeps the Outputs from being made, see [`Kind`].
 pub fn run(args: Transcode, cwd: &Path) -> Result<(), Fault> {
-    let wanted = wanted(&args, cwd)?;
-    let request = request::build(&wanted.source, &wanted.work, &wanted.outputs, &wanted.base)?;
+    let wanted = wanted(
+        args.input.as_deref(),
+        args.job.as_deref(),
+        &args.output,
+        &args.work,
+        cwd,
+    )?;
+    let request = wanted.request()?;
     if args.workers == Some(0) {
         return Err(Fault::usage(
             "--workers must be at least 1; leave it out to use all cores",
@@ -28,26 +34,13 @@ pub fn run(args: Transcode, cwd: &Path) -> Result<(), Fault> {
         check_report_place(report)?;
     }
     let followed = match args.endpoint.as_deref().filter(|e| !e.is_empty()) {
-        Some(endpoint) => remote(endpoint, &request, &wanted.source, &args)?,
+        Some(endpoint) => remote(endpoint, &request, &wanted, &args)?,
         None => embedded::transcode(&args, &request, &wanted.source)?,
     };
     if let Some(path) = &args.report {
         write_report(path, &followed.report)?;
     }
-    match followed.end.state {
-        JobState::Done => {}
-        JobState::Cancelled => {
-            return Err(Fault::new(
-                Kind::Job,
-                format!("the job was cancelled: {}", followed.end.reason),
-            ));
-        }
-        _ => {
-            let kind = followed.end.class.map_or(Kind::Job, Kind::from);
-            let fault = Fault::new(kind, followed.end.reason);
-            return Err(fault.of_source(&wanted.source.typed));
-        }
-    }
+    judge(&followed, Some(&wanted.source.typed))?;
     if args.talk.json {
         let json = serde_json::to_string_pretty(&followed.report).expect("a report is plain data");
         crate::say(&format!("{json}\n"));
@@ -57,8 +50,29 @@ pub fn run(args: Transcode, cwd: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether a Job that was followed did what was asked. `typed`: the Source as the user wrote it.
+/// # Errors
+/// It did not.
+pub fn judge(followed: &Followed, typed: Option<&str>) -> Result<(), Fault> {
+    match followed.end.state {
+        JobState::Done => Ok(()),
+        JobState::Cancelled => Err(Fault::new(
+            Kind::Job,
+            format!("the job was cancelled: {}", followed.end.reason),
+        )),
+        _ => {
+            let kind = followed.end.class.map_or(Kind::Job, Kind::from);
+            let fault = Fault::new(kind, followed.end.reason.clone());
+            Err(match typed {
+                Some(typed) => fault.of_source(typed),
+                None => fault,
+            })
+        }
+    }
+}
+
 /// What is asked for, from flags and job file together.
-struct Wanted {
+pub struct Wanted {
     source: Place,
     work: JobFlags,
     outputs: Vec<OutputFlags>,
@@ -66,20 +80,35 @@ struct Wanted {
     base: PathBuf,
 }
 
-fn wanted(args: &Transcode, cwd: &Path) -> Result<Wanted, Fault> {
-    let Some(path) = &args.job else {
-        let input = args
-            .input
-            .as_deref()
-            .expect("clap asks for it without --job");
+impl Wanted {
+    /// As a coordinator is asked.
+    /// # Errors
+    /// What contradicts itself.
+    pub fn request(&self) -> Result<JobRequest, Fault> {
+        request::build(&self.source, &self.work, &self.outputs, &self.base)
+    }
+}
+
+/// Puts flags and job file together.
+/// # Errors
+/// The job file cannot be used.
+pub fn wanted(
+    input: Option<&str>,
+    job: Option<&Path>,
+    output: &OutputFlags,
+    work: &JobFlags,
+    cwd: &Path,
+) -> Result<Wanted, Fault> {
+    let Some(path) = job else {
+        let input = input.expect("clap asks for it without --job");
         return Ok(Wanted {
             source: Place::parse(input, cwd, Use::Read)?,
-            work: args.work.clone(),
-            outputs: vec![args.output.clone()],
+            work: work.clone(),
+            outputs: vec![output.clone()],
             base: cwd.to_owned(),
         });
     };
-    if args.output != OutputFlags::default() {
+    if *output != OutputFlags::default() {
         return Err(Fault::usage(
             "flags that describe an output cannot be used with --job; write them into the job file",
         ));
@@ -94,7 +123,7 @@ fn wanted(args: &Transcode, cwd: &Path) -> Result<Wanted, Fault> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let file = job_file::parse(&name, &text)?;
     let base = cwd.join(path.parent().unwrap_or(Path::new("")));
-    let source = match (&args.input, &file.input) {
+    let source = match (input, &file.input) {
         (Some(input), _) => Place::parse(input, cwd, Use::Read)?,
         (None, Some(input)) => Place::parse(input, &base, Use::Read)?,
         (None, None) => {
@@ -106,7 +135,7 @@ fn wanted(args: &Transcode, cwd: &Path) -> Result<Wanted, Fault> {
     };
     Ok(Wanted {
         source,
-        work: over(file.work, &args.work),
+        work: over(file.work, work),
         outputs: file.outputs,
         base,
     })
@@ -141,36 +170,53 @@ fn plain(e: &std::io::Error) -> String {
     }
 }
 
+/// Refuses plain paths: the nodes of a cluster may not see them. Who writes `file://` says that they do.
+/// # Errors
+/// Which path, and what to do.
+pub fn refuse_local(request: &JobRequest, wanted: &Wanted, endpoint: &str) -> Result<(), Fault> {
+    let outputs = wanted.outputs.iter().map(|o| o.path.as_deref());
+    let typed = std::iter::once(Some(wanted.source.typed.as_str())).chain(outputs);
+    let urls = std::iter::once(&request.source).chain(request.outputs.iter().map(|o| &o.url));
+    for (typed, url) in typed.zip(urls) {
+        let plain = !typed.is_some_and(|typed| typed.starts_with("file://"));
+        if url.starts_with("file://") && plain {
+            return Err(Fault::usage(format!(
+                "{} is on this machine, where the nodes of {endpoint} may not see it; name an s3:// URL, write {url} where \
+                 all nodes share that disk, or leave --endpoint out to work here",
+                typed.unwrap_or(url)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A request id that nobody had.
+pub fn new_request_id() -> String {
+    format!("client-{}", uuid::Uuid::now_v7().simple())
+}
+
+/// What is said when somebody stops following a Job.
+pub fn detached(job: recode_types::JobId, endpoint: &str) -> String {
+    format!("the job goes on; come back with: recode-client watch {job} --endpoint {endpoint}")
+}
+
 fn remote(
     endpoint: &str,
     request: &JobRequest,
-    source: &Place,
+    wanted: &Wanted,
     args: &Transcode,
 ) -> Result<Followed, Fault> {
-    let local = std::iter::once(&request.source)
-        .chain(request.outputs.iter().map(|o| &o.url))
-        .find(|url| url.starts_with("file://"));
-    if let Some(url) = local {
-        let name = if *url == source.url {
-            &source.typed
-        } else {
-            url
-        };
-        return Err(Fault::usage(format!(
-            "{name} is on this machine, where the nodes of {endpoint} may not see it; name an s3:// URL, or leave \
-             --endpoint out to work here"
-        )));
-    }
+    refuse_local(request, wanted, endpoint)?;
     let runtime = runtime()?;
     let followed = runtime.block_on(async {
         let client = Client::at(endpoint).map_err(follow::fault)?.patience(Duration::from_secs(10));
         let mut interrupt = Interrupt::listen()?;
-        let request_id = format!("client-{}", uuid::Uuid::now_v7().simple());
+        let request_id = new_request_id();
         let job = Cell::new(None);
         tokio::select! {
             followed = follow::run(&client, &request_id, request, args.talk.quiet, |id| job.set(Some(id))) => followed,
             () = interrupt.heard() => Err(Fault::new(Kind::Interrupted, match job.get() {
-                Some(id) => format!("interrupted; the job goes on at {endpoint} as {id}"),
+                Some(id) => detached(id, endpoint),
                 None => "interrupted before the job was accepted".to_owned(),
             })),
         }

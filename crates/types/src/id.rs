@@ -17,8 +17,31 @@ pub struct ParseIdError {
 }
 
 /// One request to turn a Source into Outputs. A UUIDv7 printed as `job_` and 32 hex digits: ids sort by time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// In JSON it is the printed form: its number is larger than most readers of JSON can hold.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u128);
+
+impl Serialize for JobId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_newtype_struct("JobId", &self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for JobId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+            text.parse().map_err(serde::de::Error::custom)
+        } else {
+            u128::deserialize(deserializer).map(Self)
+        }
+    }
+}
 
 impl JobId {
     /// A fresh id. Called by proposers only, never inside `apply`.
@@ -252,6 +275,9 @@ mod tests {
     fn a_job_id_reads_back_what_it_prints() {
         let id = JobId::generate();
         assert_eq!(id.to_string().parse::<JobId>().unwrap(), id);
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(json, format!("\"{id}\""));
+        assert_eq!(serde_json::from_str::<JobId>(&json).unwrap(), id);
         assert!("job_12".parse::<JobId>().is_err());
         assert!(
             "task_00000000000000000000000000000001"
