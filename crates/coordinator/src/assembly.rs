@@ -7,7 +7,7 @@ use crate::raft::{
 use crate::seat::Seat;
 use crate::service::gate::{Gate, GateLayer};
 use crate::service::raft::{GrpcLink, MAX_INCOMING_BYTES, Members};
-use crate::service::{cluster::Cluster, job::Jobs, node::Nodes};
+use crate::service::{cluster::Cluster, health, job::Jobs, node::Nodes};
 use crate::wait;
 use recode_core::PlanPolicy;
 use recode_proto::convert::MAX_MESSAGE_BYTES;
@@ -355,10 +355,12 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         consensus: consensus.clone(),
         serving: handle.serving.clone(),
     };
-    let (health, checks) = tonic_health::server::health_reporter();
-    health
-        .set_service_status("recode.v1.JobService", tonic_health::ServingStatus::Serving)
-        .await;
+    let (reporter, checks) = tonic_health::server::health_reporter();
+    readers.spawn(health::report(gate.clone(), reporter, stop.clone()));
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(recode_proto::DESCRIPTORS)
+        .build_v1()
+        .expect("the descriptors were made by the build");
     let served = stop.clone();
     let serving = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
@@ -370,6 +372,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         .add_service(members)
         .add_service(cluster)
         .add_service(checks)
+        .add_service(reflection)
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             async move { served.cancelled().await },

@@ -138,6 +138,53 @@ async fn what_one_leader_took_the_next_one_knows() {
     }
 }
 
+/// Whether the coordinator at `address` tells health checks that it answers for Jobs.
+async fn is_serving(address: &str) -> bool {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let mut client = HealthClient::connect(format!("http://{address}"))
+        .await
+        .unwrap();
+    let request = HealthCheckRequest {
+        service: "recode.v1.JobService".into(),
+    };
+    let answer = client.check(request).await.map(|a| a.into_inner().status());
+    // Until it has been looked at, the service is not known.
+    answer.is_ok_and(|status| status == ServingStatus::Serving)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_checks_find_the_one_that_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let founders = addresses(3);
+    let mut running = Vec::new();
+    for me in founders.keys() {
+        running.push(start(founder(folder.path(), *me, &founders)).await.unwrap());
+    }
+    let all = founders.values().cloned().collect::<Vec<_>>().join(",");
+    let started = Instant::now();
+    loop {
+        let leader = until(&all, |s| s.leader.is_some()).await.leader;
+        let mut serving = Vec::new();
+        for (id, address) in &founders {
+            if is_serving(address).await {
+                serving.push(*id);
+            }
+        }
+        if Some(serving.as_slice()) == leader.as_ref().map(std::slice::from_ref) {
+            break;
+        }
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{serving:?}, {leader:?} leads"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for one in running {
+        one.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_grows_and_replaces_the_lost() {
     let folder = tempfile::tempdir().unwrap();

@@ -27,9 +27,15 @@ impl Gate {
             "recode.v1.ClusterService" => matches!(method, "Add" | "Remove"),
             _ => false,
         };
-        if !led {
-            return Ok(());
-        }
+        if led { self.leads() } else { Ok(()) }
+    }
+
+    /// Whether calls that only a Leader answers may pass now.
+    pub fn is_open(&self) -> bool {
+        self.leads().is_ok()
+    }
+
+    fn leads(&self) -> Result<(), Status> {
         match &*self.consensus.leadership().borrow() {
             Leadership::Follows { leader } => {
                 let address = leader.as_ref().map(|l| l.address.as_str());

@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod gate;
+pub mod health;
 pub mod job;
 pub mod node;
 pub mod raft;
