@@ -284,6 +284,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         .clone()
         .unwrap_or_else(|| local_addr.to_string());
     let setup = setup(&config, &listener, &advertise).await?;
+    let founded = !setup.founders.is_empty();
     let (consensus, store) = tokio::try_join!(
         async {
             Consensus::open(&config.data_dir, setup)
@@ -297,8 +298,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         },
     )?;
     let me = consensus.identity().id;
-    let members = consensus.view().members;
-    let alone = members.iter().all(|m| !m.voter || m.peer.id == me) && !members.is_empty();
+    let alone = founded && consensus.voters().await.into_iter().eq([me]);
     let stop = CancellationToken::new();
     let policy = Policy {
         plan: config.plan.clone(),

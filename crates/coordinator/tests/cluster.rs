@@ -142,9 +142,8 @@ async fn what_one_leader_took_the_next_one_knows() {
 async fn is_serving(address: &str) -> bool {
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-    let mut client = HealthClient::connect(format!("http://{address}"))
-        .await
-        .unwrap();
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = HealthClient::new(endpoint.connect().await.unwrap());
     let request = HealthCheckRequest {
         service: "recode.v1.JobService".into(),
     };

@@ -131,8 +131,8 @@ const USAGE: &[(&str, &str)] = &[
     ),
     (
         "in.mp4 -o out.mp4 --endpoint http://127.0.0.1:9",
-        "in.mp4 is on this machine, where the nodes of http://127.0.0.1:9 may not see it; name an s3:// URL, or leave \
-         --endpoint out to work here",
+        "in.mp4 is on this machine, where the nodes of http://127.0.0.1:9 may not see it; name an s3:// URL, write \
+         file://DIR/in.mp4 where all nodes share that disk, or leave --endpoint out to work here",
     ),
 ];
 

@@ -125,6 +125,17 @@ impl Consensus {
         }
     }
 
+    /// Who votes. Waits until Raft has read its log, which must hold a membership.
+    pub async fn voters(&self) -> BTreeSet<CoordinatorId> {
+        let mut metrics = self.raft.metrics();
+        let read = metrics.wait_for(|m| m.membership_config.voter_ids().next().is_some());
+        match read.await {
+            Ok(metrics) => metrics.membership_config.voter_ids().collect(),
+            // Raft has ended, which is told elsewhere.
+            Err(_) => BTreeSet::new(),
+        }
+    }
+
     /// A number for a new coordinator: the index of an entry made for it. Nobody had it before, nobody gets it again, and
     /// no state needs to remember it.
     /// # Errors
