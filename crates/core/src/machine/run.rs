@@ -479,7 +479,13 @@ impl Run {
                             && self.address(c.output, segment) == Some(c.address)
                     })
                     .collect();
-                if fitting.is_empty() {
+                // The same Chunk twice need not be alike twice: it would be checked against what was there before both.
+                let is_repeated = |(i, chunk): (usize, &&ChunkFacts)| {
+                    fitting[..i]
+                        .iter()
+                        .any(|other| other.output == chunk.output)
+                };
+                if fitting.is_empty() || fitting.iter().enumerate().any(is_repeated) {
                     return Err(wrong_result(key));
                 }
                 for chunk in &fitting {
