@@ -4,7 +4,7 @@ use crate::rng::mix;
 use std::collections::VecDeque;
 
 /// Lines kept of a run that is read.
-const KEPT: usize = 6000;
+const KEPT: usize = 60;
 
 /// See the module. Lines cost more than the run itself, so a broken run is run again with lines.
 #[derive(Clone, Debug, Default)]

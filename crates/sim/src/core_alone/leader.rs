@@ -338,12 +338,24 @@ impl World {
             }
             Reply::Granted { problem, grants } => {
                 reign.waits = false;
-                let Some(Outcome::Granted { results }) =
-                    outcomes.and_then(|mut o| o.pop())
-                else {
+                let Some(outcomes) = outcomes else {
+                    // Whether they hold is not known: who might hold one dials again, and then everything is compared.
+                    let nodes: BTreeSet<NodeId> = grants.iter().map(|g| g.node).collect();
+                    let mut streams = Vec::new();
+                    for node in nodes {
+                        if let Some(exchange) = reign.orders.remove(&node) {
+                            reign.registry().closed(node, exchange as u64);
+                            streams.push(exchange);
+                        }
+                    }
+                    for exchange in streams {
+                        self.hang_up(exchange);
+                    }
                     return;
                 };
-                self.granted(at, &problem, &grants, &results);
+                if let Some(Outcome::Granted { results }) = outcomes.last() {
+                    self.granted(at, &problem, &grants, results);
+                }
             }
             Reply::Planner { job, mut rest, decides } => {
                 if outcomes.is_none() {
