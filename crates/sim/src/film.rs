@@ -81,7 +81,12 @@ impl Library {
             ..rated(Codec::H264, RateControl::Bitrate(5_000))
         };
         let wanted: Vec<(&str, u32, bool, Vec<(&str, Rendition)>)> = vec![
-            ("file:///", 10, false, vec![("a.mp4", rendition(Codec::H264))]),
+            (
+                "file:///",
+                10,
+                false,
+                vec![("a.mp4", rendition(Codec::H264))],
+            ),
             ("file:///", 8, true, vec![("a.mp4", rendition(Codec::H264))]),
             (
                 "file:///",
@@ -103,8 +108,18 @@ impl Library {
             ),
             ("file:///", 8, false, vec![("a.mp4", peaked)]),
             ("s3://b/", 6, false, vec![("a.mp4", rated_and_peaked)]),
-            ("s3://b/", 14, false, vec![("a.mp4", rendition(Codec::H264))]),
-            ("file:///", 5, false, vec![("a.mkv", rendition(Codec::Copy))]),
+            (
+                "s3://b/",
+                14,
+                false,
+                vec![("a.mp4", rendition(Codec::H264))],
+            ),
+            (
+                "file:///",
+                5,
+                false,
+                vec![("a.mkv", rendition(Codec::Copy))],
+            ),
             (
                 "file:///",
                 14,
@@ -412,8 +427,7 @@ pub fn stitch(work: &StitchWork, chunks: &[ChunkFacts], request: &JobRequest) ->
             .filter(|c| {
                 c.segment % 3 == 1
                     && c.payload_bytes * 10 > u64::from(c.frames) * 24
-                    && c.payload_bytes * 8 * 25 * 20
-                        > peak.maxrate_bps * u64::from(c.frames) * 21
+                    && c.payload_bytes * 8 * 25 * 20 > peak.maxrate_bps * u64::from(c.frames) * 21
             })
             .map(|c| (c.segment, 400, 500))
             .collect();

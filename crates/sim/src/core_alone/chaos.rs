@@ -49,7 +49,8 @@ impl World {
         if !self.coordinators[at].up {
             return;
         }
-        self.trace.line(self.now, || format!("coordinator {at} dies"));
+        self.trace
+            .line(self.now, || format!("coordinator {at} dies"));
         self.crash(at);
         let wait = self.rng.within(50, 12_000);
         self.after(wait, Event::Restart { at });
@@ -62,7 +63,8 @@ impl World {
             return;
         }
         one.paused_until = self.now + self.rng.within(200, 20_000);
-        self.trace.line(self.now, || format!("coordinator {at} stands still"));
+        self.trace
+            .line(self.now, || format!("coordinator {at} stands still"));
         self.fired.add(Fault::CoordinatorPause);
     }
 
@@ -180,14 +182,14 @@ impl World {
             return;
         }
         one.paused_until = self.now + self.rng.within(500, 40_000);
-        self.trace.line(self.now, || format!("node {node} stands still"));
+        self.trace
+            .line(self.now, || format!("node {node} stands still"));
         self.fired.add(Fault::NodePause);
     }
 
     fn chaos_clock(&mut self) {
         let at = self.some_coordinator();
-        self.coordinators[at].wall_error_ms =
-            self.rng.within(0, 172_800_000) as i64 - 86_400_000;
+        self.coordinators[at].wall_error_ms = self.rng.within(0, 172_800_000) as i64 - 86_400_000;
         self.fired.add(Fault::ClockJump);
     }
 

@@ -13,10 +13,20 @@ use std::rc::Rc;
 /// What a client asks a coordinator.
 #[derive(Clone, Debug)]
 pub enum Call {
-    Submit { request_id: String, request: Box<JobRequest> },
-    Watch { job: JobId, from: u64 },
-    Cancel { job: JobId },
-    Forget { job: JobId },
+    Submit {
+        request_id: String,
+        request: Box<JobRequest>,
+    },
+    Watch {
+        job: JobId,
+        from: u64,
+    },
+    Cancel {
+        job: JobId,
+    },
+    Forget {
+        job: JobId,
+    },
 }
 
 /// What it hears.
@@ -86,7 +96,12 @@ impl Client {
 
     /// For people.
     pub fn wants(&self) -> String {
-        format!("{:?} of {:?}, {} events seen", self.stage, self.job, self.events.len())
+        format!(
+            "{:?} of {:?}, {} events seen",
+            self.stage,
+            self.job,
+            self.events.len()
+        )
     }
 
     /// # Errors
@@ -161,7 +176,10 @@ impl World {
         }
         if one.stage == Stage::Watch
             && !one.cancelled
-            && one.draw.cancel_after_ms.is_some_and(|after| now >= one.submitted_at + after)
+            && one
+                .draw
+                .cancel_after_ms
+                .is_some_and(|after| now >= one.submitted_at + after)
         {
             one.stage = Stage::Cancel;
         }
@@ -203,7 +221,10 @@ impl World {
                 self.answer(to, client, call, Answer::NotLeading);
                 return;
             }
-            Call::Submit { request_id, request } => {
+            Call::Submit {
+                request_id,
+                request,
+            } => {
                 self.jobs_named += 1;
                 Command::SubmitJob {
                     request_id: request_id.clone(),
@@ -252,7 +273,10 @@ impl Client {
         match (self.stage, answer) {
             (Stage::Submit | Stage::Again, Answer::Outcome(Outcome::Submitted { job, .. })) => {
                 if self.job.is_some_and(|known| known != job) {
-                    return Err(format!("{} gave {:?} and now {job}", self.request_id, self.job));
+                    return Err(format!(
+                        "{} gave {:?} and now {job}",
+                        self.request_id, self.job
+                    ));
                 }
                 if !truth.jobs.contains_key(&job) {
                     return Err(format!("{job} was accepted and is not in the log"));
@@ -272,7 +296,11 @@ impl Client {
             (Stage::Watch, Answer::Events(events)) => {
                 for event in events {
                     if event.index != self.events.len() as u64 || self.has_ended() {
-                        return Err(format!("event {} came after {}", event.index, self.events.len()));
+                        return Err(format!(
+                            "event {} came after {}",
+                            event.index,
+                            self.events.len()
+                        ));
                     }
                     self.events.push(event);
                 }

@@ -7,11 +7,11 @@ use super::registry::{Held, Registry};
 use super::world::{Event, Place, World};
 use crate::faults::Fault;
 use crate::film;
+use recode_core::Rejected;
 use recode_core::machine::{
     Batch, Command, Entry, LeaseGrant, Order, Outcome, Phase, ReadyTask, State, decide,
     ready::is_heavy,
 };
-use recode_core::Rejected;
 use recode_core::schedule::{self, FreeNode, Problem, Reason, Solution};
 use recode_types::task::{AttemptOutcome, FailureClass, Grant};
 use recode_types::{AttemptToken, JobId, NodeId, NodeOrders, NodeReport};
@@ -32,19 +32,40 @@ const PLANS_AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub enum Reply {
     Nobody,
-    Registered { exchange: usize, report: Box<NodeReport> },
+    Registered {
+        exchange: usize,
+        report: Box<NodeReport>,
+    },
     Completed(BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>),
     Expired(Vec<NodeId>),
-    Granted { problem: Problem, grants: Vec<LeaseGrant> },
-    Planner { job: JobId, rest: VecDeque<Vec<Command>>, decides: bool },
-    Call { client: usize, call: u64 },
+    Granted {
+        problem: Problem,
+        grants: Vec<LeaseGrant>,
+    },
+    Planner {
+        job: JobId,
+        rest: VecDeque<Vec<Command>>,
+        decides: bool,
+    },
+    Call {
+        client: usize,
+        call: u64,
+    },
 }
 
 #[derive(Debug)]
 enum Msg {
-    Opened { exchange: usize, report: Box<NodeReport> },
-    Reported { exchange: usize, report: Box<NodeReport> },
-    Closed { exchange: usize },
+    Opened {
+        exchange: usize,
+        report: Box<NodeReport>,
+    },
+    Reported {
+        exchange: usize,
+        report: Box<NodeReport>,
+    },
+    Closed {
+        exchange: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -178,11 +199,14 @@ impl World {
             self.after(500, Event::StepDown { at, term });
             return;
         }
-        self.trace.line(self.now, || format!("coordinator {at} leads no more"));
+        self.trace
+            .line(self.now, || format!("coordinator {at} leads no more"));
         // Whoever waits for an answer hears that it does not lead; what became of their commands is not known.
         let reign = self.coordinators[at].reign.take().expect("looked at above");
         let written = reign.writing.into_iter().flat_map(|w| w.waiting);
-        let waiting = written.map(|w| w.1).chain(reign.queue.into_iter().map(|q| q.1));
+        let waiting = written
+            .map(|w| w.1)
+            .chain(reign.queue.into_iter().map(|q| q.1));
         for reply in waiting.collect::<Vec<_>>() {
             if let Reply::Call { client, call } = reply {
                 self.answer(at, client, call, Answer::NotLeading);
@@ -225,7 +249,14 @@ impl World {
                 waiting,
             });
         }
-        self.after(DEADLINE_MS, Event::Deadline { at, term, write: number });
+        self.after(
+            DEADLINE_MS,
+            Event::Deadline {
+                at,
+                term,
+                write: number,
+            },
+        );
     }
 
     pub fn on_deadline(&mut self, at: usize, term: u64, write: u64) {
@@ -281,7 +312,9 @@ impl World {
                     self.refuse(exchange);
                     return;
                 };
-                reign.registry().opened(node, exchange as u64, *report, instant);
+                reign
+                    .registry()
+                    .opened(node, exchange as u64, *report, instant);
                 let former = reign.orders.insert(node, exchange);
                 if let Some(former) = former
                     && former != exchange
@@ -357,7 +390,11 @@ impl World {
                     self.granted(at, &problem, &grants, results);
                 }
             }
-            Reply::Planner { job, mut rest, decides } => {
+            Reply::Planner {
+                job,
+                mut rest,
+                decides,
+            } => {
                 if outcomes.is_none() {
                     if decides {
                         reign.deciding = false;
@@ -414,7 +451,15 @@ impl World {
             reign.planning += 1;
             let term = reign.term;
             let wait = self.rng.within(2, 60);
-            self.after(wait, Event::FactsRead { at, term, job, tries: 0 });
+            self.after(
+                wait,
+                Event::FactsRead {
+                    at,
+                    term,
+                    job,
+                    tries: 0,
+                },
+            );
             return true;
         }
         if reign.waits {
@@ -613,7 +658,9 @@ impl World {
         }
         reign.due = true;
         let again = difference.grant_again.into_iter();
-        let grants: Vec<Grant> = again.filter_map(|token| self.prepare(at, node, token)).collect();
+        let grants: Vec<Grant> = again
+            .filter_map(|token| self.prepare(at, node, token))
+            .collect();
         let orders = NodeOrders {
             grants,
             revocations: difference.revoke,
@@ -772,7 +819,16 @@ impl World {
                 let grant = stored.then(|| Box::new(grant(order.stored(list))));
                 let wait = self.rng.within(1, 40);
                 let term = self.coordinators[at].reign.as_ref()?.term;
-                self.after(wait, Event::Stored { at, term, node, token, grant });
+                self.after(
+                    wait,
+                    Event::Stored {
+                        at,
+                        term,
+                        node,
+                        token,
+                        grant,
+                    },
+                );
                 None
             }
         }
@@ -867,7 +923,15 @@ impl World {
             self.fired.add(Fault::StoreFailed);
             let tries = tries + 1;
             if tries < STORE_TRIES {
-                self.after(1_000 << tries, Event::FactsRead { at, term, job, tries });
+                self.after(
+                    1_000 << tries,
+                    Event::FactsRead {
+                        at,
+                        term,
+                        job,
+                        tries,
+                    },
+                );
                 return;
             }
             commands = vec![Command::FailJob {
@@ -879,7 +943,11 @@ impl World {
             let plan = self.library.plan((facts >> 1) as usize, deep).clone();
             commands = plan.into_commands(job, deep, film::artifact(1));
             // A real part holds more Segments than these films have: shorter ones, so that there are several.
-            if let [Command::PlanPart { segments, .. }, Command::PlanReady { .. }] = &commands[..] {
+            if let [
+                Command::PlanPart { segments, .. },
+                Command::PlanReady { .. },
+            ] = &commands[..]
+            {
                 let size = self.rng.within(1, 6) as usize;
                 let mut parts: Vec<Command> = segments
                     .chunks(size)

@@ -124,7 +124,10 @@ impl World {
 
     fn disk_ms(&mut self, at: usize) -> u64 {
         let usual = self.rng.within(1, 8);
-        usual + self.coordinators[at].slow_disk_until.saturating_sub(self.now)
+        usual
+            + self.coordinators[at]
+                .slow_disk_until
+                .saturating_sub(self.now)
     }
 
     /// The Leader writes an entry. Answers its position; `None`: it leads no more and does not know it, so the entry goes
@@ -154,7 +157,15 @@ impl World {
         self.coordinators[at].written = upto;
         let life = self.coordinators[at].life;
         let disk = self.disk_ms(at);
-        self.after(disk, Event::Synced { at, life, upto, term });
+        self.after(
+            disk,
+            Event::Synced {
+                at,
+                life,
+                upto,
+                term,
+            },
+        );
         self.replicate(at);
         Some(upto - 1)
     }
@@ -197,9 +208,22 @@ impl World {
         }
         let disk = self.disk_ms(to);
         if self.coordinators[to].durable < upto {
-            self.after(disk, Event::Synced { at: to, life, upto, term });
+            self.after(
+                disk,
+                Event::Synced {
+                    at: to,
+                    life,
+                    upto,
+                    term,
+                },
+            );
         } else {
-            let ack = Event::Acked { to: from, from: to, upto, term };
+            let ack = Event::Acked {
+                to: from,
+                from: to,
+                upto,
+                term,
+            };
             self.send(Place::Coordinator(to), Place::Coordinator(from), ack);
         }
         let commit = commit.min(self.coordinators[to].written);
@@ -290,7 +314,8 @@ impl World {
             }
             if answers != *self.log.answers[index] {
                 let expected = &self.log.answers[index];
-                let what = format!("entry {index} was answered {answers:?} instead of {expected:?}");
+                let what =
+                    format!("entry {index} was answered {answers:?} instead of {expected:?}");
                 self.broke(what);
                 return;
             }
@@ -323,7 +348,9 @@ impl World {
         self.fired.add(Fault::SnapshotRestored);
         let one = &self.coordinators[at];
         if one.applied == self.log.committed && one.state != *self.oracle.state() {
-            self.broke(format!("replica {at} came back from its snapshot as another"));
+            self.broke(format!(
+                "replica {at} came back from its snapshot as another"
+            ));
         }
     }
 
@@ -435,8 +462,9 @@ impl World {
         self.log.leader = Some(at);
         self.log.acked = vec![0; self.coordinators.len()];
         let term = self.log.term;
-        self.trace
-            .line(self.now, || format!("coordinator {at} leads term {term}, lost {lost}"));
+        self.trace.line(self.now, || {
+            format!("coordinator {at} leads term {term}, lost {lost}")
+        });
         self.trace.note(&[term, at as u64]);
         // A second reign of the same coordinator is a new one.
         self.hang_up_all(at);

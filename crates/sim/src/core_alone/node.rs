@@ -207,7 +207,10 @@ impl World {
         }
         one.dialled_at = None;
         self.trace.line(self.now, || {
-            let granted = orders.grants.iter().map(|g| format!("{}#{}", g.task, g.attempt));
+            let granted = orders
+                .grants
+                .iter()
+                .map(|g| format!("{}#{}", g.task, g.attempt));
             format!(
                 "node {node} is granted {:?}, loses {:?}, is rid of {:?}",
                 granted.collect::<Vec<_>>(),
@@ -250,7 +253,11 @@ impl World {
     fn begin(&mut self, node: usize) {
         let one = &self.nodes[node];
         let (slots, life) = (one.draw.heavy as usize, one.life);
-        let busy = one.running.values().filter(|r| r.heavy && r.started).count();
+        let busy = one
+            .running
+            .values()
+            .filter(|r| r.heavy && r.started)
+            .count();
         let mut room = slots.saturating_sub(busy);
         let mut start = Vec::new();
         for (token, running) in &one.running {
@@ -263,7 +270,10 @@ impl World {
         for token in start {
             let hangs = !self.calm && self.rng.chance(self.schedule.rates.hang);
             let slowness = self.nodes[node].draw.slowness;
-            let running = self.nodes[node].running.get_mut(&token).expect("listed above");
+            let running = self.nodes[node]
+                .running
+                .get_mut(&token)
+                .expect("listed above");
             running.started = true;
             running.hung = hangs;
             let usual = match &running.work {
@@ -315,7 +325,10 @@ impl World {
         let rates = self.schedule.rates;
         if self.nodes[node].draw.lacks_av1
             && let Work::Encode(work) | Work::Trial(work) = work
-            && work.renditions.iter().any(|r| r.rendition.codec == Codec::Av1)
+            && work
+                .renditions
+                .iter()
+                .any(|r| r.rendition.codec == Codec::Av1)
         {
             return film::failed(FailureClass::MissingCapability);
         }
@@ -414,7 +427,11 @@ impl World {
             },
             TaskResult::Stitched { output } => match draw {
                 0..3 => output.output += 1,
-                3..5 => return TaskResult::Revise { violations: Vec::new() },
+                3..5 => {
+                    return TaskResult::Revise {
+                        violations: Vec::new(),
+                    };
+                }
                 5..7 => {
                     return TaskResult::Revise {
                         violations: vec![(4_000_000, 500, 1_000)],

@@ -30,33 +30,124 @@ pub enum Place {
 /// Everything that can happen. Where there is a `term` or a `life`, what comes too late for it is dropped.
 #[derive(Debug)]
 pub enum Event {
-    Append { to: usize, from: usize, upto: usize, commit: usize, term: u64 },
-    Synced { at: usize, life: u32, upto: usize, term: u64 },
-    Acked { to: usize, from: usize, upto: usize, term: u64 },
-    Heartbeat { at: usize, term: u64 },
-    Elect { force: bool },
-    StepDown { at: usize, term: u64 },
-    Deadline { at: usize, term: u64, write: u64 },
-    Round { at: usize, term: u64 },
-    Retry { at: usize, term: u64 },
-    Stored { at: usize, term: u64, node: NodeId, token: AttemptToken, grant: Option<Box<Grant>> },
-    FactsRead { at: usize, term: u64, job: JobId, tries: u32 },
-    PlanAgain { at: usize, term: u64, job: JobId },
-    Restart { at: usize },
-    Open { to: usize, exchange: usize, report: Box<NodeReport> },
-    Report { exchange: usize, report: Box<NodeReport> },
-    Closed { exchange: usize },
-    Orders { exchange: usize, orders: Rc<NodeOrders> },
-    HangUp { exchange: usize },
-    Dial { node: usize, life: u32 },
-    Tick { node: usize, life: u32 },
-    Ends { node: usize, life: u32, token: AttemptToken },
-    NodeStarts { node: usize },
-    Client { client: usize },
-    Call { to: usize, client: usize, call: u64, what: Rc<Call> },
-    Answer { client: usize, call: u64, answer: Answer },
+    Append {
+        to: usize,
+        from: usize,
+        upto: usize,
+        commit: usize,
+        term: u64,
+    },
+    Synced {
+        at: usize,
+        life: u32,
+        upto: usize,
+        term: u64,
+    },
+    Acked {
+        to: usize,
+        from: usize,
+        upto: usize,
+        term: u64,
+    },
+    Heartbeat {
+        at: usize,
+        term: u64,
+    },
+    Elect {
+        force: bool,
+    },
+    StepDown {
+        at: usize,
+        term: u64,
+    },
+    Deadline {
+        at: usize,
+        term: u64,
+        write: u64,
+    },
+    Round {
+        at: usize,
+        term: u64,
+    },
+    Retry {
+        at: usize,
+        term: u64,
+    },
+    Stored {
+        at: usize,
+        term: u64,
+        node: NodeId,
+        token: AttemptToken,
+        grant: Option<Box<Grant>>,
+    },
+    FactsRead {
+        at: usize,
+        term: u64,
+        job: JobId,
+        tries: u32,
+    },
+    PlanAgain {
+        at: usize,
+        term: u64,
+        job: JobId,
+    },
+    Restart {
+        at: usize,
+    },
+    Open {
+        to: usize,
+        exchange: usize,
+        report: Box<NodeReport>,
+    },
+    Report {
+        exchange: usize,
+        report: Box<NodeReport>,
+    },
+    Closed {
+        exchange: usize,
+    },
+    Orders {
+        exchange: usize,
+        orders: Rc<NodeOrders>,
+    },
+    HangUp {
+        exchange: usize,
+    },
+    Dial {
+        node: usize,
+        life: u32,
+    },
+    Tick {
+        node: usize,
+        life: u32,
+    },
+    Ends {
+        node: usize,
+        life: u32,
+        token: AttemptToken,
+    },
+    NodeStarts {
+        node: usize,
+    },
+    Client {
+        client: usize,
+    },
+    Call {
+        to: usize,
+        client: usize,
+        call: u64,
+        what: Rc<Call>,
+    },
+    Answer {
+        client: usize,
+        call: u64,
+        answer: Answer,
+    },
     Chaos,
-    Mend { a: Place, b: Place },
+    Mend {
+        a: Place,
+        b: Place,
+    },
     Calm,
     Look,
 }
@@ -179,7 +270,11 @@ impl World {
             library,
             broken: None,
             log: Log::default(),
-            nodes: schedule.nodes.iter().map(|&draw| SimNode::new(draw)).collect(),
+            nodes: schedule
+                .nodes
+                .iter()
+                .map(|&draw| SimNode::new(draw))
+                .collect(),
             clients: Vec::new(),
             exchanges: Vec::new(),
             cuts: BTreeSet::new(),
@@ -196,7 +291,9 @@ impl World {
             schedule,
         };
         let rates = world.nodes.iter().map(|n| n.draw.rate);
-        let rates: Vec<u64> = rates.chain(world.coordinators.iter().map(|c| c.rate)).collect();
+        let rates: Vec<u64> = rates
+            .chain(world.coordinators.iter().map(|c| c.rate))
+            .collect();
         if rates.iter().max() > rates.iter().min().map(|r| r + 100).as_ref() {
             world.fired.add(Fault::ClockSkew);
         }
@@ -280,11 +377,27 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Append { to, from, upto, commit, term } => {
+            Event::Append {
+                to,
+                from,
+                upto,
+                commit,
+                term,
+            } => {
                 self.on_append(to, from, upto, commit, term);
             }
-            Event::Synced { at, life, upto, term } => self.on_synced(at, life, upto, term),
-            Event::Acked { to, from, upto, term } => self.on_acked(to, from, upto, term),
+            Event::Synced {
+                at,
+                life,
+                upto,
+                term,
+            } => self.on_synced(at, life, upto, term),
+            Event::Acked {
+                to,
+                from,
+                upto,
+                term,
+            } => self.on_acked(to, from, upto, term),
             Event::Heartbeat { at, term } => self.on_heartbeat(at, term),
             Event::Elect { force } => {
                 self.elect(force);
@@ -297,16 +410,32 @@ impl World {
             Event::Deadline { at, term, write } => self.on_deadline(at, term, write),
             Event::Round { at, term } => self.on_round(at, term),
             Event::Retry { at, term } => self.on_retry(at, term),
-            Event::Stored { at, term, node, token, grant } => {
+            Event::Stored {
+                at,
+                term,
+                node,
+                token,
+                grant,
+            } => {
                 self.on_stored(at, term, node, token, grant);
             }
-            Event::FactsRead { at, term, job, tries } => self.on_facts(at, term, job, tries),
+            Event::FactsRead {
+                at,
+                term,
+                job,
+                tries,
+            } => self.on_facts(at, term, job, tries),
             Event::PlanAgain { at, term, job } => self.plan_again(at, term, job),
             Event::Restart { at } => {
                 self.coordinators[at].up = true;
-                self.trace.line(self.now, || format!("coordinator {at} starts"));
+                self.trace
+                    .line(self.now, || format!("coordinator {at} starts"));
             }
-            Event::Open { to, exchange, report } => self.on_open(to, exchange, report),
+            Event::Open {
+                to,
+                exchange,
+                report,
+            } => self.on_open(to, exchange, report),
             Event::Report { exchange, report } => self.on_report(exchange, report),
             Event::Closed { exchange } => self.on_closed(exchange),
             Event::Orders { exchange, orders } => self.on_orders(exchange, &orders),
@@ -316,8 +445,17 @@ impl World {
             Event::Ends { node, life, token } => self.on_ends(node, life, token),
             Event::NodeStarts { node } => self.node_starts(node),
             Event::Client { client } => self.on_client(client),
-            Event::Call { to, client, call, what } => self.on_call(to, client, call, &what),
-            Event::Answer { client, call, answer } => self.on_answer(client, call, answer),
+            Event::Call {
+                to,
+                client,
+                call,
+                what,
+            } => self.on_call(to, client, call, &what),
+            Event::Answer {
+                client,
+                call,
+                answer,
+            } => self.on_answer(client, call, answer),
             Event::Chaos => self.on_chaos(),
             Event::Mend { a, b } => {
                 self.cuts.remove(&(a, b));
@@ -354,7 +492,12 @@ impl World {
         }
         let wait = self.delay();
         if !self.calm
-            && let Event::Call { to, client, call, what } = &event
+            && let Event::Call {
+                to,
+                client,
+                call,
+                what,
+            } = &event
             && self.rng.chance(rates.duplicate)
         {
             self.fired.add(Fault::MessageDuplicated);
@@ -376,7 +519,10 @@ impl World {
         if stream.broken {
             return;
         }
-        let (node, leader) = (Place::Node(stream.node), Place::Coordinator(stream.coordinator));
+        let (node, leader) = (
+            Place::Node(stream.node),
+            Place::Coordinator(stream.coordinator),
+        );
         let (from, to) = if up { (node, leader) } else { (leader, node) };
         let rates = self.schedule.rates;
         let lost = !self.calm && self.rng.chance(rates.lose);
@@ -392,7 +538,11 @@ impl World {
         let overtaken = !self.calm && self.rng.chance(rates.reorder);
         let twice = !self.calm && self.rng.chance(rates.duplicate);
         let stream = &mut self.exchanges[exchange];
-        let last = if up { &mut stream.up_at } else { &mut stream.down_at };
+        let last = if up {
+            &mut stream.up_at
+        } else {
+            &mut stream.down_at
+        };
         if overtaken {
             at += self.rng.within(20, 3_000);
             self.fired.add(Fault::MessageReordered);
@@ -505,7 +655,8 @@ impl World {
     /// What is still missing; empty: nothing.
     fn why_not_ended(&self) -> String {
         if let Some(client) = self.clients.iter().find(|c| !c.is_satisfied()) {
-            return format!("client {} still wants something: {}; {}",
+            return format!(
+                "client {} still wants something: {}; {}",
                 client.request_id,
                 client.wants(),
                 self.open_leases()
@@ -515,8 +666,8 @@ impl World {
         if let Some(job) = state.jobs.values().find(|j| !j.state().is_terminal()) {
             return format!("{} is {:?}", job.id, job.state());
         }
-        if let Some((c, _)) = (self.coordinators.iter().enumerate())
-            .find(|(_, c)| c.applied != self.log.committed)
+        if let Some((c, _)) =
+            (self.coordinators.iter().enumerate()).find(|(_, c)| c.applied != self.log.committed)
         {
             return format!("replica {c} does not catch up");
         }
@@ -556,9 +707,10 @@ impl World {
             self.broken
                 .get_or_insert("a lease is left at the end".to_owned());
         }
-        let missing = self.clients.iter().find_map(|client| {
-            client.judge(state).err()
-        });
+        let missing = self
+            .clients
+            .iter()
+            .find_map(|client| client.judge(state).err());
         if let Some(what) = missing {
             self.broke(what);
         }

@@ -58,7 +58,14 @@ impl Leases {
                     }
                 }
             }
-            (Command::CompleteAttempt { task, attempt, outcome }, answer) => {
+            (
+                Command::CompleteAttempt {
+                    task,
+                    attempt,
+                    outcome,
+                },
+                answer,
+            ) => {
                 let holder = self
                     .live
                     .get(&task.job)
@@ -83,7 +90,9 @@ impl Leases {
                         return Err(format!("{task}#{attempt} holds a lease and got {answer:?}"));
                     }
                     (None, answer) => {
-                        return Err(format!("{task}#{attempt} holds no lease and got {answer:?}"));
+                        return Err(format!(
+                            "{task}#{attempt} holds no lease and got {answer:?}"
+                        ));
                     }
                 }
             }
@@ -95,9 +104,7 @@ impl Leases {
             (Command::ForgetNode { node }, Outcome::Accepted) => self.end_of_nodes(&|n| n == node),
             (Command::RegisterNode { name, .. }, Outcome::Registered { node }) => {
                 let former = &step.before.nodes;
-                self.end_of_nodes(&|n| {
-                    n != node && former.get(n).is_some_and(|n| n.name == *name)
-                });
+                self.end_of_nodes(&|n| n != node && former.get(n).is_some_and(|n| n.name == *name));
             }
             _ => {}
         }
@@ -134,10 +141,14 @@ impl Leases {
         }
         *newest = attempt;
         if !step.before.nodes.contains_key(&node) {
-            return Err(format!("{task}#{attempt} was granted to {node}, which is not known"));
+            return Err(format!(
+                "{task}#{attempt} was granted to {node}, which is not known"
+            ));
         }
         if self.refused.contains(&(task, node)) {
-            return Err(format!("{task}#{attempt} was granted to {node}, which has refused it"));
+            return Err(format!(
+                "{task}#{attempt} was granted to {node}, which has refused it"
+            ));
         }
         if !is_wanted(step.before, task.job, task.key) {
             return Err(format!("{task}#{attempt} was granted, and nobody needs it"));
@@ -148,7 +159,9 @@ impl Leases {
         }
         let live = self.live.entry(task.job).or_default();
         if let Some((other, _)) = live.insert(task.key, (attempt, node)) {
-            return Err(format!("{task}#{attempt} was granted while #{other} is live"));
+            return Err(format!(
+                "{task}#{attempt} was granted while #{other} is live"
+            ));
         }
         Ok(())
     }
@@ -164,7 +177,9 @@ impl Leases {
         let empty = Live::new();
         let live = self.live.get(&job).unwrap_or(&empty);
         if held != *live {
-            return Err(format!("leases of {job} should be {live:?} and are {held:?}"));
+            return Err(format!(
+                "leases of {job} should be {live:?} and are {held:?}"
+            ));
         }
         Ok(())
     }

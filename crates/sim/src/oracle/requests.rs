@@ -91,6 +91,8 @@ fn same(expected: &Outcome, found: &Outcome) -> Result<(), String> {
     if expected == found {
         Ok(())
     } else {
-        Err(format!("the answer should be {expected:?} and is {found:?}"))
+        Err(format!(
+            "the answer should be {expected:?} and is {found:?}"
+        ))
     }
 }

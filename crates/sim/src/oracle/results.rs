@@ -121,7 +121,10 @@ impl Results {
         match &**outcome {
             AttemptOutcome::Failed { failure: why, .. } => {
                 if failure.map(|f| f.0) != Some(why.class) {
-                    return Err(format!("{at} failed with {:?} and nobody was told", why.class));
+                    return Err(format!(
+                        "{at} failed with {:?} and nobody was told",
+                        why.class
+                    ));
                 }
             }
             AttemptOutcome::Done { result, usage } => {
@@ -189,7 +192,9 @@ impl Results {
             .iter()
             .any(|e| matches!(e.kind, EventKind::Planned { .. }));
         let runs = |job: &Job| matches!(job.phase, Phase::Running(_));
-        if is_new != (!runs(before) && after.run().is_some() && runs(after)) && !after.state().is_terminal() {
+        if is_new != (!runs(before) && after.run().is_some() && runs(after))
+            && !after.state().is_terminal()
+        {
             return Err(format!("{} runs and no plan was told", after.id));
         }
         if !is_new {
@@ -229,7 +234,10 @@ impl Results {
             && let (Some(was), Some(now)) = (before.and_then(Job::run), after.run())
         {
             let group = now.plan.group_of(*output).unwrap_or(0);
-            let (was, now) = (&was.outputs[*output as usize], &now.outputs[*output as usize]);
+            let (was, now) = (
+                &was.outputs[*output as usize],
+                &now.outputs[*output as usize],
+            );
             let reopened: BTreeSet<u32> = (0..now.chunks.len())
                 .filter(|&s| was.chunks[s].is_some() && now.chunks[s].is_none())
                 .map(|s| s as u32)
@@ -275,7 +283,11 @@ impl Results {
             _ => false,
         };
         if !by {
-            return Err(format!("{} ended as {:?} without a reason", after.id, after.state()));
+            return Err(format!(
+                "{} ended as {:?} without a reason",
+                after.id,
+                after.state()
+            ));
         }
         if after.state() == JobState::Done {
             let run = after.run().ok_or("a job is done without having run")?;
@@ -284,7 +296,10 @@ impl Results {
             if !self.misled.contains(&after.id)
                 && made.as_ref() != Some(self.library.end(template, run.deep))
             {
-                return Err(format!("{} came to other chunks than without faults", after.id));
+                return Err(format!(
+                    "{} came to other chunks than without faults",
+                    after.id
+                ));
             }
         }
         Ok(())
@@ -297,14 +312,24 @@ fn stitched(run: &Run, output: u16, at: &str) -> Result<(), String> {
     let Some(result) = &made.result else {
         return Ok(());
     };
-    let chunks: Vec<_> = made.chunks.iter().flatten().map(|c| c.facts.clone()).collect();
+    let chunks: Vec<_> = made
+        .chunks
+        .iter()
+        .flatten()
+        .map(|c| c.facts.clone())
+        .collect();
     let audio = made.audio.as_ref().map(|a| a.artifact.size_bytes);
     let whole = made.whole.iter();
-    let tracks = film::of_tracks(audio, whole.map(|(t, a)| (u32::from(*t), a.artifact.size_bytes)));
+    let tracks = film::of_tracks(
+        audio,
+        whole.map(|(t, a)| (u32::from(*t), a.artifact.size_bytes)),
+    );
     if chunks.len() != run.plan.segments.len()
         || result.size_bytes != film::of_list(&chunks) ^ tracks
     {
-        return Err(format!("{at} was made of other chunks than those that count"));
+        return Err(format!(
+            "{at} was made of other chunks than those that count"
+        ));
     }
     Ok(())
 }
@@ -338,7 +363,10 @@ fn chunks(step: &Step<'_>, before: &Job, after: &Job, news: &[Event]) -> Result<
                     let of = by(before, task.key, *attempt);
                     let fits = matches!(task.key, TaskKey::Encode { segment, .. } if segment as usize == s);
                     if !fits || of != Some(chunk.node) || chunk.attempt != *attempt {
-                        return Err(format!("{at} was committed by {task}#{attempt}"));
+                        return Err(format!(
+                            "{at}
+                    joints(after, o, s)?; was committed by {task}#{attempt}"
+                        ));
                     }
                 }
             }
@@ -348,6 +376,34 @@ fn chunks(step: &Step<'_>, before: &Job, after: &Job, news: &[Event]) -> Result<
         }
         if was.audio.is_some() && was.audio != now.audio {
             return Err(format!("sound of output {o} of {} was replaced", after.id));
+        }
+    }
+    Ok(())
+}
+
+/// Neighbours saw the same frames at their joint, as far as the index is trusted.
+fn joints(job: &Job, output: usize, segment: usize) -> Result<(), String> {
+    let Some(run) = job.run().filter(|run| !run.deep) else {
+        return Ok(());
+    };
+    let chunks = &run.outputs[output].chunks;
+    let at = |s: usize| chunks.get(s).and_then(Option::as_ref).map(|c| &c.facts);
+    let pairs = [
+        (segment.checked_sub(1), Some(segment)),
+        (Some(segment), Some(segment + 1)),
+    ];
+    for (left, right) in pairs {
+        let (Some(left), Some(right)) = (left.and_then(at), right.and_then(at)) else {
+            continue;
+        };
+        let same = |seen: Option<u32>, is: u32| seen.is_none_or(|seen| seen == is);
+        if !same(left.signature_after, right.signature_first)
+            || !same(right.signature_before, left.signature_last)
+        {
+            return Err(format!(
+                "chunks {} and {} of output {output} of {} do not fit together",
+                left.segment, right.segment, job.id
+            ));
         }
     }
     Ok(())
