@@ -48,6 +48,8 @@ faults! {
     ProposalLate = "proposal late",
     /// A command became part of the log a second time.
     CommandEchoed = "command echoed",
+    /// A confused Leader proposed what does not fit the state.
+    CommandAbsurd = "command out of place",
     /// The log took so long that a proposer gave up waiting.
     SlowLog = "slow log",
     /// A coordinator went on from the encoding of a snapshot.

@@ -84,6 +84,8 @@ pub struct Rates {
     pub depose: u32,
     /// Old commands that land again.
     pub echo: u32,
+    /// Commands that do not fit.
+    pub absurd: u32,
     /// Coordinators that go on from a snapshot.
     pub restore: u32,
     /// Disks that take seconds.
@@ -146,6 +148,7 @@ impl Schedule {
             cut: some(rng, 10),
             depose: some(rng, 10),
             echo: some(rng, 30),
+            absurd: some(rng, 30),
             restore: some(rng, 10),
             slow_disk: some(rng, 6),
             node_crash: some(rng, 10),

@@ -2,7 +2,10 @@
 
 use super::world::{Event, Place, World};
 use crate::faults::Fault;
-use recode_core::machine::Command;
+use crate::film;
+use recode_core::machine::{Command, Job, LeaseGrant, Phase};
+use recode_types::task::FailureClass;
+use recode_types::{NodeId, TaskId, TaskKey};
 
 impl World {
     pub fn on_chaos(&mut self) {
@@ -13,12 +16,13 @@ impl World {
         let mean = rates.every_ms;
         let wait = self.rng.within(mean / 2, mean * 3 / 2);
         self.after(wait, Event::Chaos);
-        let kinds: [(u32, fn(&mut World)); 10] = [
+        let kinds: [(u32, fn(&mut World)); 11] = [
             (rates.crash, World::chaos_crash),
             (rates.pause, World::chaos_pause),
             (rates.cut, World::chaos_cut),
             (rates.depose, |w| w.after(0, Event::Elect { force: true })),
             (rates.echo, World::chaos_echo),
+            (rates.absurd, World::chaos_absurd),
             (rates.restore, World::chaos_restore),
             (rates.slow_disk, World::chaos_slow_disk),
             (rates.node_crash, World::chaos_node_crash),
@@ -148,6 +152,77 @@ impl World {
                 self.fired.add(Fault::CommandEchoed);
                 return;
             }
+        }
+    }
+
+    /// The Leader chooses, `apply` checks: whatever a confused Leader proposes must be refused. Only what could not come to
+    /// fit while it is under way.
+    fn chaos_absurd(&mut self) {
+        let state = self.oracle.state();
+        let jobs: Vec<&Job> = state.jobs.values().collect();
+        if jobs.is_empty() {
+            return;
+        }
+        let job = jobs[self.rng.index(jobs.len())];
+        let (id, draw) = (job.id, self.rng.below(6));
+        let template = film::template_of(&job.request.source);
+        let command = match &job.phase {
+            Phase::Planning { deep, parts, .. } if draw < 5 => {
+                let other = draw < 3;
+                let plan = self.library.plan(template, *deep != other).clone();
+                let mut commands = plan.into_commands(id, *deep != other, film::artifact(1));
+                let mut ready = commands.pop().expect("a plan has an end");
+                if let Command::PlanReady { parts: count, .. } = &mut ready {
+                    *count = if other { *parts } else { 1_000_000 };
+                }
+                ready
+            }
+            Phase::Probing { .. } | Phase::Planning { .. } => Command::SubmitJob {
+                request_id: format!("absurd {id}"),
+                job: id,
+                request: Box::new(job.request.clone()),
+            },
+            Phase::Running(run) => {
+                let unwanted = [
+                    TaskKey::Score { segment: 0 },
+                    TaskKey::Encode {
+                        group: 0,
+                        segment: 4_000_000,
+                    },
+                    TaskKey::Probe { deep: run.deep },
+                ];
+                let key = self.rng.pick(&unwanted);
+                let task = TaskId { job: id, key };
+                match draw {
+                    0..3 => Command::GrantLeases {
+                        grants: vec![LeaseGrant {
+                            task,
+                            attempt: job.next_attempt(key),
+                            node: *state.nodes.keys().next().unwrap_or(&NodeId(0)),
+                        }],
+                    },
+                    3 => Command::CompleteAttempt {
+                        task,
+                        attempt: job.next_attempt(key) + 7,
+                        outcome: Box::new(film::failed(FailureClass::BadInput)),
+                    },
+                    _ => Command::SetKnobs {
+                        job: id,
+                        output: 0,
+                        round: run.outputs[0].rounds + 7,
+                        knobs: Vec::new(),
+                        reason: String::new(),
+                    },
+                }
+            }
+            Phase::Ended(_) => Command::FailJob {
+                job: id,
+                class: FailureClass::BadInput,
+                message: String::new(),
+            },
+        };
+        if self.shout(command) {
+            self.fired.add(Fault::CommandAbsurd);
         }
     }
 

@@ -345,6 +345,11 @@ impl World {
     pub fn restore(&mut self, at: usize) {
         self.snapshot(at);
         self.load(at);
+        // What came with the entries before it was for whoever applied them.
+        let one = &mut self.coordinators[at];
+        if one.reign.is_none() {
+            one.gathered = Gathered::default();
+        }
         self.fired.add(Fault::SnapshotRestored);
         let one = &self.coordinators[at];
         if one.applied == self.log.committed && one.state != *self.oracle.state() {
@@ -369,6 +374,9 @@ impl World {
     }
 
     pub fn crash(&mut self, at: usize) {
+        if self.rng.chance(500) {
+            self.snapshot(at);
+        }
         let one = &mut self.coordinators[at];
         one.up = false;
         one.life += 1;
@@ -435,6 +443,14 @@ impl World {
         let at = self.rng.pick(&able);
         if well {
             self.fired.add(Fault::LeaderChange);
+        }
+        // Often the one that has just started again, from a snapshot that already holds what the log asked for.
+        if !self.calm
+            && self.schedule.rates.restore > 0
+            && self.coordinators[at].reign.is_none()
+            && self.rng.chance(400)
+        {
+            self.restore(at);
         }
         if let Some(former) = former
             && former != at

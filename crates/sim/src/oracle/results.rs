@@ -22,7 +22,6 @@ pub struct Results {
     tries: BTreeMap<TaskId, u32>,
     /// When a Task that backs off may be granted.
     not_before: BTreeMap<TaskId, u64>,
-    /// Lists of Chunks that Stitches were given: what they make must be made of the Chunks that count at its end.
     /// Jobs that took what nobody could know to be a lie: their end may be another.
     misled: BTreeSet<JobId>,
 }
@@ -368,8 +367,16 @@ fn chunks(step: &Step<'_>, before: &Job, after: &Job, news: &[Event]) -> Result<
                     joints(after, o, s)?; was committed by {task}#{attempt}"
                         ));
                     }
+                    joints(after, o, s)?;
                 }
             }
+        }
+        if now
+            .result
+            .as_ref()
+            .is_some_and(|r| usize::from(r.output) != o)
+        {
+            return Err(format!("output {o} of {} is that of another", after.id));
         }
         if was.result.is_some() && was.result != now.result {
             return Err(format!("output {o} of {} was replaced", after.id));
