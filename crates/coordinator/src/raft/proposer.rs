@@ -6,6 +6,7 @@ use super::type_config::Proposal;
 use super::type_config::alias::Raft;
 use recode_core::{Batch, Command, Entry, Outcome};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,16 +40,20 @@ pub struct Proposer {
     clock: Clock,
 }
 
-/// Wall time at start, then monotonic: jumps of the wall clock change nothing.
-#[derive(Clone, Copy, Debug)]
+/// Wall time at start, then monotonic: jumps of the wall clock change nothing. Never behind what the log has seen: where the
+/// clock of a former Leader was ahead, time goes on from there, or whatever waits until a time would wait for that long.
+#[derive(Clone, Debug)]
 struct Clock {
-    base_ms: u64,
+    shared: Arc<Shared>,
+    base_ms: Arc<AtomicU64>,
     started: Instant,
 }
 
 impl Clock {
-    fn now_ms(self) -> u64 {
-        self.base_ms + self.started.elapsed().as_millis() as u64
+    fn now_ms(&self) -> u64 {
+        let elapsed = self.started.elapsed().as_millis() as u64;
+        let least = self.shared.at_ms().saturating_sub(elapsed);
+        self.base_ms.fetch_max(least, Ordering::Relaxed).max(least) + elapsed
     }
 }
 
@@ -58,12 +63,13 @@ impl Proposer {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis() as u64);
         let clock = Clock {
-            base_ms: wall.max(shared.at_ms()),
+            shared: shared.clone(),
+            base_ms: Arc::new(AtomicU64::new(wall)),
             started: Instant::now(),
         };
         let (mailbox, inbox) = mpsc::channel(1024);
         // Ends when the last handle is gone; everybody who waited for an answer has gone with it.
-        tokio::spawn(run(raft, clock, inbox));
+        tokio::spawn(run(raft, clock.clone(), inbox));
         Self { mailbox, clock }
     }
 
