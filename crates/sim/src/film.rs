@@ -33,6 +33,9 @@ pub struct Template {
 /// What a Job must come to: per Output the Chunks' addresses and knobs, in order.
 pub type Made = Vec<Vec<(Digest, Knob)>>;
 
+/// Where the Source is, its seconds, whether its index lies, the Outputs.
+type Wanted = (&'static str, u32, bool, Vec<(&'static str, Rendition)>);
+
 /// All kinds of Job.
 #[derive(Clone, Debug)]
 pub struct Library {
@@ -80,7 +83,7 @@ impl Library {
             peak: peaked.peak,
             ..rated(Codec::H264, RateControl::Bitrate(5_000))
         };
-        let wanted: Vec<(&str, u32, bool, Vec<(&str, Rendition)>)> = vec![
+        let wanted: Vec<Wanted> = vec![
             (
                 "file:///",
                 10,

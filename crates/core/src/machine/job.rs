@@ -215,9 +215,9 @@ impl Job {
         if self.state().is_terminal() {
             return Err(Rejected::JobEnded);
         }
-        if (!self.is_open(key) && !planted!(GrantNotOpen))
-            || (grant.attempt != self.next_attempt(key) && !planted!(GrantAnyNumber))
-        {
+        let is_open = self.is_open(key) || planted!(GrantNotOpen);
+        let is_next = grant.attempt == self.next_attempt(key) || planted!(GrantAnyNumber);
+        if !is_open || !is_next {
             return Err(Rejected::NotReady);
         }
         let task = self.tasks.entry(key).or_default();

@@ -7,6 +7,8 @@ use recode_core::machine::{Command, Job, LeaseGrant, Phase};
 use recode_types::task::FailureClass;
 use recode_types::{NodeId, TaskId, TaskKey};
 
+type Happening = fn(&mut World);
+
 impl World {
     pub fn on_chaos(&mut self) {
         if self.calm {
@@ -16,7 +18,7 @@ impl World {
         let mean = rates.every_ms;
         let wait = self.rng.within(mean / 2, mean * 3 / 2);
         self.after(wait, Event::Chaos);
-        let kinds: [(u32, fn(&mut World)); 11] = [
+        let kinds: [(u32, Happening); 11] = [
             (rates.crash, World::chaos_crash),
             (rates.pause, World::chaos_pause),
             (rates.cut, World::chaos_cut),

@@ -323,7 +323,7 @@ impl World {
                 effects.iter().for_each(|e| one.gathered.add(e));
             }
             if index + 1 == self.log.committed
-                && index % 8 == 0
+                && index.is_multiple_of(8)
                 && self.coordinators[at].state != *self.oracle.state()
             {
                 self.broke(format!("replica {at} differs after entry {index}"));
