@@ -29,6 +29,8 @@ pub struct Totals {
     pub attempts: u64,
     /// Virtual time.
     pub virtual_ms: u64,
+    /// The longest that a run took to end everything once the faults had stopped.
+    pub longest_calm_ms: u64,
     /// Jobs done, failed, cancelled.
     pub ends: [u64; 3],
     /// Wall time in seconds.
@@ -52,6 +54,7 @@ impl Totals {
         self.commands += report.commands;
         self.attempts += report.attempts;
         self.virtual_ms += report.virtual_ms;
+        self.longest_calm_ms = self.longest_calm_ms.max(report.calm_ms);
         for (mine, theirs) in self.ends.iter_mut().zip(report.ends) {
             *mine += theirs;
         }
@@ -66,6 +69,7 @@ impl Totals {
         self.commands += other.commands;
         self.attempts += other.attempts;
         self.virtual_ms += other.virtual_ms;
+        self.longest_calm_ms = self.longest_calm_ms.max(other.longest_calm_ms);
         for (mine, theirs) in self.ends.iter_mut().zip(other.ends) {
             *mine += theirs;
         }
@@ -93,6 +97,7 @@ impl Totals {
             "attempts": self.attempts,
             "virtual_hours": self.virtual_ms as f64 / 3.6e6,
             "jobs": {"done": self.ends[0], "failed": self.ends[1], "cancelled": self.ends[2]},
+            "longest_calm_seconds": self.longest_calm_ms as f64 / 1000.0,
             "seconds": self.seconds,
             "runs_per_second": self.runs as f64 / self.seconds.max(1e-9),
             "digest": format!("{:016x}", self.digest),
@@ -109,7 +114,7 @@ impl Totals {
         let runs = self.runs.max(1);
         text += &format!(
             "{} runs in {:.1} s ({:.0}/s), {} void; {:.1} virtual hours, {} commands, {} attempts\n\
-             jobs: {done} done, {failed} failed, {cancelled} cancelled; {:.1} faults a run\n\
+             jobs: {done} done, {failed} failed, {cancelled} cancelled; {:.1} faults a run; without faults all ended within {:.0} s\n\
              broken: {} (none broken would bound the rate at {:.1e} with 95 %)\n\
              digest {:016x}\n",
             self.runs,
@@ -120,6 +125,7 @@ impl Totals {
             self.commands,
             self.attempts,
             self.fired.total() as f64 / runs as f64,
+            self.longest_calm_ms as f64 / 1000.0,
             self.broken.len(),
             3.0 / runs as f64,
             self.digest,

@@ -55,6 +55,8 @@ pub struct Report {
     pub attempts: u64,
     /// Virtual time until everything had ended.
     pub virtual_ms: u64,
+    /// Virtual time from the end of the faults on.
+    pub calm_ms: u64,
     /// Jobs done, failed and cancelled.
     pub ends: [u64; 3],
 }

@@ -741,6 +741,7 @@ impl World {
             commands: self.commands,
             attempts: self.attempts,
             virtual_ms: self.now,
+            calm_ms: self.now.saturating_sub(self.schedule.chaos_ms),
             ends,
         }
     }
