@@ -1,6 +1,8 @@
 # recode: every command a contributor needs. `make` alone lists them.
-.PHONY: help setup demo cluster cluster-demo test build fidelity evidence bench tools clean
+.PHONY: help setup demo cluster cluster-demo test build chaos planted fidelity evidence bench tools clean
 PYTHON ?= python3
+SEEDS ?= 10000
+FROM ?= 0
 
 help:           ## This list
 	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +24,12 @@ cluster: setup  ## Three coordinators and two nodes on this machine, until Ctrl-
 
 cluster-demo: setup ## The same with a job, whose leading coordinator is killed meanwhile
 	@$(PYTHON) cluster/local.py demo
+
+chaos:          ## Simulate SEEDS runs full of faults, of the core alone (FROM=first seed)
+	cargo run --profile sim --locked --package recode-sim -- core --seeds $(FROM)..$$(($(FROM) + $(SEEDS)))
+
+planted:        ## Show that the simulation finds each planted bug (crates/sim/PLANTED.md)
+	cargo run --profile sim --locked --package recode-sim --features planted -- planted
 
 fidelity: setup ## Judge every file of RECODE_MEDIA with RECODE_JUDGE (ONLY=glob PASS=names JOBS=2)
 	@$(PYTHON) bench/fidelity/run.py

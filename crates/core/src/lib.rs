@@ -4,6 +4,9 @@
 //! No clock, no randomness, no async: time and ids arrive as arguments or inside log entries, maps are ordered, ties are
 //! broken by id. Every replica and every rerun gets the same answer.
 
+#[macro_use]
+pub mod planted;
+
 #[cfg(test)]
 mod fixture;
 pub mod invariant;

@@ -9,7 +9,7 @@ use super::sweeper::SweeperHandle;
 use crate::raft::{Consensus, Gathered};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, ready::is_heavy};
 use recode_core::schedule::{self, FreeNode, Problem, Reason};
-use recode_core::{Command, Outcome, State};
+use recode_core::{Command, Outcome, Rejected, State};
 use recode_store::WorkStore;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage, Work};
 use recode_types::{AttemptProgress, AttemptToken, Digest, JobId, NodeId, NodeOrders, NodeReport};
@@ -457,8 +457,16 @@ impl Dispatcher {
         let outcomes = match self.parts.consensus.propose(commands).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                // Whether they hold is not known. A lease that does is found when its node is next heard or silent.
+                // Whether they hold is not known. Who might hold one is cut off: it dials again, which the log hears after
+                // these grants, and then everything is compared. Left on its exchange it would never learn of them.
                 tracing::warn!(%error, "nothing could be granted");
+                for node in grants
+                    .iter()
+                    .map(|grant| grant.node)
+                    .collect::<BTreeSet<_>>()
+                {
+                    self.cut_off(node);
+                }
                 return;
             }
         };
@@ -474,6 +482,12 @@ impl Dispatcher {
             if let Err(rejected) = result {
                 tracing::debug!(attempt = %token, %rejected, "not granted");
                 self.due = true;
+                // The log has forgotten it while it was heard (a proposal that landed after its deadline): it must
+                // register anew, or it would be offered work for ever and get none.
+                if *rejected == Rejected::UnknownNode {
+                    self.cut_off(grant.node);
+                    self.registry.forget(grant.node);
+                }
                 continue;
             }
             let task = problem.tasks.iter().find(|t| t.id == grant.task);
@@ -528,6 +542,14 @@ impl Dispatcher {
                 ..NodeOrders::default()
             },
         );
+    }
+
+    /// Ends an exchange from this side. The Node dials again.
+    fn cut_off(&mut self, node: NodeId) {
+        self.orders.remove(&node);
+        if let Some(exchange) = self.registry.exchange(node) {
+            self.registry.closed(node, exchange);
+        }
     }
 
     /// Sends orders. A Node that does not take them is cut off; when it dials again, everything is compared.

@@ -6,6 +6,7 @@ use super::type_config::Proposal;
 use super::type_config::alias::Raft;
 use recode_core::{Batch, Command, Entry, Outcome};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,24 +33,27 @@ struct Waiting {
 }
 
 /// Handle to the task that proposes.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Proposer {
     // Room for every connection and actor to have one proposal under way.
     mailbox: mpsc::Sender<Waiting>,
     clock: Clock,
-    shared: Arc<Shared>,
 }
 
-/// Wall time at start, then monotonic: jumps of the wall clock change nothing.
-#[derive(Clone, Copy, Debug)]
+/// Wall time at start, then monotonic: jumps of the wall clock change nothing. Never behind what the log has seen: where the
+/// clock of a former Leader was ahead, time goes on from there, or whatever waits until a time would wait for that long.
+#[derive(Clone, Debug)]
 struct Clock {
-    base_ms: u64,
+    shared: Arc<Shared>,
+    base_ms: Arc<AtomicU64>,
     started: Instant,
 }
 
 impl Clock {
-    fn now_ms(self) -> u64 {
-        self.base_ms + self.started.elapsed().as_millis() as u64
+    fn now_ms(&self) -> u64 {
+        let elapsed = self.started.elapsed().as_millis() as u64;
+        let least = self.shared.at_ms().saturating_sub(elapsed);
+        self.base_ms.fetch_max(least, Ordering::Relaxed).max(least) + elapsed
     }
 }
 
@@ -59,21 +63,18 @@ impl Proposer {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis() as u64);
         let clock = Clock {
-            base_ms: wall.max(shared.at_ms()),
+            shared: shared.clone(),
+            base_ms: Arc::new(AtomicU64::new(wall)),
             started: Instant::now(),
         };
         let (mailbox, inbox) = mpsc::channel(1024);
         // Ends when the last handle is gone; everybody who waited for an answer has gone with it.
-        tokio::spawn(run(raft, clock, shared.clone(), inbox));
-        Self {
-            mailbox,
-            clock,
-            shared: shared.clone(),
-        }
+        tokio::spawn(run(raft, clock.clone(), inbox));
+        Self { mailbox, clock }
     }
 
     pub fn now_ms(&self) -> u64 {
-        now_ms(self.clock, &self.shared)
+        self.clock.now_ms()
     }
 
     pub async fn propose(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, ProposeError> {
@@ -87,12 +88,7 @@ impl Proposer {
     }
 }
 
-/// Never before what an earlier Leader stamped, whose clock may have been ahead.
-fn now_ms(clock: Clock, shared: &Shared) -> u64 {
-    clock.now_ms().max(shared.at_ms())
-}
-
-async fn run(raft: Raft, clock: Clock, shared: Arc<Shared>, mut inbox: mpsc::Receiver<Waiting>) {
+async fn run(raft: Raft, clock: Clock, mut inbox: mpsc::Receiver<Waiting>) {
     let mut together = Vec::new();
     while let Some(first) = inbox.recv().await {
         let mut count = first.commands.len();
@@ -103,7 +99,7 @@ async fn run(raft: Raft, clock: Clock, shared: Arc<Shared>, mut inbox: mpsc::Rec
             count += next.commands.len();
             together.push(next);
         }
-        let at_ms = now_ms(clock, &shared);
+        let at_ms = clock.now_ms();
         let (mut entries, mut waiting) = (Vec::with_capacity(count), Vec::new());
         for Waiting { commands, reply } in together.drain(..) {
             waiting.push((commands.len(), reply));

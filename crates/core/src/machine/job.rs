@@ -189,7 +189,10 @@ impl Job {
     }
 
     pub(super) fn tell(&mut self, at_ms: u64, kind: EventKind) {
-        let index = self.events.len() as u64;
+        let mut index = self.events.len() as u64;
+        if matches!(kind, EventKind::Reopened { .. }) && planted!(EventIndexSkipped) {
+            index += 1;
+        }
         self.events.push(Event { index, at_ms, kind });
     }
 
@@ -198,7 +201,7 @@ impl Job {
         self.tasks
             .get(&key)
             .and_then(|task| task.lease)
-            .filter(|lease| lease.attempt == attempt)
+            .filter(|lease| lease.attempt == attempt || planted!(StaleAttemptAccepted))
             .ok_or(Rejected::StaleAttempt)
     }
 
@@ -212,7 +215,9 @@ impl Job {
         if self.state().is_terminal() {
             return Err(Rejected::JobEnded);
         }
-        if !self.is_open(key) || grant.attempt != self.next_attempt(key) {
+        let is_open = self.is_open(key) || planted!(GrantNotOpen);
+        let is_next = grant.attempt == self.next_attempt(key) || planted!(GrantAnyNumber);
+        if !is_open || !is_next {
             return Err(Rejected::NotReady);
         }
         let task = self.tasks.entry(key).or_default();
@@ -224,7 +229,7 @@ impl Job {
         task.lease = Some(Lease {
             node: grant.node,
             attempt: grant.attempt,
-            granted_ms: at_ms,
+            granted_ms: at_ms + crate::planted::tick(),
         });
         if let Phase::Running(run) = &mut self.phase {
             run.leased(key);
@@ -238,8 +243,13 @@ impl Job {
         };
         task.lease = None;
         let tries = task.tries;
+        if planted!(AttemptNumberReused) {
+            task.attempts -= 1;
+        }
         self.used.retries += 1;
-        if let Phase::Running(run) = &mut self.phase {
+        if let Phase::Running(run) = &mut self.phase
+            && !planted!(ExpireForgetsTask)
+        {
             run.released(key);
         }
         if tries >= MAX_ATTEMPTS {
@@ -259,7 +269,7 @@ impl Job {
         command: &Command,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Rejected> {
-        if self.state().is_terminal() {
+        if self.state().is_terminal() && !planted!(EndsTwice) {
             return Err(Rejected::JobEnded);
         }
         match command {
@@ -371,7 +381,9 @@ impl Job {
         }
         if part == 0 {
             *parts = 0;
-            segments.clear();
+            if !planted!(PlanKeepsOldParts) {
+                segments.clear();
+            }
         }
         if part != *parts {
             return Err(Rejected::BadPlan);
@@ -397,10 +409,12 @@ impl Job {
         else {
             return Err(Rejected::Outdated);
         };
-        if *grade != deep {
+        if *grade != deep && !planted!(PlanGradeIgnored) {
             return Err(Rejected::Outdated);
         }
-        if *parts != count || plan.outputs.len() != self.request.outputs.len() {
+        if (*parts != count && !planted!(PlanIncomplete))
+            || plan.outputs.len() != self.request.outputs.len()
+        {
             return Err(Rejected::BadPlan);
         }
         let mut plan = plan.clone();
@@ -422,7 +436,9 @@ impl Job {
             .get_mut(&key)
             .expect("the lease was found in this row");
         let lease = task.lease.take().expect("the caller has found the lease");
-        if let Phase::Running(run) = &mut self.phase {
+        if let Phase::Running(run) = &mut self.phase
+            && !planted!(FailureForgetsTask)
+        {
             run.released(key);
         }
         let (AttemptOutcome::Done { usage, .. } | AttemptOutcome::Failed { usage, .. }) = outcome;
@@ -470,7 +486,9 @@ impl Job {
                     parts: 0,
                     segments: Vec::new(),
                 };
-                effects.push(Effect::Plan { job: self.id });
+                if !planted!(PlanNotAsked) {
+                    effects.push(Effect::Plan { job: self.id });
+                }
                 Ok(())
             }
             (Phase::Running(run), key, result) => {
@@ -506,7 +524,7 @@ impl Job {
                         self.tell(at_ms, EventKind::Warning { text });
                     }
                 }
-                if made.decide {
+                if made.decide && !planted!(DecisionNotAsked) {
                     effects.push(Effect::Decide { job: self.id });
                 }
                 self.finish_if_complete(at_ms, effects);
@@ -538,8 +556,9 @@ impl Job {
             .tasks
             .get_mut(&key)
             .expect("an attempt that ended has a row");
-        task.failures += 1;
-        let replan = failure.class == FailureClass::IndexLied && !self.deep();
+        task.failures += u32::from(!planted!(FailuresNotCounted));
+        let replan =
+            failure.class == FailureClass::IndexLied && !self.deep() && !planted!(IndexLiedRetried);
         let task = self
             .tasks
             .get_mut(&key)
@@ -550,17 +569,20 @@ impl Job {
             }
             FailureClass::IndexLied => !replan && task.failures >= MAX_FAILURES,
             FailureClass::MissingCapability => {
-                if !task.avoid.contains(&lease.node) {
+                if !task.avoid.contains(&lease.node) && !planted!(RefusalForgotten) {
                     task.avoid.push(lease.node);
                 }
                 task.failures >= MAX_FAILURES
             }
             FailureClass::OutOfResources | FailureClass::Store => {
                 // Whatever is short may come back: 1 s, then 4 s.
-                task.retry_at_ms = at_ms + 1000 * 4u64.pow(task.failures.min(4) - 1);
+                task.retry_at_ms = at_ms * u64::from(!planted!(NoBackoff))
+                    + 1000 * 4u64.pow(task.failures.min(4) - 1);
                 task.failures >= MAX_FAILURES
             }
-            FailureClass::Killed | FailureClass::Unknown => task.failures >= MAX_FAILURES,
+            FailureClass::Killed | FailureClass::Unknown => {
+                task.failures >= MAX_FAILURES + u32::from(planted!(OneTryTooMany))
+            }
         };
         self.tell(
             at_ms,
@@ -603,13 +625,23 @@ impl Job {
     }
 
     fn replan(&mut self, at_ms: u64, reason: String, effects: &mut Vec<Effect>) {
-        self.revoke_all(effects);
+        if !planted!(ReplanKeepsLeases) {
+            self.revoke_all(effects);
+        }
+        if planted!(ReplanDropsEvents) {
+            self.events.truncate(1);
+        }
         self.tell(at_ms, EventKind::Replanning { reason });
         // Attempt numbers go on, so that no earlier Attempt can be taken for a new one.
+        if planted!(ReplanRestartsNumbers) {
+            self.tasks.clear();
+        }
         for task in self.tasks.values_mut() {
             task.reopen();
         }
-        self.phase = Phase::Probing { deep: true };
+        self.phase = Phase::Probing {
+            deep: !planted!(ReplanLooksQuickly),
+        };
         effects.push(Effect::Announce { job: self.id });
         effects.push(Effect::Dispatch);
     }
@@ -645,7 +677,9 @@ impl Job {
         reason: String,
         effects: &mut Vec<Effect>,
     ) {
-        self.revoke_all(effects);
+        if !planted!(EndKeepsLeases) {
+            self.revoke_all(effects);
+        }
         self.tell(
             at_ms,
             EventKind::Ended {

@@ -77,12 +77,14 @@ impl State {
                 job,
                 request,
             } => {
-                if let Some(known) = self.requests.get(request_id) {
+                if let Some(known) = self.requests.get(request_id)
+                    && !planted!(RequestIdIgnored)
+                {
                     let same = self
                         .jobs
                         .get(known)
                         .is_none_or(|known| known.request == **request);
-                    return if same {
+                    return if same || planted!(RequestNotCompared) {
                         Ok(Outcome::Submitted {
                             job: *known,
                             existing: true,
@@ -107,20 +109,28 @@ impl State {
                 })
             }
             Command::RegisterNode { name, incarnation } => {
-                if let Some(node) = self.nodes.values().find(|n| n.incarnation == *incarnation) {
+                if let Some(node) = self
+                    .nodes
+                    .values()
+                    .find(|n| n.incarnation == *incarnation && !planted!(IncarnationIgnored))
+                {
                     return Ok(Outcome::Registered { node: node.id });
                 }
                 // The same place started again: its former self is gone, and so are the Attempts it ran.
                 let former: Vec<NodeId> = self
                     .nodes
                     .values()
-                    .filter(|n| n.name == *name)
+                    .filter(|n| n.name == *name && !planted!(FormerNodeKept))
                     .map(|n| n.id)
                     .collect();
                 for id in former {
                     self.forget_node(id, at_ms, effects);
                 }
-                self.last_node += 1;
+                self.last_node = if planted!(NodeNumberReused) {
+                    self.nodes.len() as u64 + 1
+                } else {
+                    self.last_node + 1
+                };
                 let id = NodeId(self.last_node);
                 self.nodes
                     .insert(id, Node::new(id, name.clone(), incarnation.clone(), at_ms));
@@ -152,7 +162,9 @@ impl State {
                 let job = self.jobs.get_mut(&task.job).ok_or(Rejected::UnknownJob)?;
                 let node = job.lease(task.key, *attempt)?.node;
                 job.complete(task.key, *attempt, outcome, at_ms, effects);
-                if let Some(node) = self.nodes.get_mut(&node) {
+                if let Some(node) = self.nodes.get_mut(&node)
+                    && !planted!(LeaseStaysWithNode)
+                {
                     node.leases.remove(task);
                 }
                 self.settle(task.job, effects);
@@ -163,7 +175,9 @@ impl State {
                 if !known.state().is_terminal() {
                     return Err(Rejected::JobRuns);
                 }
-                self.requests.remove(&known.request_id);
+                if !planted!(RequestOutlivesJob) {
+                    self.requests.remove(&known.request_id);
+                }
                 self.jobs.remove(job);
                 Ok(Outcome::Accepted)
             }
@@ -201,6 +215,10 @@ impl State {
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
         };
+        let attempt = match planted!(ExpireIgnoresAttempt) {
+            true => job.attempt(task.key).unwrap_or(attempt),
+            false => attempt,
+        };
         let Ok(lease) = job.lease(task.key, attempt) else {
             return;
         };
@@ -222,7 +240,11 @@ impl State {
         let Some(node) = self.nodes.get(&id) else {
             return;
         };
-        for task in node.leases.clone() {
+        let leases = match planted!(LeasesSurviveForget) {
+            true => Default::default(),
+            false => node.leases.clone(),
+        };
+        for task in leases {
             let attempt = self.jobs.get(&task.job).and_then(|j| j.attempt(task.key));
             if let Some(attempt) = attempt {
                 self.expire(task, attempt, at_ms, effects);
@@ -236,6 +258,7 @@ impl State {
         for effect in effects.iter() {
             if let Effect::Revoke { node, task, .. } = effect
                 && task.job == job
+                && !planted!(RevokeNotSettled)
                 && let Some(node) = self.nodes.get_mut(node)
             {
                 node.leases.remove(task);
@@ -248,7 +271,9 @@ impl State {
         let mut effects = vec![Effect::Dispatch];
         for job in self.jobs.values() {
             match job.state() {
+                JobState::Planning if planted!(PendingForgetsPlan) => {}
                 JobState::Planning => effects.push(Effect::Plan { job: job.id }),
+                JobState::Running if planted!(PendingForgetsDecide) => {}
                 JobState::Running => effects.push(Effect::Decide { job: job.id }),
                 JobState::Done | JobState::Failed | JobState::Cancelled => {
                     effects.push(Effect::Ended { job: job.id });

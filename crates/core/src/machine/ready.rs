@@ -31,7 +31,12 @@ impl State {
             .values()
             .filter(|job| !job.state().is_terminal())
             .collect();
-        jobs.sort_by_key(|job| (std::cmp::Reverse(job.request.priority), job.id));
+        jobs.sort_by_key(|job| {
+            (
+                std::cmp::Reverse(job.request.priority * u8::from(!planted!(PriorityIgnored))),
+                job.id,
+            )
+        });
         jobs.into_iter().flat_map(move |job| job.ready(now_ms))
     }
 
@@ -77,9 +82,9 @@ impl Job {
             .chain(trials)
             .chain(encodes)
             .filter(move |key| {
-                self.tasks
-                    .get(key)
-                    .is_none_or(|task| task.lease.is_none() && task.retry_at_ms <= now_ms)
+                self.tasks.get(key).is_none_or(|task| {
+                    task.lease.is_none() && (task.retry_at_ms <= now_ms || planted!(ReadyTooEarly))
+                })
             })
             .map(|key| self.describe(key))
     }

@@ -319,9 +319,9 @@ impl Run {
     pub fn may_stitch(&self, output: u16) -> bool {
         let run = &self.outputs[output as usize];
         run.result.is_none()
-            && run.settled
+            && (run.settled || planted!(StitchedUnsettled))
             && run.violations.is_empty()
-            && self.tracks_done(output)
+            && (self.tracks_done(output) || planted!(StitchedWithoutSound))
             && run.chunks.iter().all(Option::is_some)
     }
 
@@ -380,7 +380,9 @@ impl Run {
             TaskKey::Encode { group, segment } if !self.missing(group, segment).is_empty() => {
                 self.open.insert((self.rank[segment as usize], group));
             }
-            TaskKey::Trial { group, segment } if !self.tried(group, segment) => {
+            TaskKey::Trial { group, segment }
+                if !self.tried(group, segment) && !planted!(TrialForgotten) =>
+            {
                 self.open_trials
                     .insert((self.rank[segment as usize], group));
             }
@@ -446,7 +448,10 @@ impl Run {
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.outputs.iter().all(|output| output.result.is_some())
+        match planted!(DoneTooEarly) {
+            true => self.outputs.iter().any(|output| output.result.is_some()),
+            false => self.outputs.iter().all(|output| output.result.is_some()),
+        }
     }
 
     pub(super) fn accept(
@@ -474,12 +479,21 @@ impl Run {
                 let fitting: Vec<&ChunkFacts> = chunks
                     .iter()
                     .filter(|c| {
-                        c.segment == segment
+                        (c.segment == segment || planted!(SegmentNotCompared))
                             && wanted.contains(&c.output)
-                            && self.address(c.output, segment) == Some(c.address)
+                            && (self.address(c.output, segment) == Some(c.address)
+                                || planted!(AddressNotCompared))
                     })
                     .collect();
-                if fitting.is_empty() {
+                // The same Chunk twice need not be alike twice: it would be checked against what was there before both.
+                let is_repeated = |(i, chunk): (usize, &&ChunkFacts)| {
+                    fitting[..i]
+                        .iter()
+                        .any(|other| other.output == chunk.output)
+                };
+                if fitting.is_empty()
+                    || (fitting.iter().enumerate().any(is_repeated) && !planted!(TwinTaken))
+                {
                     return Err(wrong_result(key));
                 }
                 for chunk in &fitting {
@@ -491,7 +505,7 @@ impl Run {
                     made.bytes += chunk.payload_bytes;
                     made.decide |= self.commit(chunk.clone(), node, attempt, *usage);
                 }
-                if self.missing(group, segment).is_empty() {
+                if self.missing(group, segment).is_empty() && !planted!(FinishedStaysOpen) {
                     self.open.remove(&(self.rank[segment as usize], group));
                 }
             }
@@ -549,7 +563,7 @@ impl Run {
             (
                 TaskKey::Stitch { output } | TaskKey::Command { output },
                 TaskResult::Stitched { output: facts },
-            ) if facts.output == output => {
+            ) if facts.output == output || planted!(OutputNotCompared) => {
                 made.bytes = facts.size_bytes;
                 made.frames = facts.frames;
                 self.outputs[output as usize].result = Some(facts.clone());
@@ -583,7 +597,7 @@ impl Run {
     /// A Chunk agrees with the others of its Output and with its neighbours.
     fn check(&self, chunk: &ChunkFacts) -> Result<(), Failure> {
         let run = &self.outputs[chunk.output as usize];
-        if run.params.is_some_and(|params| params != chunk.params) {
+        if run.params.is_some_and(|params| params != chunk.params) && !planted!(ParamsNotCompared) {
             return Err(Failure {
                 class: FailureClass::Unknown,
                 message: format!(
@@ -609,7 +623,7 @@ impl Run {
             agree(chunk.signature_after, a.facts.signature_first)
                 && agree(a.facts.signature_before, chunk.signature_last)
         });
-        if joined {
+        if joined || planted!(JointNotCompared) {
             return Ok(());
         }
         Err(Failure {
@@ -657,7 +671,7 @@ impl Run {
         if self.outputs[output as usize].settled {
             return false;
         }
-        let met = rate::is_met(self, output);
+        let met = rate::is_met(self, output) || planted!(PromiseNotLookedAt);
         self.outputs[output as usize].settled = met;
         !met
     }
@@ -676,7 +690,7 @@ impl Run {
             .group_of(output)
             .ok_or(super::Rejected::Outdated)?;
         let run = &mut self.outputs[output as usize];
-        if run.rounds != round
+        if (run.rounds != round && !planted!(RoundIgnored))
             || run.result.is_some()
             || knobs.iter().any(|(s, _)| *s as usize >= count)
         {
@@ -684,7 +698,9 @@ impl Run {
         }
         run.rounds += 1;
         let for_peak = !run.violations.is_empty();
-        run.violations.clear();
+        if !planted!(ViolationsKept) {
+            run.violations.clear();
+        }
         let mut reopened = 0;
         for &(segment, knob) in knobs {
             let at = segment as usize;
@@ -693,15 +709,22 @@ impl Run {
             }
             run.knobs[at] = Some(knob);
             let key = TaskKey::Encode { group, segment };
-            if let Some(old) = run.chunks[at].take() {
+            if let Some(old) = match planted!(ReopenKeepsChunk) {
+                true => None,
+                false => run.chunks[at].take(),
+            } {
                 reopened += 1;
+                let kept = match planted!(HistoryOfAnother) {
+                    true => segment + 1,
+                    false => segment,
+                };
                 run.history
-                    .entry(segment)
+                    .entry(kept)
                     .or_default()
                     .push((old.knob.quality_milli, old.facts.payload_bytes));
                 let task = tasks.entry(key).or_default();
                 task.reopen();
-                if task.lease.is_none() {
+                if task.lease.is_none() && !planted!(ReopenForgetsTask) {
                     self.open.insert((self.rank[at], group));
                 }
             }

@@ -50,7 +50,9 @@ pub struct Lease {
 impl Task {
     /// The Task is asked for anew (other settings): its history of failures does not count any more, its numbers go on.
     pub fn reopen(&mut self) {
-        self.failures = 0;
+        if !planted!(ReopenKeepsFailures) {
+            self.failures = 0;
+        }
         self.tries = 0;
         self.retry_at_ms = 0;
     }

@@ -333,6 +333,24 @@ fn chunks_with_other_parameter_sets_are_refused() {
 }
 
 #[test]
+fn a_chunk_that_comes_twice_in_one_result_is_refused() {
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(0));
+    let TaskResult::Encoded { mut chunks } = bench.result(encode(0), &even_size) else {
+        panic!("an encode task encodes");
+    };
+    // The first of its output: there is nothing yet that its parameter sets could differ from, but its twin.
+    let mut twin = chunks[0].clone();
+    twin.params = recode_types::Digest::of(b"another");
+    chunks.push(twin);
+    bench.done(encode(0), attempt, TaskResult::Encoded { chunks });
+    let last = bench.state.events(JOB, 0).unwrap().last().unwrap().clone();
+    assert!(
+        matches!(last.kind, EventKind::AttemptFailed { message, .. } if message.contains("not what was asked"))
+    );
+}
+
+#[test]
 fn several_renditions_come_from_one_task_per_segment() {
     let request = request(vec![
         output("a.mp4", rendition(Codec::H264)),

@@ -94,7 +94,10 @@ pub fn assign(problem: &Problem) -> Solution {
         };
         let best = nodes
             .iter_mut()
-            .filter(|n| free(n) > 0 && !task.avoid.contains(&n.node))
+            .filter(|n| {
+                let refused = task.avoid.contains(&n.node) && !planted!(PlacedWhereRefused);
+                (free(n) > 0 || planted!(NodeOverfilled)) && !refused
+            })
             .min_by(|a, b| {
                 finish(a)
                     .total_cmp(&finish(b))
@@ -104,10 +107,10 @@ pub fn assign(problem: &Problem) -> Solution {
         match best {
             Some(node) => {
                 if task.heavy {
-                    node.heavy -= 1;
+                    node.heavy = node.heavy.saturating_sub(1);
                     node.queued += task.cost;
                 } else {
-                    node.light -= 1;
+                    node.light = node.light.saturating_sub(1);
                 }
                 solution.placed.push(Placed {
                     task: task.id,

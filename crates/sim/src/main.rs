@@ -1,0 +1,103 @@
+//! `recode-sim`: runs simulations from seeds.
+
+use recode_sim::campaign;
+use std::ops::Range;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+recode-sim core --seeds A..B [--threads N] [--json]
+    Runs of the core alone. Exit code 1: an invariant is broken; its seed and what happened last are printed.
+recode-sim core --seed N
+    One run, with what happened last.
+recode-sim planted [--seconds N] [--only NAME] [--json]
+    Looks for every planted bug, at most N CPU seconds each (needs --features planted).";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(what) => {
+            eprintln!("{what}\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn value<'a>(args: &'a [String], name: &str) -> Result<Option<&'a str>, String> {
+    match args.iter().position(|a| a == name) {
+        None => Ok(None),
+        Some(at) => match args.get(at + 1) {
+            Some(value) => Ok(Some(value)),
+            None => Err(format!("{name} needs a value")),
+        },
+    }
+}
+
+fn number(args: &[String], name: &str, usual: u64) -> Result<u64, String> {
+    value(args, name)?.map_or(Ok(usual), |text| {
+        text.parse().map_err(|_| format!("{name} needs a number"))
+    })
+}
+
+fn seeds(text: &str) -> Option<Range<u64>> {
+    let (from, to) = text.split_once("..")?;
+    Some(from.parse().ok()?..to.parse().ok()?)
+}
+
+fn run(args: &[String]) -> Result<bool, String> {
+    let json = args.iter().any(|a| a == "--json");
+    match args.first().map(String::as_str) {
+        Some("core") => {
+            let seeds = match value(args, "--seed")? {
+                Some(seed) => {
+                    let seed = seed.parse().map_err(|_| "--seed needs a number")?;
+                    let library = std::rc::Rc::new(recode_sim::film::Library::new());
+                    let report = recode_sim::core_alone::run(seed, &library, true);
+                    tell(&report);
+                    println!("{:?} digest {:016x}", report.fired, report.digest);
+                    return Ok(report.broken.is_none());
+                }
+                None => value(args, "--seeds")?.unwrap_or("0..1000"),
+            };
+            let seeds = self::seeds(seeds).ok_or("--seeds needs A..B")?;
+            let threads = number(args, "--threads", 2)? as usize;
+            let totals = campaign::run(seeds, threads, &tell);
+            if json {
+                println!("{}", totals.json());
+            } else {
+                print!("{}", totals.text());
+                for (seed, what) in &totals.broken {
+                    println!("seed {seed}: {what}");
+                }
+            }
+            Ok(totals.is_good())
+        }
+        Some("planted") => planted(args, json),
+        _ => Err("say what to run".to_owned()),
+    }
+}
+
+fn tell(report: &recode_sim::core_alone::Report) {
+    let lines: String = report.last.iter().map(|l| format!("  {l}\n")).collect();
+    let what = report.broken.as_deref().unwrap_or("nothing is broken");
+    eprintln!(
+        "{lines}seed {}: {what}\n  again: recode-sim core --seed {}",
+        report.seed, report.seed
+    );
+}
+
+#[cfg(feature = "planted")]
+fn planted(args: &[String], json: bool) -> Result<bool, String> {
+    let seconds = number(args, "--seconds", 180)?;
+    Ok(recode_sim::planted::find_all(
+        seconds,
+        value(args, "--only")?,
+        json,
+    ))
+}
+
+#[cfg(not(feature = "planted"))]
+fn planted(_: &[String], _: bool) -> Result<bool, String> {
+    Err("this build has no planted bugs: build with --features planted".to_owned())
+}
