@@ -106,7 +106,7 @@ impl Jobs {
     pub async fn list(&self, live_only: bool) -> Result<Vec<JobStatus>, Error> {
         let message = v1::ListRequest {
             live_only,
-            limit: 0,
+            ..v1::ListRequest::default()
         };
         let answer = self.within(self.client.clone().list(message)).await?;
         Ok(answer
@@ -123,6 +123,7 @@ impl Jobs {
         let message = v1::CancelRequest {
             job: job.to_string(),
             reason: reason.to_owned(),
+            ..v1::CancelRequest::default()
         };
         let answer = self.within(self.client.clone().cancel(message)).await?;
         Ok(answer
@@ -149,6 +150,7 @@ impl Jobs {
             job,
             next: from_index,
             stream: None,
+            at_end: false,
             ended: false,
             backoff: Backoff::reconnect(),
             broken_since: None,
@@ -164,6 +166,8 @@ pub struct Watch {
     job: JobId,
     next: u64,
     stream: Option<Streaming<v1::WatchResponse>>,
+    /// The last event seen ended the Job; another try may follow.
+    at_end: bool,
     ended: bool,
     backoff: Backoff,
     broken_since: Option<Instant>,
@@ -209,6 +213,7 @@ impl Watch {
             let message = v1::WatchRequest {
                 job: self.job.to_string(),
                 from_index: self.next,
+                ..v1::WatchRequest::default()
             };
             let opened = self.jobs.client.clone().watch(Request::new(message)).await;
             self.stream = Some(opened.map_err(broken)?.into_inner());
@@ -217,6 +222,10 @@ impl Watch {
         let message = stream.message().await.map_err(broken)?;
         let Some(message) = message else {
             // Streams end after the last event only; any other end is a coordinator that stops.
+            if self.at_end {
+                self.ended = true;
+                return Ok(None);
+            }
             return Err(Error::Unavailable {
                 endpoint,
                 reason: "the stream of events ended early".into(),
@@ -235,7 +244,7 @@ impl Watch {
                     return Ok(None);
                 }
                 self.next = event.index + 1;
-                self.ended = matches!(event.kind, EventKind::Ended { .. });
+                self.at_end = matches!(event.kind, EventKind::Ended { .. });
                 Ok(Some(Watched::Event(event)))
             }
         }
