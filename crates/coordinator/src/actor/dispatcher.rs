@@ -71,6 +71,12 @@ pub struct DispatcherHandle {
     store: WorkStore,
 }
 
+impl std::fmt::Debug for DispatcherHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DispatcherHandle").finish_non_exhaustive()
+    }
+}
+
 impl DispatcherHandle {
     /// A Node opens an exchange with its first report. Answers its number and that of the exchange.
     /// # Errors
@@ -116,7 +122,8 @@ impl DispatcherHandle {
 
     /// What services see: what runs, what Nodes said, what was archived.
     pub fn running(&self) -> View {
-        View::new(self.clone(), self.running.clone(), self.store.clone())
+        let (_, dispatcher) = watch::channel(Some(self.clone()));
+        View::new(dispatcher, self.running.clone(), self.store.clone())
     }
 
     /// The log and the state it works with.

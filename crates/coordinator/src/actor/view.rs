@@ -9,14 +9,16 @@ use tokio::sync::watch;
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub struct View {
-    dispatcher: DispatcherHandle,
+    /// `None`: this coordinator does not lead.
+    dispatcher: watch::Receiver<Option<DispatcherHandle>>,
     running: watch::Receiver<Running>,
     store: WorkStore,
 }
 
 impl View {
-    pub(super) fn new(
-        dispatcher: DispatcherHandle,
+    /// From the dispatcher of whoever leads here, what it says that runs, and the work store.
+    pub fn new(
+        dispatcher: watch::Receiver<Option<DispatcherHandle>>,
         running: watch::Receiver<Running>,
         store: WorkStore,
     ) -> Self {
@@ -32,9 +34,10 @@ impl View {
         self.running.clone()
     }
 
-    /// What Nodes said last. `None`: this coordinator stops.
+    /// What Nodes said last. `None`: this coordinator does not lead, or stops.
     pub async fn heard(&self) -> Option<Heard> {
-        self.dispatcher.heard().await
+        let dispatcher = self.dispatcher.borrow().clone();
+        dispatcher?.heard().await
     }
 
     /// What is kept of an archived Job.

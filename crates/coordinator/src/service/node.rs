@@ -34,11 +34,16 @@ fn node_id(number: u64) -> Result<NodeId, Status> {
 }
 
 impl Nodes {
+    fn dispatcher(&self) -> Result<DispatcherHandle, Status> {
+        Ok(self.dispatcher.clone())
+    }
+
     /// One Node, with what was heard from it.
     async fn look(&self, node: NodeId) -> Result<Option<v1::NodeStatus>, Status> {
-        let heard = self.dispatcher.heard().await.ok_or_else(stopping)?;
+        let dispatcher = self.dispatcher()?;
+        let heard = dispatcher.heard().await.ok_or_else(stopping)?;
         let heard = heard.get(&node).cloned();
-        let shared = self.dispatcher.consensus().shared();
+        let shared = dispatcher.consensus().shared();
         let status = shared.look(|state| state.node_status(node, heard));
         match status {
             Some(status) => Ok(Some(status.into())),
@@ -53,7 +58,8 @@ impl Nodes {
     ) -> Result<Option<v1::NodeStatus>, Status> {
         let node = node_id(node)?;
         let command = Command::DrainNode { node, draining };
-        let outcomes = self.dispatcher.consensus().propose(vec![command]).await;
+        let dispatcher = self.dispatcher()?;
+        let outcomes = dispatcher.consensus().propose(vec![command]).await;
         match outcomes.map_err(|e| not_proposed(&e))?.first() {
             Some(Outcome::Accepted) => {}
             Some(Outcome::Rejected(reason)) => return Err(rejected(*reason, &node.to_string())),
@@ -83,13 +89,13 @@ impl NodeService for Nodes {
             return Err(bad_request("hello", message));
         }
         let (orders, outgoing) = mpsc::channel(WAITING_ORDERS);
-        let (node, exchange) = self
-            .dispatcher
+        let dispatcher = self.dispatcher()?;
+        let (node, exchange) = dispatcher
             .opened(first, orders)
             .await
             .map_err(|error| because(Code::Unavailable, "NOT_LEADING", error, &[]))?;
         let (refuse, refused) = oneshot::channel();
-        let (dispatcher, stop) = (self.dispatcher.clone(), self.stop.clone());
+        let stop = self.stop.clone();
         self.readers.spawn(async move {
             loop {
                 let report = tokio::select! {
@@ -128,8 +134,9 @@ impl NodeService for Nodes {
             0 => MAX_LISTED,
             limit => limit.min(MAX_LISTED),
         };
-        let mut heard = self.dispatcher.heard().await.ok_or_else(stopping)?;
-        let shared = self.dispatcher.consensus().shared();
+        let dispatcher = self.dispatcher()?;
+        let mut heard = dispatcher.heard().await.ok_or_else(stopping)?;
+        let shared = dispatcher.consensus().shared();
         let (nodes, more) = shared.look(|state| {
             let range = (Bound::Excluded(NodeId(message.after)), Bound::Unbounded);
             let mut ids = state.nodes.range(range).map(|(id, _)| *id);
