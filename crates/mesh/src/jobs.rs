@@ -191,6 +191,8 @@ impl Watch {
             match self.step().await {
                 Ok(Some(watched)) => return Ok(Some(watched)),
                 Ok(None) => {}
+                // Whether another try follows cannot be learnt from a coordinator that is gone: its end is the last word.
+                Err(error) if error.may_retry() && self.at_end => self.ended = true,
                 Err(error) if error.may_retry() => {
                     self.stream = None;
                     let since = *self.broken_since.get_or_insert_with(Instant::now);

@@ -27,6 +27,7 @@ fn rejected(rejected: Rejected, name: &str) -> Status {
         Rejected::NotFailed => (Code::FailedPrecondition, "NOT_FAILED"),
         Rejected::JobArchived => (Code::FailedPrecondition, "JOB_ARCHIVED"),
         Rejected::NodeDraining => (Code::FailedPrecondition, "NODE_DRAINING"),
+        Rejected::TooManyTurns => (Code::FailedPrecondition, "TOO_MANY_TURNS"),
         Rejected::TooManyJobs => (Code::ResourceExhausted, "TOO_MANY_JOBS"),
     };
     because(code, reason, message, &[("about", name.to_owned())])

@@ -1,6 +1,7 @@
-//! No Attempt of a paused Job begins, and none begins on a Node that is being drained; only what lives is paused.
+//! No Attempt of a paused Job begins, and none begins on a Node that is being drained; only what lives is paused, only what has
+//! ended is to be archived.
 
-use crate::machine::State;
+use crate::machine::{MOST_TURNS, State};
 
 /// See the module.
 /// # Errors
@@ -9,6 +10,12 @@ pub fn check(before: &State, after: &State) -> Result<(), String> {
     for (id, job) in &after.jobs {
         if job.paused && job.state().is_terminal() {
             return Err(format!("{id} has ended and is paused"));
+        }
+        if job.turns > MOST_TURNS {
+            return Err(format!("{id} was paused, resumed and retried too often"));
+        }
+        if job.retiring && !job.state().is_terminal() {
+            return Err(format!("{id} lives and is to be archived"));
         }
         let Some(old) = before.jobs.get(id) else {
             continue;

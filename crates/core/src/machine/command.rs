@@ -277,6 +277,12 @@ pub enum Rejected {
         super::MOST_JOBS
     )]
     TooManyJobs,
+    /// The Job was paused, resumed and retried too often.
+    #[error(
+        "this job was paused, resumed and retried {} times: leave it as it is, or cancel it",
+        super::MOST_TURNS
+    )]
+    TooManyTurns,
 }
 
 /// What the Leader should do now that a change is made. May be lost or repeated; [`super::State::pending_effects`]

@@ -15,6 +15,7 @@
 //! An ended Job stays as it is, with everything its report and another try need, until it is archived or forgotten (see
 //! [`super::retention`]). What a failed one has in the work store stays as long.
 
+use super::MOST_TURNS;
 use super::command::{Command, Effect, LeaseGrant, Rejected, Wish};
 use super::run::Run;
 use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES, Task};
@@ -60,6 +61,8 @@ pub struct Job {
     pub logs: VecDeque<AttemptLog>,
     /// Request ids of what was wished of it, oldest first: the newest [`super::MOST_WISHES`].
     pub wishes: VecDeque<String>,
+    /// How often it was paused, resumed or retried; at most [`super::MOST_TURNS`].
+    pub turns: u32,
 }
 
 /// How far a Job is, with what that state has.
@@ -137,6 +140,7 @@ impl Job {
             retiring: false,
             logs: VecDeque::new(),
             wishes: VecDeque::new(),
+            turns: 0,
         };
         job.tell(at_ms, EventKind::Submitted);
         job
@@ -407,11 +411,13 @@ impl Job {
                 self.end(at_ms, JobState::Cancelled, None, reason.clone(), effects);
             }
             Wish::Pause if !self.paused => {
+                self.turn_again()?;
                 self.paused = true;
                 self.tell(at_ms, EventKind::Paused);
                 effects.push(Effect::Announce { job: self.id });
             }
             Wish::Resume if self.paused => {
+                self.turn_again()?;
                 self.paused = false;
                 self.tell(at_ms, EventKind::Resumed);
                 effects.push(Effect::Announce { job: self.id });
@@ -419,6 +425,16 @@ impl Job {
             }
             Wish::Pause | Wish::Resume | Wish::Retry => {}
         }
+        Ok(())
+    }
+
+    /// Counts a pause or a resume. A pause leaves room for the resume that takes it back.
+    fn turn_again(&mut self) -> Result<(), Rejected> {
+        let most = MOST_TURNS - u32::from(!self.paused);
+        if self.turns >= most {
+            return Err(Rejected::TooManyTurns);
+        }
+        self.turns += 1;
         Ok(())
     }
 
@@ -436,6 +452,10 @@ impl Job {
         if end.state != JobState::Failed {
             return Err(Rejected::NotFailed);
         }
+        if self.turns >= MOST_TURNS {
+            return Err(Rejected::TooManyTurns);
+        }
+        self.turns += 1;
         // Nothing made from another Source may meet what is made from now on.
         let changed = end.class == Some(FailureClass::SourceChanged);
         let run = end.run.take().filter(|_| !changed);

@@ -48,6 +48,9 @@ pub const MOST_JOBS: usize = 100_000;
 /// Wishes of one Job whose request ids are remembered; the oldest are forgotten first.
 pub const MOST_WISHES: usize = 64;
 
+/// Times that one Job is paused, resumed or retried at most: each adds to its events.
+pub const MOST_TURNS: u32 = 1_000;
+
 /// Everything the log has decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {

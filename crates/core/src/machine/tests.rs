@@ -229,6 +229,10 @@ fn what_every_node_refuses_ends_the_job() {
         matches!(end, Some(Command::FailJob { class: FailureClass::MissingCapability, message, .. })
             if message == "MissingCapability it was")
     );
+    bench.ask("", Wish::Pause);
+    let job = &bench.state.jobs[&JOB];
+    let end = decide::stuck(job, &[NODE], bench.now_ms);
+    assert_eq!(end, None, "a paused job waits, for another node too");
 }
 
 #[test]
@@ -628,6 +632,35 @@ fn wishes_are_remembered_in_bounds() {
 }
 
 #[test]
+fn a_job_is_not_paused_and_resumed_without_end() {
+    let mut bench = Bench::submitted(small_request());
+    let too_many = Outcome::Rejected(Rejected::TooManyTurns);
+    for _ in 0..MOST_TURNS / 2 {
+        assert_eq!(bench.ask("", Wish::Pause), Outcome::Accepted);
+        assert_eq!(bench.ask("", Wish::Resume), Outcome::Accepted);
+    }
+    assert_eq!(bench.ask("", Wish::Pause), too_many);
+    // What changes nothing is no turn, and the end is always open.
+    assert_eq!(bench.ask("", Wish::Resume), Outcome::Accepted);
+    let reason = String::new();
+    assert_eq!(bench.ask("", Wish::Cancel { reason }), Outcome::Accepted);
+    // A retry counts too, and leaves no pause behind that could not be taken back.
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(3));
+    bench.fail(encode(3), attempt, FailureClass::BadInput);
+    bench.ask("", Wish::Retry);
+    for _ in 0..MOST_TURNS {
+        let wish = if bench.state.jobs[&JOB].paused {
+            Wish::Resume
+        } else {
+            Wish::Pause
+        };
+        bench.ask("", wish);
+    }
+    assert!(!bench.state.jobs[&JOB].paused);
+}
+
+#[test]
 fn a_drained_node_gets_nothing_new_and_keeps_what_it_has() {
     let mut bench = Bench::running(small_request());
     let attempt = bench.grant(encode(0));
@@ -749,6 +782,7 @@ fn what_a_failed_job_made_is_kept_until_it_is_archived() {
     let events = bench.state.jobs[&JOB].events.len() as u64;
     bench.apply(retire);
     assert_eq!(bench.ask("", Wish::Retry), Outcome::Accepted);
+    assert_eq!(bench.state.retiring().count(), 0, "it is wanted again");
     let archive = |events| Command::ArchiveJob {
         job: JOB,
         events,

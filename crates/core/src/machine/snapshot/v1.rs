@@ -68,6 +68,7 @@ impl From<Job> for machine::Job {
             retiring: false,
             logs: VecDeque::new(),
             wishes: VecDeque::new(),
+            turns: 0,
         }
     }
 }
