@@ -115,7 +115,10 @@ impl Model {
             }
             EventKind::AttemptFailed { .. }
             | EventKind::OutputReady { .. }
-            | EventKind::Warning { .. } => {}
+            | EventKind::Warning { .. }
+            | EventKind::Paused
+            | EventKind::Resumed
+            | EventKind::Retried { .. } => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! The one place where the coordinator is put together.
 
+use crate::actor::view::View;
 use crate::leader::Policy;
 use crate::raft::{
     self, Consensus, CoordinatorId, FIRST, FOUNDERS_BELOW, Identity, Setup, Timings,
@@ -307,7 +308,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     };
     let (seat, handle) = Seat::new(
         consensus.clone(),
-        store,
+        store.clone(),
         policy,
         (!config.embedded).then(|| advertise.clone()),
     );
@@ -331,7 +332,11 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let readers = TaskTracker::new();
     let jobs = JobServiceServer::new(Jobs {
         consensus: consensus.clone(),
-        running: handle.running.clone(),
+        running: View::new(
+            handle.dispatcher.clone(),
+            handle.running.clone(),
+            store.clone(),
+        ),
         stop: stop.clone(),
     })
     .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -1,6 +1,6 @@
 //! Small Sources, requests and results for tests of this crate.
 
-use crate::machine::{Command, Entry, LeaseGrant, Order, Outcome, State};
+use crate::machine::{Command, Entry, LeaseGrant, Order, Outcome, State, Wish};
 use crate::plan::{Plan, PlanPolicy, plan};
 use recode_types::event::JobState;
 use recode_types::rendition::{Deinterlace, Profile, RateControl, Scale};
@@ -239,6 +239,31 @@ impl Bench {
         for command in plan.into_commands(JOB, deep, artifact("segments")) {
             assert_eq!(self.apply(command), Outcome::Accepted);
         }
+    }
+
+    pub fn ask(&mut self, request_id: &str, wish: Wish) -> Outcome {
+        self.apply(Command::Ask {
+            job: JOB,
+            request_id: request_id.to_owned(),
+            wish,
+        })
+    }
+
+    /// Archives an ended Job.
+    pub fn archive(&mut self, job: JobId) {
+        let at_ms = self.now_ms;
+        self.apply(Command::Retire {
+            ended_before_ms: at_ms,
+            most_ended: 1_000,
+            most_stubs: 1_000,
+        });
+        let events = self.state.jobs[&job].events.len() as u64;
+        let archived = self.apply(Command::ArchiveJob {
+            job,
+            events,
+            archive: artifact("archive"),
+        });
+        assert_eq!(archived, Outcome::Accepted);
     }
 
     pub fn job_state(&self) -> JobState {

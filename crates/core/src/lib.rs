@@ -1,5 +1,6 @@
 //! Every decision of recode, without IO: what to make of a request ([`plan`]), the replicated state of all Jobs
-//! ([`machine`]), who gets which Task ([`schedule`]) and what a Job did ([`report`]).
+//! ([`machine`]), who gets which Task ([`schedule`]), what a Job did ([`report`]) and what stays
+//! of it ([`archive`]).
 //!
 //! No clock, no randomness, no async: time and ids arrive as arguments or inside log entries, maps are ordered, ties are
 //! broken by id. Every replica and every rerun gets the same answer.
@@ -7,6 +8,7 @@
 #[macro_use]
 pub mod planted;
 
+pub mod archive;
 #[cfg(test)]
 mod fixture;
 pub mod invariant;

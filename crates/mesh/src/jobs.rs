@@ -109,7 +109,7 @@ impl Jobs {
     pub async fn list(&self, live_only: bool) -> Result<Vec<JobStatus>, Error> {
         let message = v1::ListRequest {
             live_only,
-            limit: 0,
+            ..v1::ListRequest::default()
         };
         let answer = self.within(self.client().list(message)).await?;
         Ok(answer
@@ -126,6 +126,7 @@ impl Jobs {
         let message = v1::CancelRequest {
             job: job.to_string(),
             reason: reason.to_owned(),
+            ..v1::CancelRequest::default()
         };
         let answer = self.within(self.client().cancel(message)).await?;
         Ok(answer
@@ -153,6 +154,7 @@ impl Jobs {
             next: from_index,
             stream: None,
             asked: String::new(),
+            at_end: false,
             ended: false,
             backoff: Backoff::reconnect(),
             broken_since: None,
@@ -170,6 +172,8 @@ pub struct Watch {
     stream: Option<Streaming<v1::WatchResponse>>,
     /// Who serves the stream.
     asked: String,
+    /// The last event seen ended the Job; another try may follow.
+    at_end: bool,
     ended: bool,
     backoff: Backoff,
     broken_since: Option<Instant>,
@@ -193,6 +197,8 @@ impl Watch {
             match self.step().await {
                 Ok(Some(watched)) => return Ok(Some(watched)),
                 Ok(None) => {}
+                // Whether another try follows cannot be learnt from a coordinator that is gone: its end is the last word.
+                Err(error) if error.may_retry() && self.at_end => self.ended = true,
                 Err(error) if error.may_retry() => {
                     self.stream = None;
                     let since = *self.broken_since.get_or_insert_with(Instant::now);
@@ -219,6 +225,7 @@ impl Watch {
             let message = v1::WatchRequest {
                 job: self.job.to_string(),
                 from_index: self.next,
+                ..v1::WatchRequest::default()
             };
             let opened = self.jobs.client().watch(Request::new(message)).await;
             self.stream = Some(opened.map_err(broken)?.into_inner());
@@ -227,6 +234,10 @@ impl Watch {
         let message = stream.message().await.map_err(broken)?;
         let Some(message) = message else {
             // Streams end after the last event only; any other end is a coordinator that stops.
+            if self.at_end {
+                self.ended = true;
+                return Ok(None);
+            }
             return Err(leader.lost(&asked, "the stream of events ended early"));
         };
         self.broken_since = None;
@@ -242,7 +253,7 @@ impl Watch {
                     return Ok(None);
                 }
                 self.next = event.index + 1;
-                self.ended = matches!(event.kind, EventKind::Ended { .. });
+                self.at_end = matches!(event.kind, EventKind::Ended { .. });
                 Ok(Some(Watched::Event(event)))
             }
         }

@@ -4,6 +4,7 @@
 //! jobs/<job>/tasks/<task>/<attempt>/<name>           what one Attempt made: facts.json, table.bin, audio.mka, ...
 //! jobs/<job>/chunks/<address>/<output>.<attempt>.mp4 one try at one Chunk
 //! jobs/<job>/plan/<digest>.<ending>                  what the Leader wrote: named by its own bytes
+//! archive/<job>/<digest>.json                        what stays of a Job that has left the state
 //! ```
 //!
 //! Every key that a node writes ends in an Attempt's number, and Attempts are never reused: two tries never meet under
@@ -43,9 +44,16 @@ pub fn of_plan(of: JobId, digest: &Digest, ending: &str) -> String {
     format!("{}plan/{digest}.{ending}", job(of))
 }
 
+/// The archive of a Job, named by its own digest: writing it twice is harmless, and so is a Job that ends twice. Beside
+/// the Job's prefix, which is swept.
+pub fn archive(of: JobId, digest: &Digest) -> String {
+    format!("archive/{of}/{digest}.json")
+}
+
 /// Whether `key` is one that this module could have made: relative, without tricks. Keys arrive in messages.
 pub fn is_valid(key: &str) -> bool {
-    key.len() <= 1024 && key.starts_with("jobs/") && key.split('/').all(is_plain)
+    let ours = key.starts_with("jobs/") || key.starts_with("archive/");
+    key.len() <= 1024 && ours && key.split('/').all(is_plain)
 }
 
 fn is_plain(part: &str) -> bool {
@@ -83,6 +91,7 @@ mod tests {
             chunk,
             of_plan(id, &digest, "json"),
             of_attempt(&task, 1, "x"),
+            archive(id, &digest),
         ] {
             assert!(is_valid(&key), "{key}");
         }

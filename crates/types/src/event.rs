@@ -6,6 +6,7 @@
 use crate::id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
 use crate::task::FailureClass;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How far a Job is. Ends in exactly one of `Done`, `Failed`, `Cancelled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,6 +134,15 @@ pub enum EventKind {
         /// One sentence; empty where it is done.
         reason: String,
     },
+    /// No Task of it is granted until it is resumed; Attempts that run go on.
+    Paused,
+    /// Its Tasks are granted again.
+    Resumed,
+    /// It had failed, and somebody asked for another try: what is finished stays, everything else gets new Attempts.
+    Retried {
+        /// Chunks that were kept.
+        chunks_kept: u32,
+    },
 }
 
 /// A Job in a list.
@@ -160,6 +170,52 @@ pub struct JobStatus {
     pub class: Option<FailureClass>,
     /// Why it failed or was cancelled.
     pub reason: Option<String>,
+    /// It lives, but its Tasks are not granted.
+    pub paused: bool,
+    /// 0 to 100; higher first.
+    pub priority: u8,
+    /// Free labels for people.
+    pub labels: BTreeMap<String, String>,
+    /// It has left the state: key of its archive in the work store.
+    pub archive: Option<String>,
+}
+
+/// Which Jobs a list is to hold: all conditions must be met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFilter {
+    /// One of these; empty: any.
+    pub states: Vec<JobState>,
+    /// Labels it must have, with these values.
+    pub labels: BTreeMap<String, String>,
+    /// What the URL of its Source begins with; empty: anything.
+    pub source_prefix: String,
+    /// Accepted later than this, in milliseconds since 1970.
+    pub submitted_after_ms: u64,
+    /// Not ended.
+    pub live_only: bool,
+    /// Archived ones too. Of those only id, state and times are known, so that any other condition leaves them out.
+    pub archived: bool,
+}
+
+/// How an Attempt failed, with what FFmpeg said last. The newest of each Job are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptLog {
+    /// Position among all failed Attempts of the Job, from 0; earlier ones may have been dropped.
+    pub number: u64,
+    /// The Task.
+    pub task: TaskKey,
+    /// Which Attempt.
+    pub attempt: AttemptNo,
+    /// On which Node.
+    pub node: NodeId,
+    /// When the log learnt of it, in milliseconds since 1970; for display only.
+    pub at_ms: u64,
+    /// Class of the failure.
+    pub class: FailureClass,
+    /// One sentence.
+    pub message: String,
+    /// The last lines of FFmpeg's stderr; empty where no FFmpeg failed.
+    pub stderr_tail: String,
 }
 
 /// How far one running Attempt is, as its Node said last.

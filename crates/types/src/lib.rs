@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod cluster;
 pub mod container;
 pub mod event;
+pub mod explain;
 pub mod id;
 pub mod node;
 pub mod rendition;
@@ -22,9 +23,14 @@ pub mod travel;
 
 pub use artifact::{ArtifactRef, Digest};
 pub use container::Container;
-pub use event::{AttemptProgress, Event, EventKind, JobState, JobStatus, Progress};
+pub use event::{
+    AttemptLog, AttemptProgress, Event, EventKind, JobFilter, JobState, JobStatus, Progress,
+};
+pub use explain::{Explanation, Wait, Waiting};
 pub use id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
-pub use node::{AttemptToken, FinishedAttempt, NodeHello, NodeOrders, NodeReport};
+pub use node::{
+    AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeOrders, NodeReport, NodeStatus,
+};
 pub use rendition::{Codec, Knob, RateControl, Rendition};
 pub use request::{JobRequest, OutputRequest};
 pub use score::{Metric, ScoreSummary};

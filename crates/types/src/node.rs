@@ -43,6 +43,40 @@ pub struct NodeReport {
     pub draining: bool,
 }
 
+/// A Node, looked at: what the log says of it, and what it said last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its number.
+    pub node: NodeId,
+    /// Where it runs.
+    pub name: String,
+    /// When it registered, in milliseconds since 1970.
+    pub registered_at_ms: u64,
+    /// Somebody asked that it gets nothing new. A fact of the log.
+    pub draining: bool,
+    /// Attempts it has a Lease on, by the log: 0 on a draining Node means that it may go.
+    pub leases: u32,
+    /// What the Leader heard from it; `None`: nothing since this coordinator leads.
+    pub heard: Option<NodeHeard>,
+}
+
+/// What a Node said, as the Leader remembers it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeHeard {
+    /// What it is.
+    pub hello: NodeHello,
+    /// It takes work: its exchange is open and it did not say that it stops.
+    pub present: bool,
+    /// Heavy Attempts it would take now.
+    pub free_heavy: u32,
+    /// Light Attempts it would take now.
+    pub free_light: u32,
+    /// Measured work per second of one heavy slot, in source frames times Renditions; 0.0: not known yet.
+    pub speed: f64,
+    /// Attempts it holds.
+    pub running: Vec<AttemptProgress>,
+}
+
 /// An Attempt that ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinishedAttempt {

@@ -1,110 +1,178 @@
-//! Events and progress of one Job for one watcher.
+//! Events and progress of Jobs for one watcher.
 //!
-//! Pull, not push: a watcher looks at the state whenever it has moved and takes what is new since its index. So there is
-//! no gap, no duplicate and no queue that could overflow, however slow the watcher is.
+//! Pull, not push: a watcher looks at the state whenever it has moved and takes what is new since its indices. So there is
+//! no gap, no duplicate and no queue that could overflow, however slow the watcher is. A Job that leaves the state while
+//! it is watched is read to its end from its archive.
 
 use super::dispatcher::Running;
+use super::view::View;
 use crate::raft::Shared;
+use recode_core::State;
+use recode_core::machine::Stub;
 use recode_mesh::Watched;
-use recode_types::{Event, EventKind, JobId, Progress};
+use recode_types::{Event, JobId, Progress};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Progress is said at most this often.
+/// Progress of one Job is said at most this often.
 const PROGRESS: Duration = Duration::from_millis(200);
+
+/// Events of one Job taken at once: bounds what waits for a slow watcher.
+const EVENTS_AT_ONCE: usize = 256;
 
 /// See the module.
 pub struct Announcer {
     shared: Arc<Shared>,
-    job: JobId,
-    next: u64,
-    waiting: VecDeque<Event>,
+    view: View,
+    jobs: Vec<One>,
+    waiting: VecDeque<(JobId, Watched)>,
     changes: watch::Receiver<u64>,
     running: watch::Receiver<Running>,
+}
+
+/// A Job that is watched.
+struct One {
+    job: JobId,
+    next: u64,
     /// When progress may be said again.
     quiet_until: Instant,
     said: Option<Progress>,
-    ended: bool,
+}
+
+/// What there is to say of a Job.
+enum News {
+    Events(Vec<Event>),
+    /// Nothing now.
+    Quiet,
+    /// Nothing ever again.
+    Over,
+    /// The rest is in its archive.
+    Archived(Stub),
 }
 
 impl Announcer {
-    /// Watches `job` from the event at `from` on.
-    pub fn new(
-        shared: Arc<Shared>,
-        running: watch::Receiver<Running>,
-        job: JobId,
-        from: u64,
-    ) -> Self {
+    /// Watches `jobs`, each from the event with the index beside it on.
+    pub fn new(shared: Arc<Shared>, view: View, jobs: &[(JobId, u64)]) -> Self {
         Self {
             changes: shared.changes(),
+            running: view.running(),
             shared,
-            job,
-            next: from,
+            view,
+            jobs: jobs
+                .iter()
+                .map(|&(job, next)| One {
+                    job,
+                    next,
+                    quiet_until: Instant::now(),
+                    said: None,
+                })
+                .collect(),
             waiting: VecDeque::new(),
-            running,
-            quiet_until: Instant::now(),
-            said: None,
-            ended: false,
         }
     }
 
-    /// The next thing to say; `None` after the last event of the Job, or when this coordinator stops.
-    pub async fn next(&mut self) -> Option<Watched> {
+    /// The next thing to say; `None` when every Job has ended and its last event was said, or when this coordinator stops.
+    /// # Errors
+    /// The Job whose archive cannot be read now, and why: watch again from the index after the last event.
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<(JobId, Watched)>, (JobId, String)> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
-                self.ended = matches!(event.kind, EventKind::Ended { .. });
-                return Some(Watched::Event(event));
-            }
-            if self.ended {
-                return None;
+            if let Some(said) = self.waiting.pop_front() {
+                return Ok(Some(said));
             }
             // Marked before looking: whatever moves afterwards wakes again.
             self.changes.borrow_and_update();
-            let (job, next) = (self.job, self.next);
-            let news = self
-                .shared
-                .look(|state| state.events(job, next).map(<[Event]>::to_vec))?;
-            if !news.is_empty() {
-                self.next += news.len() as u64;
-                self.waiting.extend(news);
+            if let Some((job, stub)) = self.look() {
+                let archive = self.view.archive(&stub).await.map_err(|e| (job, e))?;
+                self.take_archived(job, archive.events);
+            }
+            if !self.waiting.is_empty() {
                 continue;
             }
-            if self.is_over() {
-                return None;
+            if self.jobs.is_empty() {
+                return Ok(None);
             }
-            if let Some(progress) = self.progress() {
-                return Some(Watched::Progress(progress));
+            self.look_at_progress();
+            if !self.waiting.is_empty() {
+                continue;
             }
-            tokio::select! {
-                changed = self.changes.changed() => changed.ok()?,
-                changed = self.running.changed() => changed.ok()?,
+            let gone = tokio::select! {
+                changed = self.changes.changed() => changed.is_err(),
+                changed = self.running.changed() => changed.is_err(),
+            };
+            if gone {
+                return Ok(None);
             }
         }
     }
 
-    /// A watcher may ask for events behind the last one.
-    fn is_over(&self) -> bool {
-        let state = self.shared.look(|state| state.status(self.job));
-        state.is_none_or(|status| status.state.is_terminal())
+    /// Takes what is new and drops Jobs that are over. Answers a Job that is to be read from its archive.
+    fn look(&mut self) -> Option<(JobId, Stub)> {
+        let (jobs, waiting) = (&mut self.jobs, &mut self.waiting);
+        let mut archived = None;
+        self.shared.look(|state| {
+            jobs.retain_mut(|one| match news(state, one.job, one.next) {
+                News::Events(events) => {
+                    one.next += events.len() as u64;
+                    waiting.extend(events.into_iter().map(|e| (one.job, Watched::Event(e))));
+                    true
+                }
+                News::Quiet => true,
+                News::Over => false,
+                News::Archived(stub) => {
+                    archived.get_or_insert((one.job, stub));
+                    true
+                }
+            });
+        });
+        archived
+    }
+
+    fn take_archived(&mut self, job: JobId, events: Vec<Event>) {
+        let Some(at) = self.jobs.iter().position(|one| one.job == job) else {
+            return;
+        };
+        let from = self.jobs.remove(at).next;
+        let rest = events.into_iter().filter(|event| event.index >= from);
+        self.waiting
+            .extend(rest.map(|event| (job, Watched::Event(event))));
     }
 
     /// Progress, where it has changed and was not said just now.
-    fn progress(&mut self) -> Option<Progress> {
+    fn look_at_progress(&mut self) {
         let now = Instant::now();
-        if now < self.quiet_until {
-            return None;
+        if self.jobs.iter().all(|one| now < one.quiet_until) {
+            return;
         }
-        self.running.borrow_and_update();
-        let progress = progress(&self.shared, &self.running.borrow(), self.job)?;
-        if self.said.as_ref() == Some(&progress) {
-            return None;
+        let running = self.running.borrow_and_update().clone();
+        for one in self.jobs.iter_mut().filter(|one| now >= one.quiet_until) {
+            let progress = progress(&self.shared, &running, one.job);
+            if progress.is_none() || one.said == progress {
+                continue;
+            }
+            one.quiet_until = now + PROGRESS;
+            one.said.clone_from(&progress);
+            self.waiting
+                .extend(progress.map(|p| (one.job, Watched::Progress(p))));
         }
-        self.quiet_until = now + PROGRESS;
-        self.said = Some(progress.clone());
-        Some(progress)
+    }
+}
+
+/// What is new of a Job since `next`.
+fn news(state: &State, job: JobId, next: u64) -> News {
+    if let Some(events) = state.events(job, next)
+        && !events.is_empty()
+    {
+        return News::Events(events[..events.len().min(EVENTS_AT_ONCE)].to_vec());
+    }
+    match (state.jobs.get(&job), state.archived.get(&job)) {
+        (Some(known), _) if !known.state().is_terminal() => News::Quiet,
+        (None, Some(stub)) if stub.events > next => News::Archived(stub.clone()),
+        _ => News::Over,
     }
 }
 

@@ -3,16 +3,20 @@
 //! Woken by reports, by effects of the log and by retries that come due; never by polling. Completions that arrive
 //! together go into one proposal, and so do grants.
 
+use super::archiver::{self, ArchiverHandle};
 use super::planner::PlannerHandle;
 use super::registry::{Held, Registry};
 use super::sweeper::SweeperHandle;
 use crate::raft::{Consensus, Gathered};
-use recode_core::machine::{LeaseGrant, Order, ReadyTask, ready::is_heavy};
+use recode_core::machine::decide::{self, Tidy};
+use recode_core::machine::{LeaseGrant, Order, ReadyTask, Retention, ready::is_heavy};
 use recode_core::schedule::{self, FreeNode, Problem, Reason};
 use recode_core::{Command, Outcome, Rejected, State};
 use recode_store::WorkStore;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage, Work};
-use recode_types::{AttemptProgress, AttemptToken, Digest, JobId, NodeId, NodeOrders, NodeReport};
+use recode_types::{
+    AttemptProgress, AttemptToken, Digest, JobId, NodeHeard, NodeId, NodeOrders, NodeReport,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +36,9 @@ const LOOK_BEYOND: usize = 16;
 /// What runs, by Job, for watchers.
 pub type Running = Arc<BTreeMap<JobId, Vec<AttemptProgress>>>;
 
+/// What Nodes said last.
+pub type Heard = BTreeMap<NodeId, NodeHeard>;
+
 /// Everything that can happen to the dispatcher, besides effects of the log.
 enum Msg {
     Opened {
@@ -48,13 +55,23 @@ enum Msg {
         node: NodeId,
         exchange: u64,
     },
+    Heard {
+        reply: oneshot::Sender<Heard>,
+    },
 }
 
 /// The dispatcher's public face.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DispatcherHandle {
     // Each exchange sends one message at a time, so this bounds Nodes that wait, not reports.
     mailbox: mpsc::Sender<Msg>,
+    consensus: Consensus,
+}
+
+impl std::fmt::Debug for DispatcherHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DispatcherHandle").finish_non_exhaustive()
+    }
 }
 
 impl DispatcherHandle {
@@ -92,6 +109,18 @@ impl DispatcherHandle {
         // A dispatcher that is gone has no use for it.
         let _ = self.mailbox.send(Msg::Closed { node, exchange }).await;
     }
+
+    /// What Nodes said last; asked for, since it is long and seldom wanted. `None`: the dispatcher is gone.
+    pub async fn heard(&self) -> Option<Heard> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Msg::Heard { reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The log and the state it works with.
+    pub fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
 }
 
 /// What the dispatcher works with.
@@ -111,10 +140,20 @@ pub struct Parts {
 /// Prepares a dispatcher; the future is its life.
 pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Future<Output = ()>) {
     let (mailbox, inbox) = mpsc::channel(256);
-    let handle = DispatcherHandle { mailbox };
+    let handle = DispatcherHandle {
+        mailbox,
+        consensus: parts.consensus.clone(),
+    };
+    let (archiver, archiving) = archiver::new(
+        parts.consensus.clone(),
+        parts.store.clone(),
+        Retention::default(),
+        stop.clone(),
+    );
     let dispatcher = Dispatcher {
         registry: Registry::new(Instant::now()),
         parts,
+        archiver,
         orders: BTreeMap::new(),
         next_exchange: 0,
         finished: BTreeMap::new(),
@@ -122,11 +161,19 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         storing: JoinSet::new(),
         due: false,
     };
-    (handle, dispatcher.run(inbox, stop))
+    let life = async move {
+        // They end together; the archiver has nothing to finish.
+        tokio::select! {
+            () = dispatcher.run(inbox, stop) => {}
+            () = archiving => {}
+        }
+    };
+    (handle, life)
 }
 
 struct Dispatcher {
     parts: Parts,
+    archiver: ArchiverHandle,
     registry: Registry,
     orders: BTreeMap<NodeId, mpsc::Sender<NodeOrders>>,
     next_exchange: u64,
@@ -210,8 +257,13 @@ impl Dispatcher {
         for job in effects.decide {
             self.parts.planner.decide(job);
         }
+        let shared = self.parts.consensus.shared().clone();
         for job in effects.ended {
-            self.parts.sweeper.ended(job);
+            match shared.look(|state| decide::tidy(state, job)) {
+                Tidy::Keep => {}
+                Tidy::Archive => self.archiver.archive(job),
+                Tidy::Sweep => self.parts.sweeper.ended(job),
+            }
         }
     }
 
@@ -241,6 +293,10 @@ impl Dispatcher {
                     self.registry.closed(node, exchange);
                     self.orders.remove(&node);
                 }
+            }
+            Msg::Heard { reply } => {
+                // Who hung up does not want it any more.
+                let _ = reply.send(self.registry.heard());
             }
         }
     }
@@ -418,8 +474,11 @@ impl Dispatcher {
     async fn dispatch(&mut self) {
         let shared = self.parts.consensus.shared().clone();
         let now_ms = self.parts.consensus.now_ms();
-        let nodes = self.registry.free();
-        let tasks = shared.look(|state| worth_placing(state.ready(now_ms), &nodes));
+        let mut nodes = self.registry.free();
+        let tasks = shared.look(|state| {
+            nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
+            worth_placing(state.ready(now_ms), &nodes)
+        });
         if tasks.is_empty() {
             return;
         }
@@ -434,7 +493,7 @@ impl Dispatcher {
         let present = self.registry.present();
         let mut commands: Vec<Command> = shared.look(|state| {
             let jobs = stuck.iter().filter_map(|job| state.jobs.get(job));
-            jobs.filter_map(|job| recode_core::machine::decide::stuck(job, &present, now_ms))
+            jobs.filter_map(|job| decide::stuck(job, &present, now_ms))
                 .collect()
         });
         let grants: Vec<LeaseGrant> = solution

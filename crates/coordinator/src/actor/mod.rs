@@ -1,8 +1,11 @@
 //! The tasks that work while this coordinator leads. Each owns its state; the others see a handle.
 
 pub mod announcer;
+mod archiver;
 pub mod dispatcher;
 mod job_set;
 pub mod planner;
 pub mod registry;
 pub mod sweeper;
+pub mod tails;
+pub mod view;

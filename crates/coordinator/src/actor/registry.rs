@@ -6,7 +6,9 @@
 
 use recode_core::schedule::FreeNode;
 use recode_types::task::AttemptOutcome;
-use recode_types::{AttemptProgress, AttemptToken, JobId, NodeHello, NodeId, NodeReport};
+use recode_types::{
+    AttemptProgress, AttemptToken, JobId, NodeHeard, NodeHello, NodeId, NodeReport,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -237,6 +239,27 @@ impl Registry {
     /// The name a Node goes by.
     pub fn name(&self, node: NodeId) -> &str {
         self.nodes.get(&node).map_or("", |n| &n.hello.name)
+    }
+
+    /// What Nodes said last, for whoever asks.
+    pub fn heard(&self) -> BTreeMap<NodeId, NodeHeard> {
+        let free: BTreeMap<NodeId, FreeNode> =
+            self.free().into_iter().map(|n| (n.node, n)).collect();
+        let nodes = self.nodes.iter();
+        nodes
+            .map(|(id, heard)| {
+                let free = free.get(id);
+                let said = NodeHeard {
+                    hello: heard.hello.clone(),
+                    present: free.is_some(),
+                    free_heavy: free.map_or(0, |n| n.heavy),
+                    free_light: free.map_or(0, |n| n.light),
+                    speed: heard.speed,
+                    running: heard.report.running.clone(),
+                };
+                (*id, said)
+            })
+            .collect()
     }
 
     /// What runs, by Job, as Nodes said last.

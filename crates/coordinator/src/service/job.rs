@@ -1,48 +1,131 @@
 //! `JobService`.
 
-use super::{not_proposed, rejected};
+use super::{deadline, not_proposed, rejected, stopping};
 use crate::actor::announcer::{self, Announcer};
-use crate::actor::dispatcher::Running;
+use crate::actor::tails::Tails;
+use crate::actor::view::View;
 use crate::raft::Consensus;
 use futures::Stream;
-use recode_core::{Command, Outcome};
+use recode_core::archive::Archive;
+use recode_core::machine::{Stub, Wish};
+use recode_core::{Command, Outcome, Rejected};
 use recode_mesh::Watched;
+use recode_proto::convert::list::ListQuery;
+use recode_proto::convert::status::{bad_request, because};
+use recode_proto::convert::{MAX_WATCHED, id, request_id, sentence};
 use recode_proto::v1::{self, job_service_server::JobService};
-use recode_types::{JobId, JobRequest, JobStatus};
+use recode_types::{Explanation, JobId, JobRequest, JobStatus, NodeStatus, TaskKey};
+use std::collections::BTreeSet;
 use std::pin::Pin;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
-
-/// Most Jobs of one answer, where the caller names no limit.
-const LIST_LIMIT: usize = 1000;
+use tonic::{Code, Request, Response, Status};
 
 /// See the module.
 pub struct Jobs {
     /// The log and the state.
     pub consensus: Consensus,
-    /// What runs.
-    pub running: watch::Receiver<Running>,
+    /// What runs, what Nodes said, what was archived.
+    pub running: View,
     /// Ends watches.
     pub stop: CancellationToken,
 }
 
 type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl Jobs {
-    fn status(&self, job: JobId) -> Result<JobStatus, Status> {
-        let status = self.consensus.shared().look(|state| state.status(job));
-        status.ok_or_else(|| unknown(job))
-    }
+/// Where a Job is.
+enum Found {
+    /// In the state.
+    Here(Box<JobStatus>),
+    /// In the work store.
+    Archived(Stub),
 }
 
 fn unknown(job: JobId) -> Status {
-    Status::not_found(format!("there is no job {job}: it may have been removed"))
+    rejected(Rejected::UnknownJob, &job.to_string())
 }
 
 fn job_id(text: &str) -> Result<JobId, Status> {
-    text.parse()
-        .map_err(|e: recode_types::id::ParseIdError| Status::invalid_argument(e.to_string()))
+    Ok(id("job", text)?)
+}
+
+fn unreadable(job: JobId, error: &str) -> Status {
+    because(
+        Code::Unavailable,
+        "ARCHIVE_UNREADABLE",
+        format!("{job} is archived, and its archive cannot be read now: {error}"),
+        &[("job", job.to_string())],
+    )
+}
+
+impl Jobs {
+    fn find(&self, job: JobId) -> Result<Found, Status> {
+        let found = self.consensus.shared().look(|state| {
+            if let Some(stub) = state.archived.get(&job) {
+                return Some(Found::Archived(stub.clone()));
+            }
+            state.status(job).map(|s| Found::Here(Box::new(s)))
+        });
+        found.ok_or_else(|| unknown(job))
+    }
+
+    async fn archive(&self, job: JobId, stub: &Stub) -> Result<Archive, Status> {
+        let archive = self.running.archive(stub).await;
+        archive.map_err(|error| unreadable(job, &error))
+    }
+
+    /// Proposes one command about `name`.
+    async fn propose(&self, command: Command, name: &str) -> Result<Outcome, Status> {
+        let outcomes = self.consensus.propose(vec![command]).await;
+        let outcomes = outcomes.map_err(|e| not_proposed(&e))?;
+        match outcomes.into_iter().next() {
+            Some(Outcome::Rejected(reason)) => Err(rejected(reason, name)),
+            Some(outcome) => Ok(outcome),
+            None => Err(Status::internal("the log gave no answer")),
+        }
+    }
+
+    async fn ask(&self, job: JobId, request_id: String, wish: Wish) -> Result<(), Status> {
+        let command = Command::Ask {
+            job,
+            request_id,
+            wish,
+        };
+        self.propose(command, &job.to_string()).await.map(|_| ())
+    }
+
+    fn status(&self, job: JobId) -> Result<Option<v1::JobStatus>, Status> {
+        let status = self.consensus.shared().look(|state| state.status(job));
+        Ok(Some(status.ok_or_else(|| unknown(job))?.into()))
+    }
+}
+
+/// The Jobs of a watch, each with the index of the first event wanted.
+fn watched(message: v1::WatchRequest) -> Result<Vec<(JobId, u64)>, Status> {
+    if message.jobs.is_empty() {
+        return Ok(vec![(job_id(&message.job)?, message.from_index)]);
+    }
+    let bad = |problem: &str| bad_request("jobs", format!("jobs is not valid: {problem}"));
+    if !message.job.is_empty() || message.from_index != 0 {
+        return Err(bad(
+            "name one job with its index, or several here, not both",
+        ));
+    }
+    if message.jobs.len() > MAX_WATCHED {
+        return Err(bad(&format!(
+            "{} are too many, watch at most {MAX_WATCHED} at once",
+            message.jobs.len()
+        )));
+    }
+    let mut seen = BTreeSet::new();
+    let mut jobs = Vec::with_capacity(message.jobs.len());
+    for from in message.jobs {
+        let job: JobId = id("jobs.job", &from.job)?;
+        if !seen.insert(job) {
+            return Err(bad(&format!("{job} is named twice")));
+        }
+        jobs.push((job, from.from_index));
+    }
+    Ok(jobs)
 }
 
 #[tonic::async_trait]
@@ -52,29 +135,20 @@ impl JobService for Jobs {
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let message = request.into_inner();
-        let id = message.request_id;
-        if id.is_empty() || id.len() > 128 {
-            return Err(Status::invalid_argument(
-                "request_id is not valid: it needs 1 to 128 characters",
-            ));
-        }
+        let request_id = request_id(message.request_id, true)?;
         let request: JobRequest = message
             .request
-            .ok_or_else(|| Status::invalid_argument("request is missing"))?
+            .ok_or_else(|| bad_request("request", "request is missing".to_owned()))?
             .try_into()
             .map_err(Status::from)?;
+        let name = request_id.clone();
         let command = Command::SubmitJob {
-            request_id: id,
+            request_id,
             job: JobId::generate(),
             request: Box::new(request),
         };
-        let outcomes = self
-            .consensus
-            .propose(vec![command])
-            .await
-            .map_err(|e| not_proposed(&e))?;
-        match outcomes.into_iter().next() {
-            Some(Outcome::Submitted { job, existing }) => {
+        match self.propose(command, &name).await? {
+            Outcome::Submitted { job, existing } => {
                 if !existing {
                     tracing::info!(%job, "accepted");
                 }
@@ -83,7 +157,6 @@ impl JobService for Jobs {
                     known: existing,
                 }))
             }
-            Some(Outcome::Rejected(reason)) => Err(rejected(reason)),
             other => Err(Status::internal(format!("unexpected outcome {other:?}"))),
         }
     }
@@ -93,12 +166,23 @@ impl JobService for Jobs {
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
         let job = job_id(&request.into_inner().job)?;
-        let status = self.status(job)?;
+        if let Found::Archived(stub) = self.find(job)? {
+            let archive = self.archive(job, &stub).await?;
+            let status = JobStatus {
+                archive: Some(stub.archive.key),
+                ..archive.status
+            };
+            return Ok(Response::new(v1::GetResponse {
+                status: Some(status.into()),
+                request: Some(archive.request.into()),
+                progress: None,
+            }));
+        }
         let shared = self.consensus.shared();
         let request = shared.look(|state| state.jobs.get(&job).map(|job| job.request.clone()));
-        let progress = announcer::progress(shared, &self.running.borrow(), job);
+        let progress = announcer::progress(shared, &self.running.running().borrow(), job);
         Ok(Response::new(v1::GetResponse {
-            status: Some(status.into()),
+            status: self.status(job)?,
             request: request.map(Into::into),
             progress: progress.map(Into::into),
         }))
@@ -108,19 +192,13 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListResponse>, Status> {
-        let message = request.into_inner();
-        let limit = match message.limit {
-            0 => LIST_LIMIT,
-            limit => limit as usize,
-        };
-        let jobs = self.consensus.shared().look(|state| {
-            let jobs = state.jobs.values();
-            jobs.filter(|job| !message.live_only || !job.state().is_terminal())
-                .take(limit)
-                .map(|job| job.status().into())
-                .collect()
-        });
-        Ok(Response::new(v1::ListResponse { jobs }))
+        let query = ListQuery::try_from(request.into_inner())?;
+        let shared = self.consensus.shared();
+        let page = shared.look(|state| state.list(&query.filter, query.after, query.limit));
+        Ok(Response::new(v1::ListResponse {
+            jobs: page.jobs.into_iter().map(Into::into).collect(),
+            next_page_token: page.next.map(|last| query.token(last)).unwrap_or_default(),
+        }))
     }
 
     type WatchStream = Stream_<v1::WatchResponse>;
@@ -129,23 +207,34 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let message = request.into_inner();
-        let job = job_id(&message.job)?;
-        self.status(job)?;
+        let deadline = deadline::of(request.metadata());
+        let jobs = watched(request.into_inner())?;
+        for (job, _) in &jobs {
+            self.find(*job)?;
+        }
         let shared = self.consensus.shared().clone();
-        let announcer = Announcer::new(shared, self.running.clone(), job, message.from_index);
+        let announcer = Announcer::new(shared, self.running.clone(), &jobs);
         let stop = self.stop.clone();
-        let stream = futures::stream::unfold((announcer, stop), |(mut announcer, stop)| async {
+        let stream = futures::stream::unfold(Some((announcer, stop)), move |open| async move {
+            let (mut announcer, stop) = open?;
             let said = tokio::select! {
                 said = announcer.next() => said,
-                () = stop.cancelled() => None,
+                () = stop.cancelled() => return Some((Err(stopping()), None)),
+                () = deadline::passed(deadline) => return Some((Err(deadline::status()), None)),
             };
-            let what = match said? {
+            let (job, watched) = match said {
+                Ok(said) => said?,
+                Err((job, error)) => return Some((Err(unreadable(job, &error)), None)),
+            };
+            let what = match watched {
                 Watched::Event(event) => v1::watch_response::What::Event(event.into()),
                 Watched::Progress(progress) => v1::watch_response::What::Progress(progress.into()),
             };
-            let message = v1::WatchResponse { what: Some(what) };
-            Some((Ok(message), (announcer, stop)))
+            let message = v1::WatchResponse {
+                what: Some(what),
+                job: job.to_string(),
+            };
+            Some((Ok(message), Some((announcer, stop))))
         });
         Ok(Response::new(Box::pin(stream)))
     }
@@ -156,25 +245,93 @@ impl JobService for Jobs {
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let message = request.into_inner();
         let job = job_id(&message.job)?;
-        let mut reason = message.reason;
+        let request_id = request_id(message.request_id, false)?;
+        let mut reason = sentence("reason", message.reason)?;
         if reason.is_empty() {
             reason = "cancelled".into();
         }
-        let command = Command::CancelJob { job, reason };
-        let outcomes = self
-            .consensus
-            .propose(vec![command])
-            .await
-            .map_err(|e| not_proposed(&e))?;
-        match outcomes.first() {
+        let command = Command::Ask {
+            job,
+            request_id,
+            wish: Wish::Cancel { reason },
+        };
+        let outcomes = self.consensus.propose(vec![command]).await;
+        match outcomes.map_err(|e| not_proposed(&e))?.first() {
             // One that has ended stays as it is.
-            Some(Outcome::Accepted | Outcome::Rejected(recode_core::Rejected::JobEnded)) => {}
-            Some(Outcome::Rejected(reason)) => return Err(rejected(*reason)),
+            Some(
+                Outcome::Accepted | Outcome::Rejected(Rejected::JobEnded | Rejected::JobArchived),
+            ) => {}
+            Some(Outcome::Rejected(reason)) => return Err(rejected(*reason, &job.to_string())),
             other => return Err(Status::internal(format!("unexpected outcome {other:?}"))),
         }
-        Ok(Response::new(v1::CancelResponse {
-            status: Some(self.status(job)?.into()),
-        }))
+        let status = self.status(job)?;
+        Ok(Response::new(v1::CancelResponse { status }))
+    }
+
+    async fn pause(
+        &self,
+        request: Request<v1::PauseRequest>,
+    ) -> Result<Response<v1::PauseResponse>, Status> {
+        let message = request.into_inner();
+        let job = job_id(&message.job)?;
+        let request_id = request_id(message.request_id, false)?;
+        self.ask(job, request_id, Wish::Pause).await?;
+        let status = self.status(job)?;
+        Ok(Response::new(v1::PauseResponse { status }))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::ResumeResponse>, Status> {
+        let message = request.into_inner();
+        let job = job_id(&message.job)?;
+        let request_id = request_id(message.request_id, false)?;
+        self.ask(job, request_id, Wish::Resume).await?;
+        let status = self.status(job)?;
+        Ok(Response::new(v1::ResumeResponse { status }))
+    }
+
+    async fn retry(
+        &self,
+        request: Request<v1::RetryRequest>,
+    ) -> Result<Response<v1::RetryResponse>, Status> {
+        let message = request.into_inner();
+        let job = job_id(&message.job)?;
+        let request_id = request_id(message.request_id, true)?;
+        self.ask(job, request_id, Wish::Retry).await?;
+        let status = self.status(job)?;
+        Ok(Response::new(v1::RetryResponse { status }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        let job = job_id(&request.into_inner().job)?;
+        if let Found::Archived(stub) = self.find(job)? {
+            let explanation = Explanation {
+                job,
+                state: stub.state,
+                tasks: 0,
+                tasks_done: 0,
+                tasks_running: 0,
+                waiting: Vec::new(),
+            };
+            return Ok(Response::new(explanation.into()));
+        }
+        let mut heard = self.running.heard().await.ok_or_else(stopping)?;
+        let now_ms = self.consensus.now_ms();
+        let explanation = self.consensus.shared().look(|state| {
+            let nodes: Vec<NodeStatus> = state
+                .nodes
+                .keys()
+                .filter_map(|node| state.node_status(*node, heard.remove(node)))
+                .collect();
+            state.explain(job, &nodes, now_ms)
+        });
+        let explanation = explanation.ok_or_else(|| unknown(job))?;
+        Ok(Response::new(explanation.into()))
     }
 
     async fn report(
@@ -182,16 +339,67 @@ impl JobService for Jobs {
         request: Request<v1::ReportRequest>,
     ) -> Result<Response<v1::ReportResponse>, Status> {
         let job = job_id(&request.into_inner().job)?;
-        let report = self.consensus.shared().look(|state| {
-            let known = state.jobs.get(&job).ok_or_else(|| unknown(job))?;
-            if !known.state().is_terminal() {
-                return Err(Status::failed_precondition(format!(
-                    "{job} has not ended: watch it until it has"
-                )));
+        let report = match self.find(job)? {
+            Found::Archived(stub) => self.archive(job, &stub).await?.report,
+            Found::Here(status) if !status.state.is_terminal() => {
+                return Err(because(
+                    Code::FailedPrecondition,
+                    "JOB_RUNS",
+                    format!("{job} has not ended: watch it until it has"),
+                    &[("about", job.to_string())],
+                ));
             }
-            Ok(recode_core::report::build(known))
-        })?;
+            Found::Here(_) => {
+                let shared = self.consensus.shared();
+                let report =
+                    shared.look(|state| state.jobs.get(&job).map(recode_core::report::build));
+                report.ok_or_else(|| unknown(job))?
+            }
+        };
         let json = serde_json::to_string(&report).expect("plain data always serialises");
         Ok(Response::new(v1::ReportResponse { json }))
+    }
+
+    type LogsStream = Stream_<v1::LogsResponse>;
+
+    async fn logs(
+        &self,
+        request: Request<v1::LogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        let deadline = deadline::of(request.metadata());
+        let message = request.into_inner();
+        let job = job_id(&message.job)?;
+        let task: Option<TaskKey> = match message.task.as_str() {
+            "" => None,
+            task => Some(id("task", task)?),
+        };
+        self.find(job)?;
+        let tails = Tails::new(
+            self.consensus.shared().clone(),
+            self.running.clone(),
+            job,
+            task,
+            message.from_number,
+            message.follow,
+        );
+        let stop = self.stop.clone();
+        let stream = futures::stream::unfold(Some((tails, stop)), move |open| async move {
+            let (mut tails, stop) = open?;
+            let read = tokio::select! {
+                read = tails.next() => read,
+                () = stop.cancelled() => return Some((Err(stopping()), None)),
+                () = deadline::passed(deadline) => return Some((Err(deadline::status()), None)),
+            };
+            let (dropped, log) = match read {
+                Ok(read) => read?,
+                Err(error) => return Some((Err(unreadable(job, &error)), None)),
+            };
+            let message = v1::LogsResponse {
+                log: Some(log.into()),
+                dropped,
+            };
+            Some((Ok(message), Some((tails, stop))))
+        });
+        Ok(Response::new(Box::pin(stream)))
     }
 }

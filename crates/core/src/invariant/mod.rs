@@ -2,9 +2,12 @@
 
 pub mod attempts_grow;
 pub mod chunks_fit;
+pub mod chunks_stay;
 pub mod events_without_gap;
+pub mod ids_lead_home;
 pub mod lease_on_live_task;
 pub mod open_is_exact;
+pub mod paused_gets_nothing;
 pub mod stitched_after_chunks;
 pub mod terminal_once;
 
@@ -16,9 +19,12 @@ use crate::machine::State;
 pub fn check(before: &State, after: &State) -> Result<(), String> {
     attempts_grow::check(before, after)?;
     chunks_fit::check(after)?;
+    chunks_stay::check(before, after)?;
     events_without_gap::check(before, after)?;
+    ids_lead_home::check(after)?;
     lease_on_live_task::check(after)?;
     open_is_exact::check(after)?;
+    paused_gets_nothing::check(before, after)?;
     stitched_after_chunks::check(after)?;
     terminal_once::check(before, after)
 }

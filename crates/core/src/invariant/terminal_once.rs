@@ -1,6 +1,8 @@
-//! A Job ends once: an ended one never changes again, and a request id keeps its Job.
+//! A Job ends once: a done or cancelled one never changes again, a failed one only by another try that an event tells; one
+//! that lives is never lost; and a request id keeps its Job.
 
-use crate::machine::State;
+use crate::machine::{Job, State};
+use recode_types::event::{EventKind, JobState};
 
 /// See the module.
 /// # Errors
@@ -11,10 +13,20 @@ pub fn check(before: &State, after: &State) -> Result<(), String> {
             None if !job.state().is_terminal() => {
                 return Err(format!("{id} was lost"));
             }
-            Some(now) if job.state().is_terminal() && now != job => {
+            Some(now) if job.state().is_terminal() && !is_same(job, now) => {
                 return Err(format!("{id} changed after its end"));
             }
             _ => {}
+        }
+    }
+    for (id, stub) in &after.archived {
+        if !before.archived.contains_key(id) {
+            let ended = before.jobs.get(id).is_some_and(|job| {
+                job.state() == stub.state && job.events.len() as u64 == stub.events
+            });
+            if !ended {
+                return Err(format!("{id} was archived as something else"));
+            }
         }
     }
     for (request, job) in &before.requests {
@@ -25,4 +37,15 @@ pub fn check(before: &State, after: &State) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// An ended Job may be marked for its archive; a failed one may be tried again.
+fn is_same(job: &Job, now: &Job) -> bool {
+    let next = now.events.get(job.events.len()).map(|event| &event.kind);
+    if job.state() == JobState::Failed && matches!(next, Some(EventKind::Retried { .. })) {
+        return true;
+    }
+    let mut now = now.clone();
+    now.retiring = job.retiring;
+    now == *job
 }

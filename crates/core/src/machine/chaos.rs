@@ -23,7 +23,12 @@ enum Event {
     Revise(u32),
     Replan,
     Wait,
-    Cancel,
+    Ask(Wish),
+    /// The last wish once more, delivered late.
+    AskOld,
+    Drain(bool),
+    /// Archive what has ended, the last one asked for twice.
+    Retire,
     Reload,
 }
 
@@ -48,7 +53,13 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0u32..5).prop_map(Event::Revise),
         1 => Just(Event::Replan),
         2 => Just(Event::Wait),
-        1 => Just(Event::Cancel),
+        1 => Just(Event::Ask(Wish::Cancel { reason: "enough".to_owned() })),
+        2 => Just(Event::Ask(Wish::Pause)),
+        4 => Just(Event::Ask(Wish::Resume)),
+        8 => Just(Event::Ask(Wish::Retry)),
+        2 => Just(Event::AskOld),
+        3 => any::<bool>().prop_map(Event::Drain),
+        1 => Just(Event::Retire),
         2 => Just(Event::Reload),
     ]
 }
@@ -61,6 +72,8 @@ struct World {
     /// Attempts that have ended in one way or another.
     old: Vec<(TaskKey, AttemptNo, TaskResult)>,
     starts: u32,
+    /// The last wish that was granted, with its request id.
+    wished: Option<(String, Wish)>,
 }
 
 impl World {
@@ -71,7 +84,16 @@ impl World {
             running: Vec::new(),
             old: Vec::new(),
             starts: 0,
+            wished: None,
         }
+    }
+
+    fn ask(&mut self, request_id: String, wish: Wish) -> Outcome {
+        self.bench.apply(Command::Ask {
+            job: JOB,
+            request_id,
+            wish,
+        })
     }
 
     fn node(&self) -> NodeId {
@@ -85,20 +107,30 @@ impl World {
             return;
         };
         let result = self.bench.result(task.id.key, &even_size);
+        let node = self.node();
+        let draining = self.bench.state.nodes[&node].draining;
         let outcome = self.bench.apply(Command::GrantLeases {
             grants: vec![LeaseGrant {
                 task: task.id,
                 attempt: task.attempt,
-                node: self.node(),
+                node,
             }],
         });
+        let expected = if draining {
+            Err(Rejected::NodeDraining)
+        } else {
+            Ok(())
+        };
         assert_eq!(
             outcome,
             Outcome::Granted {
-                results: vec![Ok(())]
+                results: vec![expected]
             },
             "what is ready can be granted"
         );
+        if draining {
+            return;
+        }
         self.running.push((task.id.key, task.attempt, result));
     }
 
@@ -123,7 +155,12 @@ impl World {
                 if !self.old.is_empty() {
                     let (key, attempt, result) = self.old[pick % self.old.len()].clone();
                     let outcome = self.bench.done(key, attempt, result);
-                    assert_eq!(outcome, Outcome::Rejected(Rejected::StaleAttempt));
+                    let gone = if self.bench.state.jobs.contains_key(&JOB) {
+                        Rejected::StaleAttempt
+                    } else {
+                        Rejected::JobArchived
+                    };
+                    assert_eq!(outcome, Outcome::Rejected(gone));
                 }
             }
             Event::Fail(pick, class) => {
@@ -151,8 +188,10 @@ impl World {
                     let outcome = self.bench.apply(command);
                     assert_eq!(outcome, Outcome::Accepted, "a fresh decision fits");
                 }
-                let (job, nodes) = (&self.bench.state.jobs[&JOB], [self.node()]);
-                if let Some(end) = decide::stuck(job, &nodes, self.bench.now_ms) {
+                let nodes = [self.node()];
+                let job = self.bench.state.jobs.get(&JOB);
+                let end = job.and_then(|job| decide::stuck(job, &nodes, self.bench.now_ms));
+                if let Some(end) = end {
                     assert_eq!(self.bench.apply(end), Outcome::Accepted);
                 }
             }
@@ -183,12 +222,28 @@ impl World {
                 }
             }
             Event::Wait => self.bench.now_ms += 20_000,
-            Event::Cancel => {
-                self.bench.apply(Command::CancelJob {
-                    job: JOB,
-                    reason: "enough".to_owned(),
+            Event::Ask(wish) => {
+                let id = format!("wish {}", self.bench.now_ms);
+                if self.ask(id.clone(), wish.clone()) == Outcome::Accepted {
+                    self.wished = Some((id, wish.clone()));
+                }
+            }
+            Event::AskOld => {
+                if let Some((id, wish)) = self.wished.clone() {
+                    let before = self.bench.state.clone();
+                    let outcome = self.ask(id, wish);
+                    let known = before.jobs.contains_key(&JOB);
+                    assert_eq!(outcome == Outcome::Accepted, known, "the same answer twice");
+                    assert_eq!(before, self.bench.state, "and nothing happens twice");
+                }
+            }
+            Event::Drain(draining) => {
+                self.bench.apply(Command::DrainNode {
+                    node: self.node(),
+                    draining: *draining,
                 });
             }
+            Event::Retire => self.retire(),
             Event::Reload => {
                 let bytes = self.bench.state.encode();
                 assert_eq!(State::decode(&bytes).as_ref(), Ok(&self.bench.state));
@@ -196,19 +251,59 @@ impl World {
         }
         // What the state took away, the Node drops.
         let state = &self.bench.state;
-        let (held, lost) = self
-            .running
-            .drain(..)
-            .partition(|(key, attempt, _)| state.jobs[&JOB].lease(*key, *attempt).is_ok());
+        let (held, lost) = self.running.drain(..).partition(|(key, attempt, _)| {
+            let job = state.jobs.get(&JOB);
+            job.is_some_and(|job| job.lease(*key, *attempt).is_ok())
+        });
         self.running = held;
         let mut lost: Vec<_> = lost;
         self.old.append(&mut lost);
     }
 
-    /// Everything works from now on.
+    fn retire(&mut self) {
+        let none = Retention {
+            keep_ms: 0,
+            most_ended: 0,
+            most_stubs: 1,
+        };
+        let state = &self.bench.state;
+        let due = decide::retire(state, &none, self.bench.now_ms);
+        if let Some(command) = due {
+            assert_eq!(self.bench.apply(command), Outcome::Accepted);
+        }
+        let retiring: Vec<(JobId, u64)> = self
+            .bench
+            .state
+            .retiring()
+            .map(|job| (job.id, job.events.len() as u64))
+            .collect();
+        for (job, events) in retiring {
+            let archived = |events| Command::ArchiveJob {
+                job,
+                events,
+                archive: artifact("archive"),
+            };
+            let outdated = self.bench.apply(archived(events + 1));
+            assert_eq!(outdated, Outcome::Rejected(Rejected::Outdated));
+            assert_eq!(self.bench.apply(archived(events)), Outcome::Accepted);
+            let again = self.bench.apply(archived(events));
+            assert_eq!(again, Outcome::Rejected(Rejected::JobArchived));
+        }
+    }
+
+    /// Everything works from now on, and nobody holds anything back.
     fn calm(&mut self) {
+        self.happen(&Event::Drain(false));
+        self.happen(&Event::Ask(Wish::Resume));
         for _ in 0..500 {
-            if self.bench.job_state().is_terminal() {
+            if self
+                .bench
+                .state
+                .status(JOB)
+                .expect("it is known")
+                .state
+                .is_terminal()
+            {
                 return;
             }
             self.happen(&Event::Wait);

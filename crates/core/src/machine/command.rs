@@ -121,7 +121,7 @@ pub enum Command {
         /// The Node.
         node: NodeId,
     },
-    /// Remove an ended Job and its request id.
+    /// Remove an ended Job and its request ids.
     ForgetJob {
         /// The Job.
         job: JobId,
@@ -135,6 +135,58 @@ pub enum Command {
         /// One sentence.
         text: String,
     },
+    /// Somebody wants something of a Job.
+    Ask {
+        /// The Job.
+        job: JobId,
+        /// Chosen by the client; asked again with the same one, it is answered as before and changes nothing. Empty: not
+        /// remembered.
+        request_id: String,
+        /// What is wanted.
+        wish: Wish,
+    },
+    /// A Node gets nothing new, or does again.
+    DrainNode {
+        /// The Node.
+        node: NodeId,
+        /// Whether it is drained from now on.
+        draining: bool,
+    },
+    /// Ended Jobs are to leave the state: marks those that this policy names and asks for their archives. The proposer
+    /// chooses the policy, so that all replicas follow one.
+    Retire {
+        /// Jobs that ended at this time or before, in milliseconds since 1970.
+        ended_before_ms: u64,
+        /// Of all ended Jobs at most this many stay; the oldest go first.
+        most_ended: u32,
+        /// Of archived Jobs at most this many are remembered; the oldest are forgotten first.
+        most_stubs: u32,
+    },
+    /// Report and events of a marked Job are stored: it leaves the state, and a [`super::Stub`] stays.
+    ArchiveJob {
+        /// The Job.
+        job: JobId,
+        /// Number of its events in the archive: one that was retried meanwhile has more and stays.
+        events: u64,
+        /// Where they are.
+        archive: ArtifactRef,
+    },
+}
+
+/// What somebody may want of a Job that exists. New variants go to the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wish {
+    /// Its end. One that has ended stays as it is.
+    Cancel {
+        /// Who or why.
+        reason: String,
+    },
+    /// No new Leases; what runs goes on.
+    Pause,
+    /// Leases again.
+    Resume,
+    /// Another try at what failed.
+    Retry,
 }
 
 /// One Lease to grant.
@@ -207,6 +259,30 @@ pub enum Rejected {
     /// The parts of a Plan do not make a Plan.
     #[error("the parts of this plan are incomplete or contradict each other")]
     BadPlan,
+    /// The Job is paused.
+    #[error("this job is paused: resume it first")]
+    JobPaused,
+    /// Only what has failed can be tried again.
+    #[error("this job has not failed: only a failed job can be retried")]
+    NotFailed,
+    /// The Job has ended and left the state.
+    #[error("this job has ended and is archived: submit it again")]
+    JobArchived,
+    /// The Node is being drained.
+    #[error("this node is being drained: undrain it first")]
+    NodeDraining,
+    /// There are too many Jobs.
+    #[error(
+        "there are {} jobs, and no more are taken: wait until some have ended, or cancel some",
+        super::MOST_JOBS
+    )]
+    TooManyJobs,
+    /// The Job was paused, resumed and retried too often.
+    #[error(
+        "this job was paused, resumed and retried {} times: leave it as it is, or cancel it",
+        super::MOST_TURNS
+    )]
+    TooManyTurns,
 }
 
 /// What the Leader should do now that a change is made. May be lost or repeated; [`super::State::pending_effects`]
@@ -239,7 +315,7 @@ pub enum Effect {
         /// The Job.
         job: JobId,
     },
-    /// The Job has ended: what it left in the work store may go.
+    /// The Job has ended, is to be archived or was: do what [`super::decide::tidy`] says.
     Ended {
         /// The Job.
         job: JobId,

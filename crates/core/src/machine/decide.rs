@@ -1,9 +1,9 @@
 //! What the Leader proposes of its own accord: knobs that follow from finished work, Chunks to make again, the end of a
-//! Job that no Node can serve.
+//! Job that no Node can serve, ended Jobs to archive; and what it does with what they leave behind.
 //!
 //! Kept out of `apply` since it computes with floating point; the log carries the result.
 
-use super::{Command, Job, State};
+use super::{Command, Job, Retention, State};
 use crate::plan::{encoder, peak, rate};
 use recode_types::event::JobState;
 use recode_types::task::FailureClass;
@@ -94,4 +94,41 @@ pub fn stuck(job: &Job, nodes: &[NodeId], now_ms: u64) -> Option<Command> {
         class: FailureClass::MissingCapability,
         message: reason.unwrap_or_else(|| format!("no node can run {}", task.id.key)),
     })
+}
+
+/// The command that is due to keep ended Jobs within `policy`; `None`: they are. Ask now and then.
+pub fn retire(state: &State, policy: &Retention, now_ms: u64) -> Option<Command> {
+    let ended_before_ms = now_ms.saturating_sub(policy.keep_ms);
+    let due = state.archived.len() > policy.most_stubs as usize
+        || !state
+            .retirable(ended_before_ms, policy.most_ended)
+            .is_empty();
+    due.then_some(Command::Retire {
+        ended_before_ms,
+        most_ended: policy.most_ended,
+        most_stubs: policy.most_stubs,
+    })
+}
+
+/// What is to be done about what a Job has left in the work store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tidy {
+    /// Nothing: it lives, or has failed and may be tried again.
+    Keep,
+    /// Store its archive, then propose [`Command::ArchiveJob`].
+    Archive,
+    /// Remove all that lies below its prefix; nobody will read it.
+    Sweep,
+}
+
+/// What to do on [`super::Effect::Ended`].
+pub fn tidy(state: &State, job: JobId) -> Tidy {
+    let Some(job) = state.jobs.get(&job) else {
+        return Tidy::Sweep;
+    };
+    match job.state() {
+        _ if job.retiring => Tidy::Archive,
+        JobState::Done | JobState::Cancelled => Tidy::Sweep,
+        JobState::Failed | JobState::Probing | JobState::Planning | JobState::Running => Tidy::Keep,
+    }
 }

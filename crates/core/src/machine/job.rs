@@ -5,19 +5,30 @@
 //!                   ▲                  │                    │
 //!                   └──── index lied, or Replan: once ──────┘
 //!   probing, planning, running ─a failure that counts, FailJob─► failed
-//!                              ─CancelJob──────────────────────► cancelled
+//!                              ─Ask cancel, CancelJob──────────► cancelled
+//!   failed ─Ask retry─► running, with all committed Chunks; or probing, where there was no Plan
 //! ```
 //!
-//! An ended Job stays as it is, with everything its report needs, until it is forgotten.
+//! Paused is no state of its own: a Job that lives may be paused in each of them, and then nothing of it is granted while
+//! results of Attempts that run are taken.
+//!
+//! An ended Job stays as it is, with everything its report and another try need, until it is archived or forgotten (see
+//! [`super::retention`]). What a failed one has in the work store stays as long.
 
-use super::command::{Command, Effect, LeaseGrant, Rejected};
+use super::MOST_TURNS;
+use super::command::{Command, Effect, LeaseGrant, Rejected, Wish};
 use super::run::Run;
 use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES, Task};
-use recode_types::event::{Event, EventKind, JobState, JobStatus};
+use recode_types::event::{AttemptLog, Event, EventKind, JobState, JobStatus};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, TaskResult, Usage};
 use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Segment, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Failed Attempts of one Job whose logs are kept; the oldest are dropped first.
+pub const MOST_LOGS: usize = 16;
+/// The longest tail of FFmpeg's stderr that is kept of one Attempt, and the longest message, in bytes.
+pub const LONGEST_TAIL: usize = 4096;
 
 /// What a user is told about [`TaskResult::EncodedUnsteady`].
 const UNSTEADY: &str = "the source's picture is damaged, and its decoder does not show the damage twice alike: the output \
@@ -42,6 +53,16 @@ pub struct Job {
     pub events: Vec<Event>,
     /// What all Attempts used, failed ones included.
     pub used: Ledger,
+    /// Nothing of it is granted.
+    pub paused: bool,
+    /// It has ended and is to be archived.
+    pub retiring: bool,
+    /// How Attempts failed: the newest [`MOST_LOGS`], with numbers that follow each other.
+    pub logs: VecDeque<AttemptLog>,
+    /// Request ids of what was wished of it, oldest first: the newest [`super::MOST_WISHES`].
+    pub wishes: VecDeque<String>,
+    /// How often it was paused, resumed or retried; at most [`super::MOST_TURNS`].
+    pub turns: u32,
 }
 
 /// How far a Job is, with what that state has.
@@ -115,6 +136,11 @@ impl Job {
             tasks: BTreeMap::new(),
             events: Vec::new(),
             used: Ledger::default(),
+            paused: false,
+            retiring: false,
+            logs: VecDeque::new(),
+            wishes: VecDeque::new(),
+            turns: 0,
         };
         job.tell(at_ms, EventKind::Submitted);
         job
@@ -174,6 +200,10 @@ impl Job {
             reason: end
                 .filter(|end| !end.reason.is_empty())
                 .map(|end| end.reason.clone()),
+            paused: self.paused,
+            priority: self.request.priority,
+            labels: self.request.labels.clone(),
+            archive: None,
         }
     }
 
@@ -214,6 +244,9 @@ impl Job {
         let key = grant.task.key;
         if self.state().is_terminal() {
             return Err(Rejected::JobEnded);
+        }
+        if self.paused {
+            return Err(Rejected::JobPaused);
         }
         let is_open = self.is_open(key) || planted!(GrantNotOpen);
         let is_next = grant.attempt == self.next_attempt(key) || planted!(GrantAnyNumber);
@@ -362,8 +395,101 @@ impl Job {
             | Command::ExpireLeases { .. }
             | Command::RegisterNode { .. }
             | Command::ForgetNode { .. }
-            | Command::ForgetJob { .. } => unreachable!("handled by State, not by one Job"),
+            | Command::ForgetJob { .. }
+            | Command::Ask { .. }
+            | Command::DrainNode { .. }
+            | Command::Retire { .. }
+            | Command::ArchiveJob { .. } => unreachable!("handled by State, not by one Job"),
         }
+    }
+
+    /// What somebody wants. Accepted where the Job is so already.
+    pub(super) fn ask(
+        &mut self,
+        wish: &Wish,
+        at_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Rejected> {
+        if *wish == Wish::Retry {
+            return self.retry(at_ms, effects);
+        }
+        if self.state().is_terminal() {
+            return Err(Rejected::JobEnded);
+        }
+        match wish {
+            Wish::Cancel { reason } => {
+                self.end(at_ms, JobState::Cancelled, None, reason.clone(), effects);
+            }
+            Wish::Pause if !self.paused => {
+                self.turn_again()?;
+                self.paused = true;
+                self.tell(at_ms, EventKind::Paused);
+                effects.push(Effect::Announce { job: self.id });
+            }
+            Wish::Resume if self.paused => {
+                self.turn_again()?;
+                self.paused = false;
+                self.tell(at_ms, EventKind::Resumed);
+                effects.push(Effect::Announce { job: self.id });
+                effects.push(Effect::Dispatch);
+            }
+            Wish::Pause | Wish::Resume | Wish::Retry => {}
+        }
+        Ok(())
+    }
+
+    /// Counts a pause or a resume. A pause leaves room for the resume that takes it back.
+    fn turn_again(&mut self) -> Result<(), Rejected> {
+        let most = MOST_TURNS - u32::from(!self.paused);
+        if self.turns >= most {
+            return Err(Rejected::TooManyTurns);
+        }
+        self.turns += 1;
+        Ok(())
+    }
+
+    /// Lets a failed Job live again where it stopped. Attempt numbers go on; failures do not count any more, and Nodes that
+    /// refused are asked again, since whoever asks for another try has changed something.
+    fn retry(&mut self, at_ms: u64, effects: &mut Vec<Effect>) -> Result<(), Rejected> {
+        // A grade that was found necessary once is necessary again.
+        let deep = self
+            .events
+            .iter()
+            .any(|event| matches!(event.kind, EventKind::Replanning { .. }));
+        let Phase::Ended(end) = &mut self.phase else {
+            return Err(Rejected::NotFailed);
+        };
+        if end.state != JobState::Failed {
+            return Err(Rejected::NotFailed);
+        }
+        if self.turns >= MOST_TURNS {
+            return Err(Rejected::TooManyTurns);
+        }
+        self.turns += 1;
+        // Nothing made from another Source may meet what is made from now on.
+        let changed = end.class == Some(FailureClass::SourceChanged);
+        let run = end.run.take().filter(|_| !changed);
+        for task in self.tasks.values_mut() {
+            task.reopen();
+            task.avoid.clear();
+        }
+        self.retiring = false;
+        let mut chunks_kept = 0;
+        self.phase = match run {
+            Some(mut run) => {
+                run.reopen();
+                chunks_kept = run.count_chunks();
+                effects.push(Effect::Decide { job: self.id });
+                Phase::Running(Box::new(run))
+            }
+            None => Phase::Probing {
+                deep: deep && !changed,
+            },
+        };
+        self.tell(at_ms, EventKind::Retried { chunks_kept });
+        effects.push(Effect::Announce { job: self.id });
+        effects.push(Effect::Dispatch);
+        Ok(())
     }
 
     fn plan_part(&mut self, deep: bool, part: u32, more: &[Segment]) -> Result<(), Rejected> {
@@ -584,6 +710,7 @@ impl Job {
                 task.failures >= MAX_FAILURES + u32::from(planted!(OneTryTooMany))
             }
         };
+        self.log(key, attempt, &lease, &failure, at_ms);
         self.tell(
             at_ms,
             EventKind::AttemptFailed {
@@ -616,6 +743,33 @@ impl Job {
                 effects,
             );
         }
+    }
+
+    /// Keeps how an Attempt failed, in bounds.
+    fn log(
+        &mut self,
+        task: TaskKey,
+        attempt: AttemptNo,
+        lease: &Lease,
+        failure: &Failure,
+        at_ms: u64,
+    ) {
+        let number = self.logs.back().map_or(0, |log| log.number + 1);
+        if self.logs.len() == MOST_LOGS {
+            self.logs.pop_front();
+        }
+        let tail = failure.stderr_tail.as_deref().unwrap_or_default();
+        let message = &failure.message;
+        self.logs.push_back(AttemptLog {
+            number,
+            task,
+            attempt,
+            node: lease.node,
+            at_ms,
+            class: failure.class,
+            message: first_bytes(message, LONGEST_TAIL).to_owned(),
+            stderr_tail: last_bytes(tail, LONGEST_TAIL).to_owned(),
+        });
     }
 
     /// A Task that only Nodes which refuse it could run must not wait for ever. Called by the Leader when no registered
@@ -680,6 +834,7 @@ impl Job {
         if !planted!(EndKeepsLeases) {
             self.revoke_all(effects);
         }
+        self.paused = false;
         self.tell(
             at_ms,
             EventKind::Ended {
@@ -704,6 +859,24 @@ impl Job {
         effects.push(Effect::Announce { job: self.id });
         effects.push(Effect::Ended { job: self.id });
     }
+}
+
+/// The beginning of `text`: at most `most` bytes of whole characters.
+fn first_bytes(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The end of `text`: at most `most` bytes of whole characters.
+fn last_bytes(text: &str, most: usize) -> &str {
+    let mut at = text.len().saturating_sub(most);
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    &text[at..]
 }
 
 /// A Node answered with the result of another kind of Task, or with Chunks that were not asked for.

@@ -4,15 +4,19 @@
 //! It is deterministic, reads nothing else, and never fails on a well-formed entry: a command that does not fit is
 //! answered with a typed [`Rejected`] and changes nothing.
 //!
-//! One noun per file, its states drawn at the top: [`job`], [`run`] (a Job whose Plan is known), [`task`], [`node`].
-//! [`ready`] lists what may be granted, [`work`] builds what a Node needs to know, [`decide`] holds what the Leader
-//! proposes of its own accord, [`snapshot`] the encodings.
+//! One noun per file, its states drawn at the top: [`job`], [`run`] (a Job whose Plan is known), [`task`], [`node`],
+//! [`retention`] (how ended Jobs leave). [`ready`] lists what may be granted, [`explain`] says why the rest waits,
+//! [`list`] finds Jobs, [`work`] builds what a Node needs to know, [`decide`] holds what the Leader proposes of its own
+//! accord, [`snapshot`] the encodings.
 
 pub mod command;
 pub mod decide;
+pub mod explain;
 pub mod job;
+pub mod list;
 pub mod node;
 pub mod ready;
+pub mod retention;
 pub mod run;
 pub mod snapshot;
 pub mod task;
@@ -23,30 +27,45 @@ mod chaos;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Batch, Command, Effect, Entry, LeaseGrant, Outcome, Rejected};
+pub use command::{Batch, Command, Effect, Entry, LeaseGrant, Outcome, Rejected, Wish};
 pub use job::{Job, Phase};
+pub use list::Page;
 pub use node::Node;
 pub use ready::ReadyTask;
+pub use retention::{Retention, Stub};
 pub use run::{Chunk, OutputRun, Run};
 pub use task::{Lease, Task};
 pub use work::{Order, StitchOrder};
 
 use recode_types::event::{Event, JobState, JobStatus};
-use recode_types::{AttemptNo, JobId, NodeId, TaskId};
+use recode_types::{AttemptNo, JobId, NodeHeard, NodeId, NodeStatus, TaskId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Jobs in the state, ended ones included, beyond which no more are taken.
+pub const MOST_JOBS: usize = 100_000;
+
+/// Wishes of one Job whose request ids are remembered; the oldest are forgotten first.
+pub const MOST_WISHES: usize = 64;
+
+/// Times that one Job is paused, resumed or retried at most: each adds to its events.
+pub const MOST_TURNS: u32 = 1_000;
 
 /// Everything the log has decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// All Jobs that were not forgotten.
+    /// All Jobs that were neither archived nor forgotten.
     pub jobs: BTreeMap<JobId, Job>,
-    /// Request ids and the Jobs they made: the same id gives the same answer.
+    /// Request ids and the Jobs they made, archived ones included: the same id gives the same answer.
     pub requests: BTreeMap<String, JobId>,
     /// Nodes that have registered and were not replaced.
     pub nodes: BTreeMap<NodeId, Node>,
     /// Number of the last Node; never reused.
     pub last_node: u64,
+    /// Request ids of wishes and what they asked for; [`Job::wishes`] holds their order.
+    pub wishes: BTreeMap<String, (JobId, Wish)>,
+    /// What is left of archived Jobs.
+    pub archived: BTreeMap<JobId, Stub>,
 }
 
 impl State {
@@ -77,13 +96,17 @@ impl State {
                 job,
                 request,
             } => {
+                if self.wishes.contains_key(request_id) {
+                    return Err(Rejected::RequestIdTaken);
+                }
                 if let Some(known) = self.requests.get(request_id)
                     && !planted!(RequestIdIgnored)
                 {
-                    let same = self
-                        .jobs
-                        .get(known)
-                        .is_none_or(|known| known.request == **request);
+                    let same = match (self.jobs.get(known), self.archived.get(known)) {
+                        (Some(known), _) => known.request == **request,
+                        (None, Some(stub)) => stub.request == retention::digest(request),
+                        (None, None) => true,
+                    };
                     return if same || planted!(RequestNotCompared) {
                         Ok(Outcome::Submitted {
                             job: *known,
@@ -93,8 +116,11 @@ impl State {
                         Err(Rejected::RequestIdTaken)
                     };
                 }
-                if self.jobs.contains_key(job) {
+                if self.jobs.contains_key(job) || self.archived.contains_key(job) {
                     return Err(Rejected::JobIdTaken);
+                }
+                if self.jobs.len() >= MOST_JOBS {
+                    return Err(Rejected::TooManyJobs);
                 }
                 self.requests.insert(request_id.clone(), *job);
                 self.jobs.insert(
@@ -159,7 +185,7 @@ impl State {
                 attempt,
                 outcome,
             } => {
-                let job = self.jobs.get_mut(&task.job).ok_or(Rejected::UnknownJob)?;
+                let job = self.job(task.job)?;
                 let node = job.lease(task.key, *attempt)?.node;
                 job.complete(task.key, *attempt, outcome, at_ms, effects);
                 if let Some(node) = self.nodes.get_mut(&node)
@@ -171,14 +197,46 @@ impl State {
                 Ok(Outcome::Accepted)
             }
             Command::ForgetJob { job } => {
-                let known = self.jobs.get(job).ok_or(Rejected::UnknownJob)?;
+                if let Some(stub) = self.archived.remove(job) {
+                    self.requests.remove(&stub.request_id);
+                    return Ok(Outcome::Accepted);
+                }
+                let known = self.job(*job)?;
                 if !known.state().is_terminal() {
                     return Err(Rejected::JobRuns);
                 }
+                let request_id = known.request_id.clone();
                 if !planted!(RequestOutlivesJob) {
-                    self.requests.remove(&known.request_id);
+                    self.requests.remove(&request_id);
                 }
-                self.jobs.remove(job);
+                self.remove(*job, effects);
+                Ok(Outcome::Accepted)
+            }
+            Command::Ask {
+                job,
+                request_id,
+                wish,
+            } => self.ask(*job, request_id, wish, at_ms, effects),
+            Command::DrainNode { node, draining } => {
+                let node = self.nodes.get_mut(node).ok_or(Rejected::UnknownNode)?;
+                node.draining = *draining;
+                effects.push(Effect::Dispatch);
+                Ok(Outcome::Accepted)
+            }
+            Command::Retire {
+                ended_before_ms,
+                most_ended,
+                most_stubs,
+            } => {
+                self.retire(*ended_before_ms, *most_ended, *most_stubs, effects);
+                Ok(Outcome::Accepted)
+            }
+            Command::ArchiveJob {
+                job,
+                events,
+                archive,
+            } => {
+                self.archive(*job, *events, archive, effects)?;
                 Ok(Outcome::Accepted)
             }
             Command::PlanPart { job, .. }
@@ -189,12 +247,61 @@ impl State {
             | Command::FailJob { job, .. }
             | Command::Warn { job, .. } => {
                 let id = *job;
-                let job = self.jobs.get_mut(&id).ok_or(Rejected::UnknownJob)?;
-                job.change(at_ms, command, effects)?;
+                self.job(id)?.change(at_ms, command, effects)?;
                 self.settle(id, effects);
                 Ok(Outcome::Accepted)
             }
         }
+    }
+
+    fn job(&mut self, id: JobId) -> Result<&mut Job, Rejected> {
+        if self.archived.contains_key(&id) {
+            return Err(Rejected::JobArchived);
+        }
+        self.jobs.get_mut(&id).ok_or(Rejected::UnknownJob)
+    }
+
+    fn ask(
+        &mut self,
+        id: JobId,
+        request_id: &str,
+        wish: &Wish,
+        at_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Outcome, Rejected> {
+        if let Some((job, known)) = self.wishes.get(request_id) {
+            return if *job == id && known == wish {
+                Ok(Outcome::Accepted)
+            } else {
+                Err(Rejected::RequestIdTaken)
+            };
+        }
+        if self.requests.contains_key(request_id) {
+            return Err(Rejected::RequestIdTaken);
+        }
+        let job = self.job(id)?;
+        job.ask(wish, at_ms, effects)?;
+        if !request_id.is_empty() {
+            job.wishes.push_back(request_id.to_owned());
+            let forgotten = (job.wishes.len() > MOST_WISHES).then(|| job.wishes.pop_front());
+            self.wishes
+                .insert(request_id.to_owned(), (id, wish.clone()));
+            if let Some(forgotten) = forgotten.flatten() {
+                self.wishes.remove(&forgotten);
+            }
+        }
+        self.settle(id, effects);
+        Ok(Outcome::Accepted)
+    }
+
+    /// Takes a Job out of the state, with the ids of what was wished of it.
+    fn remove(&mut self, id: JobId, effects: &mut Vec<Effect>) -> Option<Job> {
+        let job = self.jobs.remove(&id)?;
+        for wish in &job.wishes {
+            self.wishes.remove(wish);
+        }
+        effects.push(Effect::Ended { job: id });
+        Some(job)
     }
 
     fn grant(&mut self, grant: &LeaseGrant, at_ms: u64) -> Result<(), Rejected> {
@@ -206,6 +313,9 @@ impl State {
             .nodes
             .get_mut(&grant.node)
             .ok_or(Rejected::UnknownNode)?;
+        if node.draining {
+            return Err(Rejected::NodeDraining);
+        }
         job.grant(grant, at_ms)?;
         node.leases.insert(grant.task);
         Ok(())
@@ -281,6 +391,9 @@ impl State {
                 JobState::Probing => {}
             }
         }
+        // What failed Jobs had made was kept until they were archived; whether it was swept then is not known.
+        let failed = self.archived.iter().filter(|(_, stub)| stub.failed());
+        effects.extend(failed.map(|(job, _)| Effect::Ended { job: *job }));
         effects
     }
 
@@ -290,8 +403,22 @@ impl State {
         Some(&events[events.len().min(index as usize)..])
     }
 
-    /// One line about a Job.
+    /// One line about a Job; of an archived one only what its [`Stub`] knows.
     pub fn status(&self, job: JobId) -> Option<JobStatus> {
-        self.jobs.get(&job).map(Job::status)
+        let known = self.jobs.get(&job).map(Job::status);
+        known.or_else(|| Some(self.archived.get(&job)?.status(job)))
+    }
+
+    /// What the log says of a Node, and what was `heard` from it.
+    pub fn node_status(&self, node: NodeId, heard: Option<NodeHeard>) -> Option<NodeStatus> {
+        let known = self.nodes.get(&node)?;
+        Some(NodeStatus {
+            node,
+            name: known.name.clone(),
+            registered_at_ms: known.registered_ms,
+            draining: known.draining,
+            leases: known.leases.len() as u32,
+            heard,
+        })
     }
 }

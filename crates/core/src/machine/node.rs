@@ -2,6 +2,9 @@
 //!
 //! ```text
 //!   RegisterNode ──► known ──ForgetNode, or the same name registers again──► gone (its Leases end at once)
+//!                   │   ▲
+//!        DrainNode  ▼   │  DrainNode
+//!                  draining: no new Leases
 //! ```
 
 use recode_types::{NodeId, TaskId};
@@ -21,6 +24,8 @@ pub struct Node {
     pub registered_ms: u64,
     /// Tasks it has a Lease on.
     pub leases: BTreeSet<TaskId>,
+    /// It gets nothing new. In the log, so that the next Leader knows.
+    pub draining: bool,
 }
 
 impl Node {
@@ -31,6 +36,7 @@ impl Node {
             incarnation,
             registered_ms: at_ms,
             leases: BTreeSet::new(),
+            draining: false,
         }
     }
 }

@@ -24,27 +24,25 @@ pub struct ReadyTask {
 impl State {
     /// Tasks that may be granted at `now_ms`: by priority, then by age of the Job, then in the Job's own order (single
     /// tasks first, since they are long or hold others up; then Segments in the Plan's order of handing out). Lazy:
-    /// take as many as there are slots.
+    /// take as many as there are slots. Nothing of a paused Job is ready.
     pub fn ready(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
-        let mut jobs: Vec<&Job> = self
-            .jobs
-            .values()
-            .filter(|job| !job.state().is_terminal())
-            .collect();
-        jobs.sort_by_key(|job| {
-            (
-                std::cmp::Reverse(job.request.priority * u8::from(!planted!(PriorityIgnored))),
-                job.id,
-            )
-        });
-        jobs.into_iter().flat_map(move |job| job.ready(now_ms))
+        self.in_turn()
+            .into_iter()
+            .flat_map(move |job| job.ready(now_ms))
+    }
+
+    /// Jobs that may be granted something, in the order in which they are served.
+    pub(super) fn in_turn(&self) -> Vec<&Job> {
+        let mut jobs: Vec<&Job> = self.jobs.values().filter(|job| job.is_served()).collect();
+        jobs.sort_by_key(|job| job.turn());
+        jobs
     }
 
     /// The earliest time at which a Task that backs off may be granted; `None`: no Task does.
     pub fn next_retry_ms(&self, now_ms: u64) -> Option<u64> {
         self.jobs
             .values()
-            .filter(|job| !job.state().is_terminal())
+            .filter(|job| job.is_served())
             .flat_map(|job| job.tasks.values())
             .filter(|task| task.lease.is_none())
             .map(|task| task.retry_at_ms)
@@ -54,14 +52,27 @@ impl State {
 }
 
 impl Job {
+    /// It lives and is not paused.
+    pub(super) fn is_served(&self) -> bool {
+        !self.paused && !self.state().is_terminal()
+    }
+
+    /// Smaller ones are served first: higher priority, then greater age.
+    pub(super) fn turn(&self) -> (std::cmp::Reverse<u8>, recode_types::JobId) {
+        (
+            std::cmp::Reverse(self.request.priority * u8::from(!planted!(PriorityIgnored))),
+            self.id,
+        )
+    }
+
     /// This Job's Tasks that may be granted at `now_ms`. See [`State::ready`].
     pub fn ready(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
         let run = match &self.phase {
-            Phase::Running(run) => Some(&**run),
+            Phase::Running(run) if !self.paused => Some(&**run),
             _ => None,
         };
         let probe = match self.phase {
-            Phase::Probing { deep } => Some(TaskKey::Probe { deep }),
+            Phase::Probing { deep } if !self.paused => Some(TaskKey::Probe { deep }),
             _ => None,
         };
         let single = run

@@ -165,15 +165,33 @@ impl Run {
             open: BTreeSet::new(),
             open_trials: BTreeSet::new(),
         };
-        for group in 0..run.plan.groups.len() as u16 {
-            for position in 0..count as u32 {
-                run.open.insert((position, group));
-                if !run.trial_outputs(group).is_empty() {
-                    run.open_trials.insert((position, group));
+        run.reopen();
+        Some(run)
+    }
+
+    /// Opens everything that lacks its result; nobody has a Lease. Peak revisions are counted anew.
+    pub(super) fn reopen(&mut self) {
+        for group in 0..self.plan.groups.len() as u16 {
+            let trial = !self.trial_outputs(group).is_empty();
+            for segment in 0..self.plan.segments.len() as u32 {
+                let at = (self.rank[segment as usize], group);
+                if !self.missing(group, segment).is_empty() {
+                    self.open.insert(at);
+                }
+                if trial && !self.tried(group, segment) {
+                    self.open_trials.insert(at);
                 }
             }
         }
-        Some(run)
+        for output in &mut self.outputs {
+            output.revisions = 0;
+        }
+    }
+
+    /// Committed Chunks, over all Outputs.
+    pub fn count_chunks(&self) -> u32 {
+        let chunks = self.outputs.iter().flat_map(|output| &output.chunks);
+        chunks.flatten().count() as u32
     }
 
     /// Outputs of a group whose knobs need a trial first.
@@ -218,6 +236,49 @@ impl Run {
         self.open_trials
             .iter()
             .map(|&(position, group)| (group, self.order[position as usize]))
+    }
+
+    /// Encode tasks that nobody has a Lease on and that lack Chunks, in the order of handing out.
+    pub(super) fn waiting_encodes(&self) -> impl Iterator<Item = TaskKey> + '_ {
+        self.open.iter().map(|&(position, group)| TaskKey::Encode {
+            group,
+            segment: self.order[position as usize],
+        })
+    }
+
+    /// Trial tasks that nobody has a Lease on and that lack a result, in the order of handing out.
+    pub(super) fn waiting_trials(&self) -> impl Iterator<Item = TaskKey> + '_ {
+        self.ready_trials()
+            .map(|(group, segment)| TaskKey::Trial { group, segment })
+    }
+
+    /// The first Output of an Encode task that has no knob yet.
+    pub(super) fn without_knob(&self, key: TaskKey) -> Option<u16> {
+        let TaskKey::Encode { group, segment } = key else {
+            return None;
+        };
+        self.missing(group, segment)
+            .into_iter()
+            .find(|&o| self.outputs[o as usize].knobs[segment as usize].is_none())
+    }
+
+    /// Segments whose trial for an Output is missing.
+    pub(super) fn missing_trials(&self, output: u16) -> u32 {
+        if !rate::wants_trial(&self.plan.outputs[output as usize]) {
+            return 0;
+        }
+        let trials = &self.outputs[output as usize].trials;
+        trials.iter().filter(|t| t.is_empty()).count() as u32
+    }
+
+    /// Segments whose Chunk for an Output is missing, and missing tracks.
+    pub(super) fn missing_parts(&self, output: u16) -> (u32, u32) {
+        let planned = &self.plan.outputs[output as usize];
+        let run = &self.outputs[output as usize];
+        let chunks = run.chunks.iter().filter(|c| c.is_none()).count();
+        let sound = !planned.audio_tracks.is_empty() && run.audio.is_none();
+        let tracks = planned.whole_tracks.len() - run.whole.len() + usize::from(sound);
+        (chunks as u32, tracks as u32)
     }
 
     fn knobs_known(&self, group: u16, segment: u32) -> bool {
@@ -418,19 +479,23 @@ impl Run {
         }
         for key in self.single_tasks() {
             tasks += 1;
-            let finished = match key {
-                TaskKey::Audio { output } => self.outputs[output as usize].audio.is_some(),
-                TaskKey::Whole { output, track } => {
-                    self.outputs[output as usize].whole.contains_key(&track)
-                }
-                TaskKey::Stitch { output } | TaskKey::Command { output } => {
-                    self.outputs[output as usize].result.is_some()
-                }
-                _ => false,
-            };
-            done += u32::from(finished);
+            done += u32::from(!self.lacks_result(key));
         }
         (tasks, done)
+    }
+
+    /// Whether a Task that is not per Segment has yet to finish.
+    pub(super) fn lacks_result(&self, key: TaskKey) -> bool {
+        match key {
+            TaskKey::Audio { output } => self.outputs[output as usize].audio.is_none(),
+            TaskKey::Whole { output, track } => {
+                !self.outputs[output as usize].whole.contains_key(&track)
+            }
+            TaskKey::Stitch { output } | TaskKey::Command { output } => {
+                self.outputs[output as usize].result.is_none()
+            }
+            _ => true,
+        }
     }
 
     /// Source frames whose Chunks are all committed, and source frames to encode; over all groups.

@@ -2,13 +2,19 @@
 //!
 //! A later version keeps reading earlier ones; fixtures of all of them stay in the tree. postcard names nothing, so the
 //! order of fields and variants is the format: new variants go to the end, new fields mean a new version.
+//!
+//! Entries and snapshots are counted apart: entries have only ever got new variants, so that they are in version 1 still.
+
+mod v1;
 
 use super::{Batch, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Version written now.
-pub const VERSION: u8 = 1;
+/// Version of log entries written now.
+pub const BATCH_VERSION: u8 = 1;
+/// Version of snapshots written now.
+pub const STATE_VERSION: u8 = 2;
 const BATCH: &[u8; 3] = b"RCB";
 const STATE: &[u8; 3] = b"RCS";
 const HEAD: usize = 8;
@@ -20,10 +26,12 @@ pub enum FormatError {
     #[error("these bytes are not a recode {0}")]
     Kind(&'static str),
     /// Written by a later version of recode.
-    #[error("written in format {found}, this build reads up to {VERSION}: use the newer build")]
+    #[error("written in format {found}, this build reads up to {known}: use the newer build")]
     Version {
         /// The version found.
         found: u8,
+        /// The newest that this build reads.
+        known: u8,
     },
     /// The checksum does not match.
     #[error("the checksum does not match: the bytes are damaged")]
@@ -33,10 +41,10 @@ pub enum FormatError {
     Content(String),
 }
 
-fn seal<T: Serialize>(magic: &[u8; 3], value: &T) -> Vec<u8> {
+fn seal<T: Serialize>(magic: &[u8; 3], version: u8, value: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(magic);
-    out.push(VERSION);
+    out.push(version);
     out.extend_from_slice(&[0; 4]);
     let mut out = postcard::to_extend(value, out).expect("plain data always serialises");
     let crc = crc(&out);
@@ -51,11 +59,12 @@ fn crc(sealed: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn open<T: DeserializeOwned>(
+/// The version of `bytes` and what is sealed in them.
+fn open<'a>(
     magic: &[u8; 3],
     kind: &'static str,
-    bytes: &[u8],
-) -> Result<T, FormatError> {
+    bytes: &'a [u8],
+) -> Result<(u8, &'a [u8]), FormatError> {
     if bytes.len() < HEAD || &bytes[..3] != magic {
         return Err(FormatError::Kind(kind));
     }
@@ -63,10 +72,11 @@ fn open<T: DeserializeOwned>(
     if stored != crc(bytes) {
         return Err(FormatError::Damaged);
     }
-    if bytes[3] != VERSION {
-        return Err(FormatError::Version { found: bytes[3] });
-    }
-    let (value, rest) = postcard::take_from_bytes(&bytes[HEAD..])
+    Ok((bytes[3], &bytes[HEAD..]))
+}
+
+fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, FormatError> {
+    let (value, rest) = postcard::take_from_bytes(content)
         .map_err(|error| FormatError::Content(error.to_string()))?;
     if !rest.is_empty() {
         return Err(FormatError::Content(format!(
@@ -80,14 +90,20 @@ fn open<T: DeserializeOwned>(
 impl Batch {
     /// The bytes of a log entry.
     pub fn encode(&self) -> Vec<u8> {
-        seal(BATCH, self)
+        seal(BATCH, BATCH_VERSION, self)
     }
 
     /// Reads what [`Batch::encode`] wrote.
     /// # Errors
     /// [`FormatError`]: the log is damaged or newer than this build; do not go on.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        open(BATCH, "log entry", bytes)
+        match open(BATCH, "log entry", bytes)? {
+            (BATCH_VERSION, content) => read(content),
+            (found, _) => Err(FormatError::Version {
+                found,
+                known: BATCH_VERSION,
+            }),
+        }
     }
 }
 
@@ -104,14 +120,21 @@ impl State {
 impl State {
     /// The bytes of a snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        seal(STATE, self)
+        seal(STATE, STATE_VERSION, self)
     }
 
     /// Reads what [`State::encode`] wrote.
     /// # Errors
     /// [`FormatError`]: the snapshot is damaged or newer than this build; do not go on.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let read = open(STATE, "snapshot", bytes);
+        let read = match open(STATE, "snapshot", bytes)? {
+            (1, content) => read::<v1::State>(content).map(Self::from),
+            (STATE_VERSION, content) => read(content),
+            (found, _) => Err(FormatError::Version {
+                found,
+                known: STATE_VERSION,
+            }),
+        };
         #[cfg(feature = "planted")]
         if planted!(SnapshotLosesTries) {
             return read.map(Self::without_tries);

@@ -229,6 +229,10 @@ fn what_every_node_refuses_ends_the_job() {
         matches!(end, Some(Command::FailJob { class: FailureClass::MissingCapability, message, .. })
             if message == "MissingCapability it was")
     );
+    bench.ask("", Wish::Pause);
+    let job = &bench.state.jobs[&JOB];
+    let end = decide::stuck(job, &[NODE], bench.now_ms);
+    assert_eq!(end, None, "a paused job waits, for another node too");
 }
 
 #[test]
@@ -412,6 +416,630 @@ fn a_cancelled_job_takes_nothing_more() {
 }
 
 #[test]
+fn a_paused_job_takes_results_and_gets_no_leases() {
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(0));
+    let result = bench.result(encode(0), &even_size);
+    let events = |bench: &Bench| bench.state.events(JOB, 0).unwrap().len();
+    let before = events(&bench);
+    for _ in 0..2 {
+        assert_eq!(bench.ask("", Wish::Pause), Outcome::Accepted);
+        assert_eq!(events(&bench), before + 1, "told once");
+    }
+    assert!(bench.state.status(JOB).unwrap().paused);
+    assert_eq!(bench.ready(), []);
+    assert_eq!(
+        bench.try_grant(encode(1)),
+        Outcome::Granted {
+            results: vec![Err(Rejected::JobPaused)]
+        }
+    );
+    assert_eq!(bench.done(encode(0), attempt, result), Outcome::Accepted);
+    assert_eq!(bench.state.jobs[&JOB].run().unwrap().count_chunks(), 1);
+    for _ in 0..2 {
+        assert_eq!(bench.ask("", Wish::Resume), Outcome::Accepted);
+        assert_eq!(events(&bench), before + 3, "the chunk and one resume");
+    }
+    while bench.step(&even_size) {}
+    assert_eq!(bench.job_state(), JobState::Done);
+    for wish in [Wish::Pause, Wish::Resume] {
+        let ended = Outcome::Rejected(Rejected::JobEnded);
+        assert_eq!(bench.ask("", wish), ended);
+    }
+}
+
+#[test]
+fn a_job_may_be_paused_in_every_state_and_cancelled_when_paused() {
+    let mut bench = Bench::submitted(small_request());
+    assert_eq!(bench.ask("", Wish::Pause), Outcome::Accepted);
+    assert_eq!(
+        (bench.ready(), bench.job_state()),
+        (vec![], JobState::Probing)
+    );
+    bench.ask("", Wish::Resume);
+    let probe = bench.grant(PROBE);
+    bench.ask("", Wish::Pause);
+    let facts = bench.result(PROBE, &even_size);
+    bench.done(PROBE, probe, facts);
+    assert_eq!(bench.job_state(), JobState::Planning);
+    // The Plan is no Lease: it goes on being made.
+    bench.plan(small_plan(&small_request()), false);
+    assert_eq!(
+        (bench.ready(), bench.job_state()),
+        (vec![], JobState::Running)
+    );
+    let reason = "enough".to_owned();
+    assert_eq!(bench.ask("", Wish::Cancel { reason }), Outcome::Accepted);
+    assert_eq!(bench.job_state(), JobState::Cancelled);
+    assert!(!bench.state.jobs[&JOB].paused);
+}
+
+#[test]
+fn a_backoff_of_a_paused_job_wakes_nobody() {
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(0));
+    bench.fail(encode(0), attempt, FailureClass::Store);
+    assert!(bench.state.next_retry_ms(bench.now_ms).is_some());
+    bench.ask("", Wish::Pause);
+    assert_eq!(bench.state.next_retry_ms(bench.now_ms), None);
+}
+
+#[test]
+fn a_failed_job_lives_again_and_keeps_its_chunks() {
+    let mut bench = Bench::running(small_request());
+    // The sound and two Segments are there, one is under way and one fails for good.
+    for _ in 0..3 {
+        assert!(bench.step(&even_size));
+    }
+    let late = bench.grant(encode(2));
+    let result = bench.result(encode(2), &even_size);
+    let attempt = bench.grant(encode(3));
+    bench.fail(encode(3), attempt, FailureClass::BadInput);
+    assert_eq!(bench.job_state(), JobState::Failed);
+    assert_eq!(bench.ask("again", Wish::Retry), Outcome::Accepted);
+    assert_eq!(bench.job_state(), JobState::Running);
+    assert_eq!(bench.ready(), [encode(2), encode(3), encode(4)]);
+    let last = bench.state.events(JOB, 0).unwrap().last().unwrap().clone();
+    assert_eq!(last.kind, EventKind::Retried { chunks_kept: 2 });
+    // What ran before its end comes too late, and its number is not used again.
+    assert_eq!(
+        bench.done(encode(2), late, result),
+        Outcome::Rejected(Rejected::StaleAttempt)
+    );
+    assert_eq!(bench.grant(encode(3)), 2);
+    let result = bench.result(encode(3), &even_size);
+    bench.done(encode(3), 2, result);
+    while bench.step(&even_size) {}
+    assert_eq!(bench.job_state(), JobState::Done);
+    let encoded = bench.state.events(JOB, 0).unwrap().iter().filter(|e| {
+        matches!(
+            e.kind,
+            EventKind::TaskDone {
+                task: TaskKey::Encode { .. },
+                ..
+            }
+        )
+    });
+    assert_eq!(encoded.count(), 5, "each segment once");
+}
+
+#[test]
+fn a_retry_asked_for_twice_is_one() {
+    let mut bench = Bench::running(small_request());
+    let fail = |bench: &mut Bench| {
+        let attempt = bench.grant(encode(3));
+        bench.fail(encode(3), attempt, FailureClass::BadInput);
+        assert_eq!(bench.job_state(), JobState::Failed);
+    };
+    fail(&mut bench);
+    assert_eq!(bench.ask("again", Wish::Retry), Outcome::Accepted);
+    fail(&mut bench);
+    // The same request, delivered late.
+    assert_eq!(bench.ask("again", Wish::Retry), Outcome::Accepted);
+    assert_eq!(bench.job_state(), JobState::Failed);
+    assert_eq!(bench.ask("and again", Wish::Retry), Outcome::Accepted);
+    assert_eq!(bench.job_state(), JobState::Running);
+}
+
+#[test]
+fn only_what_has_failed_is_retried() {
+    let mut bench = Bench::running(small_request());
+    let not_failed = Outcome::Rejected(Rejected::NotFailed);
+    assert_eq!(bench.ask("", Wish::Retry), not_failed);
+    let reason = "enough".to_owned();
+    bench.ask("", Wish::Cancel { reason });
+    assert_eq!(bench.ask("", Wish::Retry), not_failed);
+}
+
+#[test]
+fn a_retry_asks_again_whom_it_had_refused_and_counts_failures_anew() {
+    let mut bench = Bench::running(small_request());
+    for _ in 0..3 {
+        let attempt = bench.grant(encode(0));
+        bench.fail(encode(0), attempt, FailureClass::MissingCapability);
+    }
+    assert_eq!(bench.job_state(), JobState::Failed);
+    bench.ask("", Wish::Retry);
+    let row = &bench.state.jobs[&JOB].tasks[&encode(0)];
+    assert_eq!((row.failures, row.avoid.len(), row.attempts), (0, 0, 3));
+}
+
+#[test]
+fn a_retry_probes_again_where_there_is_no_plan_or_the_source_has_changed() {
+    let mut bench = Bench::submitted(small_request());
+    for _ in 0..3 {
+        let attempt = bench.grant(PROBE);
+        bench.fail(PROBE, attempt, FailureClass::Killed);
+    }
+    assert_eq!(bench.job_state(), JobState::Failed);
+    bench.ask("", Wish::Retry);
+    assert_eq!(bench.ready(), [PROBE]);
+    bench.probe(false);
+    bench.plan(small_plan(&small_request()), false);
+    bench.step(&even_size);
+    bench.step(&even_size);
+    let attempt = bench.grant(encode(3));
+    bench.fail(encode(3), attempt, FailureClass::SourceChanged);
+    bench.ask("", Wish::Retry);
+    assert_eq!(bench.ready(), [PROBE]);
+    let last = bench.state.events(JOB, 0).unwrap().last().unwrap().clone();
+    assert_eq!(last.kind, EventKind::Retried { chunks_kept: 0 });
+}
+
+#[test]
+fn a_retry_of_a_deep_probe_is_a_deep_probe() {
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(0));
+    bench.fail(encode(0), attempt, FailureClass::IndexLied);
+    let deep = TaskKey::Probe { deep: true };
+    let attempt = bench.grant(deep);
+    bench.fail(deep, attempt, FailureClass::BadInput);
+    assert_eq!(bench.job_state(), JobState::Failed);
+    bench.ask("", Wish::Retry);
+    assert_eq!(bench.ready(), [deep]);
+}
+
+#[test]
+fn a_request_id_stands_for_one_request_whatever_it_asks() {
+    let mut bench = Bench::running(small_request());
+    bench.apply(Command::SubmitJob {
+        request_id: "two".to_owned(),
+        job: JobId(9),
+        request: Box::new(small_request()),
+    });
+    let taken = Outcome::Rejected(Rejected::RequestIdTaken);
+    assert_eq!(bench.ask("p", Wish::Pause), Outcome::Accepted);
+    bench.ask("", Wish::Resume);
+    // Late once more: it was answered, and the Job stays resumed.
+    assert_eq!(bench.ask("p", Wish::Pause), Outcome::Accepted);
+    assert!(!bench.state.jobs[&JOB].paused);
+    assert_eq!(bench.ask("p", Wish::Resume), taken);
+    assert_eq!(bench.ask("one", Wish::Pause), taken, "it made a job");
+    let of_another = Command::Ask {
+        job: JobId(9),
+        request_id: "p".to_owned(),
+        wish: Wish::Pause,
+    };
+    assert_eq!(bench.apply(of_another), taken);
+    let submit = Command::SubmitJob {
+        request_id: "p".to_owned(),
+        job: JobId(11),
+        request: Box::new(small_request()),
+    };
+    assert_eq!(bench.apply(submit), taken);
+    let unknown = Command::Ask {
+        job: JobId(12),
+        request_id: String::new(),
+        wish: Wish::Pause,
+    };
+    assert_eq!(
+        bench.apply(unknown),
+        Outcome::Rejected(Rejected::UnknownJob)
+    );
+}
+
+#[test]
+fn wishes_are_remembered_in_bounds() {
+    let mut bench = Bench::running(small_request());
+    for i in 0..MOST_WISHES + 3 {
+        bench.ask(&format!("wish {i}"), Wish::Pause);
+    }
+    assert_eq!(bench.state.wishes.len(), MOST_WISHES);
+    assert!(!bench.state.wishes.contains_key("wish 2"));
+    assert!(bench.state.wishes.contains_key("wish 3"));
+}
+
+#[test]
+fn a_job_is_not_paused_and_resumed_without_end() {
+    let mut bench = Bench::submitted(small_request());
+    let too_many = Outcome::Rejected(Rejected::TooManyTurns);
+    for _ in 0..MOST_TURNS / 2 {
+        assert_eq!(bench.ask("", Wish::Pause), Outcome::Accepted);
+        assert_eq!(bench.ask("", Wish::Resume), Outcome::Accepted);
+    }
+    assert_eq!(bench.ask("", Wish::Pause), too_many);
+    // What changes nothing is no turn, and the end is always open.
+    assert_eq!(bench.ask("", Wish::Resume), Outcome::Accepted);
+    let reason = String::new();
+    assert_eq!(bench.ask("", Wish::Cancel { reason }), Outcome::Accepted);
+    // A retry counts too, and leaves no pause behind that could not be taken back.
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(3));
+    bench.fail(encode(3), attempt, FailureClass::BadInput);
+    bench.ask("", Wish::Retry);
+    for _ in 0..MOST_TURNS {
+        let wish = if bench.state.jobs[&JOB].paused {
+            Wish::Resume
+        } else {
+            Wish::Pause
+        };
+        bench.ask("", wish);
+    }
+    assert!(!bench.state.jobs[&JOB].paused);
+}
+
+#[test]
+fn a_drained_node_gets_nothing_new_and_keeps_what_it_has() {
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(0));
+    let drain = |draining| Command::DrainNode {
+        node: NODE,
+        draining,
+    };
+    for _ in 0..2 {
+        assert_eq!(bench.apply(drain(true)), Outcome::Accepted);
+    }
+    assert_eq!(
+        bench.try_grant(encode(1)),
+        Outcome::Granted {
+            results: vec![Err(Rejected::NodeDraining)]
+        }
+    );
+    let status = bench.state.node_status(NODE, None).unwrap();
+    assert_eq!((status.draining, status.leases), (true, 1));
+    // A new Leader knows.
+    bench.state = State::decode(&bench.state.encode()).unwrap();
+    let result = bench.result(encode(0), &even_size);
+    assert_eq!(bench.done(encode(0), attempt, result), Outcome::Accepted);
+    assert_eq!(bench.state.node_status(NODE, None).unwrap().leases, 0);
+    bench.apply(drain(false));
+    bench.grant(encode(1));
+    let unknown = Command::DrainNode {
+        node: NodeId(77),
+        draining: true,
+    };
+    assert_eq!(
+        bench.apply(unknown),
+        Outcome::Rejected(Rejected::UnknownNode)
+    );
+}
+
+#[test]
+fn ended_jobs_leave_once_their_archive_is_stored() {
+    let mut bench = Bench::running(small_request());
+    let policy = Retention {
+        keep_ms: 1_000,
+        ..Retention::default()
+    };
+    while bench.step(&even_size) {}
+    assert_eq!(decide::tidy(&bench.state, JOB), decide::Tidy::Sweep);
+    assert_eq!(decide::retire(&bench.state, &policy, bench.now_ms), None);
+    bench.now_ms += 1_000;
+    let archive = |events| Command::ArchiveJob {
+        job: JOB,
+        events,
+        archive: artifact("archive"),
+    };
+    let events = bench.state.jobs[&JOB].events.len() as u64;
+    let outdated = Outcome::Rejected(Rejected::Outdated);
+    assert_eq!(
+        bench.apply(archive(events)),
+        outdated,
+        "nobody asked for it"
+    );
+    let retire = decide::retire(&bench.state, &policy, bench.now_ms).unwrap();
+    assert_eq!(bench.apply(retire), Outcome::Accepted);
+    assert_eq!(decide::tidy(&bench.state, JOB), decide::Tidy::Archive);
+    assert_eq!(decide::retire(&bench.state, &policy, bench.now_ms), None);
+    let pending = bench.state.pending_effects();
+    assert!(pending.contains(&Effect::Ended { job: JOB }), "{pending:?}");
+    assert_eq!(bench.apply(archive(events - 1)), outdated);
+    assert_eq!(bench.apply(archive(events)), Outcome::Accepted);
+    assert_eq!(decide::tidy(&bench.state, JOB), decide::Tidy::Sweep);
+    let gone = Outcome::Rejected(Rejected::JobArchived);
+    assert_eq!(bench.apply(archive(events)), gone);
+    assert_eq!(bench.ask("", Wish::Pause), gone);
+    let status = bench.state.status(JOB).unwrap();
+    assert_eq!(
+        (status.state, status.archive.as_deref()),
+        (JobState::Done, Some("archive"))
+    );
+    // Its request id still leads to it, for the same request only.
+    let mut submit = |priority| {
+        let mut request = small_request();
+        request.priority = priority;
+        bench.apply(Command::SubmitJob {
+            request_id: "one".to_owned(),
+            job: JobId(9),
+            request: Box::new(request),
+        })
+    };
+    assert_eq!(
+        submit(50),
+        Outcome::Submitted {
+            job: JOB,
+            existing: true
+        }
+    );
+    assert_eq!(submit(51), Outcome::Rejected(Rejected::RequestIdTaken));
+    // The Stub goes when there are too many.
+    let none = Retention {
+        most_stubs: 0,
+        ..policy
+    };
+    let forget = decide::retire(&bench.state, &none, bench.now_ms).unwrap();
+    bench.apply(forget);
+    assert!(bench.state.archived.is_empty() && bench.state.requests.is_empty());
+    assert_eq!(bench.state.status(JOB), None);
+}
+
+#[test]
+fn what_a_failed_job_made_is_kept_until_it_is_archived() {
+    let mut bench = Bench::running(small_request());
+    bench.step(&even_size);
+    bench.step(&even_size);
+    let attempt = bench.grant(encode(3));
+    bench.fail(encode(3), attempt, FailureClass::BadInput);
+    assert_eq!(decide::tidy(&bench.state, JOB), decide::Tidy::Keep);
+    // Marked, and tried again before its archive is stored.
+    let none = Retention {
+        keep_ms: 0,
+        ..Retention::default()
+    };
+    let retire = decide::retire(&bench.state, &none, bench.now_ms).unwrap();
+    let events = bench.state.jobs[&JOB].events.len() as u64;
+    bench.apply(retire);
+    assert_eq!(bench.ask("", Wish::Retry), Outcome::Accepted);
+    assert_eq!(bench.state.retiring().count(), 0, "it is wanted again");
+    let archive = |events| Command::ArchiveJob {
+        job: JOB,
+        events,
+        archive: artifact("archive"),
+    };
+    let runs = Outcome::Rejected(Rejected::JobRuns);
+    assert_eq!(bench.apply(archive(events)), runs);
+    let attempt = bench.grant(encode(3));
+    bench.fail(encode(3), attempt, FailureClass::BadInput);
+    // Failed once more: what was stored of its first end is not all there is.
+    let outdated = Outcome::Rejected(Rejected::Outdated);
+    assert_eq!(bench.apply(archive(events)), outdated);
+    bench.archive(JOB);
+    assert_eq!(decide::tidy(&bench.state, JOB), decide::Tidy::Sweep);
+    let pending = bench.state.pending_effects();
+    assert!(
+        pending.contains(&Effect::Ended { job: JOB }),
+        "a new leader does not know whether it was swept"
+    );
+}
+
+#[test]
+fn the_oldest_ended_jobs_go_first_and_few_at_once() {
+    let mut bench = Bench::default();
+    bench.register();
+    let count = retention::RETIRED_AT_ONCE as u128 + 10;
+    for id in 0..count {
+        bench.apply(Command::SubmitJob {
+            request_id: format!("request {id}"),
+            // The youngest id ends first.
+            job: JobId(1_000 - id),
+            request: Box::new(small_request()),
+        });
+        bench.apply(Command::CancelJob {
+            job: JobId(1_000 - id),
+            reason: String::new(),
+        });
+    }
+    let keep = |most_ended| Retention {
+        most_ended,
+        ..Retention::default()
+    };
+    assert_eq!(
+        decide::retire(&bench.state, &keep(count as u32), bench.now_ms),
+        None
+    );
+    let state = &bench.state;
+    assert_eq!(
+        state.retirable(0, count as u32 - 2),
+        [JobId(1_000), JobId(999)]
+    );
+    let retire = decide::retire(&bench.state, &keep(0), bench.now_ms).unwrap();
+    bench.apply(retire);
+    assert_eq!(bench.state.retiring().count(), retention::RETIRED_AT_ONCE);
+    let retire = decide::retire(&bench.state, &keep(0), bench.now_ms).unwrap();
+    bench.apply(retire);
+    assert_eq!(bench.state.retiring().count(), count as usize);
+}
+
+#[test]
+fn an_archive_holds_what_can_still_be_asked_and_survives_its_json() {
+    let mut bench = Bench::running(small_request());
+    let attempt = bench.grant(encode(1));
+    bench.fail(encode(1), attempt, FailureClass::Killed);
+    while bench.step(&even_size) {}
+    let job = &bench.state.jobs[&JOB];
+    let archive = crate::archive::build(job);
+    assert_eq!(archive.events, job.events);
+    assert_eq!(archive.report.state, "done");
+    assert_eq!(archive.logs.len(), 1);
+    let json = serde_json::to_vec(&archive).unwrap();
+    let read: crate::archive::Archive = serde_json::from_slice(&json).unwrap();
+    assert_eq!(read, archive);
+}
+
+#[test]
+fn logs_of_failed_attempts_are_kept_in_bounds() {
+    let mut bench = Bench::running(small_request());
+    let long = "ü".repeat(job::LONGEST_TAIL);
+    for round in 0..job::MOST_LOGS as u64 + 2 {
+        let attempt = bench.grant(encode(0));
+        let failure = recode_types::task::Failure {
+            class: FailureClass::Killed,
+            message: long.clone(),
+            stderr_tail: Some(format!("x{long}{round}")),
+        };
+        let usage = usage();
+        let outcome = recode_types::task::AttemptOutcome::Failed { failure, usage };
+        bench.complete(encode(0), attempt, outcome);
+        if bench.job_state() == JobState::Failed {
+            bench.ask("", Wish::Retry);
+        }
+    }
+    let logs = &bench.state.jobs[&JOB].logs;
+    assert_eq!(logs.len(), job::MOST_LOGS);
+    assert_eq!((logs[0].number, logs[0].attempt), (2, 3));
+    assert!(logs[0].stderr_tail.ends_with("ü2"), "the end is kept");
+    for log in logs {
+        assert!(log.stderr_tail.len() <= job::LONGEST_TAIL);
+        assert!(log.message.len() <= job::LONGEST_TAIL);
+    }
+}
+
+/// A Bench with Jobs 1 to 6: every other one of the show, later ones more urgent, Job 2 cancelled, Job 3 paused.
+fn shelf() -> Bench {
+    let mut bench = Bench::default();
+    bench.register();
+    for id in 1..=6u8 {
+        let mut request = small_request();
+        request.priority = id * 10;
+        request.source = format!("s3://films/{}/{id}.mp4", id % 3);
+        let show = ["one", "two"][usize::from(id % 2)];
+        request.labels = [("show".to_owned(), show.to_owned())].into();
+        bench.apply(Command::SubmitJob {
+            request_id: format!("request {id}"),
+            job: JobId(id.into()),
+            request: Box::new(request),
+        });
+    }
+    let reason = String::new();
+    let wishes = [(2, Wish::Cancel { reason }), (3, Wish::Pause)];
+    for (id, wish) in wishes {
+        bench.apply(Command::Ask {
+            job: JobId(id),
+            request_id: String::new(),
+            wish,
+        });
+    }
+    bench
+}
+
+#[test]
+fn the_most_urgent_job_is_served_first_and_the_older_of_two() {
+    let mut bench = shelf();
+    let order = |bench: &Bench| {
+        let ready = bench.state.ready(bench.now_ms);
+        ready.map(|task| task.id.job.0).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&bench), [6, 5, 4, 1]);
+    let mut request = small_request();
+    request.priority = 60;
+    bench.apply(Command::SubmitJob {
+        request_id: "late".to_owned(),
+        job: JobId(7),
+        request: Box::new(request),
+    });
+    assert_eq!(order(&bench), [6, 7, 5, 4, 1]);
+}
+
+#[test]
+fn lists_hold_what_the_filter_lets_pass() {
+    use recode_types::JobFilter;
+    let mut bench = shelf();
+    let listed = |bench: &Bench, filter: &JobFilter| {
+        let page = bench.state.list(filter, None, 100);
+        page.jobs.iter().map(|j| j.job.0).collect::<Vec<_>>()
+    };
+    let any = JobFilter::default();
+    assert_eq!(listed(&bench, &any), [1, 2, 3, 4, 5, 6]);
+    let live_only = JobFilter {
+        live_only: true,
+        ..any.clone()
+    };
+    assert_eq!(listed(&bench, &live_only), [1, 3, 4, 5, 6]);
+    let states = JobFilter {
+        states: vec![JobState::Cancelled, JobState::Failed],
+        ..any.clone()
+    };
+    assert_eq!(listed(&bench, &states), [2]);
+    let label = |value: &str| JobFilter {
+        labels: [("show".to_owned(), value.to_owned())].into(),
+        ..any.clone()
+    };
+    assert_eq!(listed(&bench, &label("two")), [1, 3, 5]);
+    assert_eq!(listed(&bench, &label("tw")), []);
+    let source = JobFilter {
+        source_prefix: "s3://films/1/".to_owned(),
+        ..any.clone()
+    };
+    assert_eq!(listed(&bench, &source), [1, 4]);
+    let after = JobFilter {
+        submitted_after_ms: bench.state.jobs[&JobId(4)].submitted_ms,
+        ..any.clone()
+    };
+    assert_eq!(listed(&bench, &after), [5, 6]);
+    // Archived ones come in their places, where they are asked for.
+    bench.archive(JobId(2));
+    assert_eq!(listed(&bench, &any), [1, 3, 4, 5, 6]);
+    let archived = JobFilter {
+        archived: true,
+        ..any.clone()
+    };
+    assert_eq!(listed(&bench, &archived), [1, 2, 3, 4, 5, 6]);
+    let labelled = JobFilter {
+        archived: true,
+        ..label("one")
+    };
+    assert_eq!(listed(&bench, &labelled), [4, 6]);
+}
+
+#[test]
+fn pages_hold_every_job_once_whatever_comes_and_goes() {
+    let mut bench = shelf();
+    let filter = recode_types::JobFilter {
+        archived: true,
+        ..Default::default()
+    };
+    let mut seen = Vec::new();
+    let mut after = None;
+    for round in 0.. {
+        let page = bench.state.list(&filter, after, 2);
+        seen.extend(page.jobs.iter().map(|j| j.job.0));
+        // The one the token names is archived, others come at both ends.
+        if round == 0 {
+            bench.archive(JobId(2));
+        }
+        for id in [100 - round, 10 + round] {
+            bench.apply(Command::SubmitJob {
+                request_id: format!("more {id}"),
+                job: JobId(id),
+                request: Box::new(small_request()),
+            });
+        }
+        after = page.next;
+        if after.is_none() || round > 20 {
+            break;
+        }
+        assert_eq!(page.jobs.len(), 2);
+    }
+    let mut once = seen.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once, seen, "in order and once");
+    assert!(seen.starts_with(&[1, 2, 3, 4, 5, 6]));
+    let all = bench.state.list(&filter, None, 1000);
+    assert_eq!(all.next, None);
+}
+
+#[test]
 fn a_plan_with_a_missing_part_is_refused() {
     let mut bench = Bench::submitted(small_request());
     bench.probe(false);
@@ -557,47 +1185,88 @@ fn a_peak_limit_and_a_bitrate_are_kept_together() {
 
 use recode_types::Rendition;
 
-/// A log as version 1 wrote it, and the state it leads to: still read by every later version.
+/// A log as the first builds wrote it, and the snapshot of version 1 it led to: still read by every later version.
 const LOG_V1: &[u8] = include_bytes!("../../fixtures/batch-v1.bin");
 const STATE_V1: &[u8] = include_bytes!("../../fixtures/state-v1.bin");
+/// A log with everything that people may ask for, and the snapshot of version 2 it led to.
+const LOG_V1_ASKS: &[u8] = include_bytes!("../../fixtures/batch-v1-asks.bin");
+const STATE_V2: &[u8] = include_bytes!("../../fixtures/state-v2.bin");
 
-/// The entries behind the fixtures: a Job from beginning to end.
+#[test]
+fn encodings_of_version_1_still_read() {
+    let log = Batch::decode(LOG_V1).expect("an old log reads");
+    let mut state = State::default();
+    state.apply_batch(&log);
+    let status = state.status(JOB).expect("the job is in the log");
+    assert_eq!(status.state, JobState::Done);
+    assert_eq!((status.tasks, status.tasks_done), (8, 8));
+    assert_eq!(state.jobs[&JOB].used.retries, 1);
+    // What the builds of its time did not keep is all that a snapshot of theirs lacks.
+    let job = state.jobs.get_mut(&JOB).expect("it is known");
+    assert_eq!(job.logs.drain(..).count(), 1);
+    assert_eq!(
+        State::decode(STATE_V1).expect("an old snapshot reads"),
+        state
+    );
+}
+
+/// Two Jobs, of which one fails, is tried again, is done and archived, the other waits paused; and a drained Node.
 fn whole_life() -> Bench {
     let mut bench = Bench::running(small_request());
-    let attempt = bench.grant(encode(1));
-    bench.fail(encode(1), attempt, FailureClass::Killed);
-    while bench.step(&even_size) {}
     bench.apply(Command::SubmitJob {
         request_id: "two".to_owned(),
         job: JobId(9),
         request: Box::new(small_request()),
     });
+    bench.apply(Command::Ask {
+        job: JobId(9),
+        request_id: "three".to_owned(),
+        wish: Wish::Pause,
+    });
+    let attempt = bench.grant(encode(1));
+    bench.fail(encode(1), attempt, FailureClass::BadInput);
+    bench.ask("four", Wish::Retry);
+    bench.ask("", Wish::Pause);
+    bench.ask("", Wish::Resume);
+    let attempt = bench.grant(encode(1));
+    bench.fail(encode(1), attempt, FailureClass::Killed);
+    while bench.step(&even_size) {}
+    let other = bench.register();
+    bench.apply(Command::DrainNode {
+        node: other,
+        draining: true,
+    });
+    bench.archive(JOB);
     bench
 }
 
 #[test]
-fn encodings_of_version_1_still_read() {
+fn encodings_of_this_version_are_as_they_were() {
     let bench = whole_life();
     if std::env::var_os("RECODE_WRITE_FIXTURES").is_some() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-        std::fs::write(
-            folder.join("batch-v1.bin"),
-            Batch(bench.log.clone()).encode(),
-        )
-        .unwrap();
-        std::fs::write(folder.join("state-v1.bin"), bench.state.encode()).unwrap();
+        let log = Batch(bench.log.clone()).encode();
+        std::fs::write(folder.join("batch-v1-asks.bin"), log).unwrap();
+        std::fs::write(folder.join("state-v2.bin"), bench.state.encode()).unwrap();
     }
-    let log = Batch::decode(LOG_V1).expect("an old log reads");
+    let log = Batch::decode(LOG_V1_ASKS).expect("the log reads");
     let mut state = State::default();
     state.apply_batch(&log);
+    assert_eq!(State::decode(STATE_V2).expect("the snapshot reads"), state);
+    assert_eq!(state.archived[&JOB].state, JobState::Done);
+    assert!(state.jobs[&JobId(9)].paused && state.nodes[&NodeId(2)].draining);
+    assert_eq!(state.wishes.len(), 1, "wishes go with their job");
+    // A build that does not know a format says so, and reads nothing.
+    let mut newer = STATE_V2.to_vec();
+    newer[3] = 3;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&newer[..4]);
+    hasher.update(&newer[8..]);
+    newer[4..8].copy_from_slice(&hasher.finalize().to_le_bytes());
     assert_eq!(
-        State::decode(STATE_V1).expect("an old snapshot reads"),
-        state
+        State::decode(&newer),
+        Err(snapshot::FormatError::Version { found: 3, known: 2 })
     );
-    let status = state.status(JOB).expect("the job is in the log");
-    assert_eq!(status.state, JobState::Done);
-    assert_eq!((status.tasks, status.tasks_done), (8, 8));
-    assert_eq!(state.jobs[&JOB].used.retries, 1);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Events, status and progress.
 
-use super::{Error, id, mirror_enum, narrow, plain};
+use super::{Error, id, invalid, mirror_enum, narrow, plain};
 use crate::v1;
 use recode_types::id::{NodeId, TaskKey};
 use recode_types::task::FailureClass;
-use recode_types::{AttemptProgress, Event, EventKind, JobState, JobStatus, Progress};
+use recode_types::{AttemptLog, AttemptProgress, Event, EventKind, JobState, JobStatus, Progress};
 
 mirror_enum!(v1::JobState, JobState, "state", { Probing, Planning, Running, Done, Failed, Cancelled });
 mirror_enum!(v1::FailureClass, FailureClass, "class", {
@@ -89,6 +89,9 @@ impl From<Event> for v1::Event {
                 class: class_to_wire(class),
                 reason,
             }),
+            EventKind::Paused => Kind::Paused(wire::Paused {}),
+            EventKind::Resumed => Kind::Resumed(wire::Resumed {}),
+            EventKind::Retried { chunks_kept } => Kind::Retried(wire::Retried { chunks_kept }),
         };
         Self {
             index: value.index,
@@ -137,6 +140,11 @@ impl TryFrom<v1::Event> for Event {
                 size_bytes: e.size_bytes,
             },
             Kind::Warning(e) => EventKind::Warning { text: e.text },
+            Kind::Paused(_) => EventKind::Paused,
+            Kind::Resumed(_) => EventKind::Resumed,
+            Kind::Retried(e) => EventKind::Retried {
+                chunks_kept: e.chunks_kept,
+            },
             Kind::Ended(e) => EventKind::Ended {
                 state: plain::<v1::JobState, _>("state", e.state)?,
                 class: class_from_wire(e.class)?,
@@ -165,6 +173,10 @@ impl From<JobStatus> for v1::JobStatus {
             events: value.events,
             class: class_to_wire(value.class),
             reason: value.reason,
+            paused: value.paused,
+            priority: value.priority.into(),
+            labels: value.labels.into_iter().collect(),
+            archive: value.archive,
         }
     }
 }
@@ -184,6 +196,42 @@ impl TryFrom<v1::JobStatus> for JobStatus {
             events: value.events,
             class: class_from_wire(value.class)?,
             reason: value.reason,
+            paused: value.paused,
+            priority: u8::try_from(value.priority)
+                .map_err(|_| invalid("status.priority", "it is above 100"))?,
+            labels: value.labels.into_iter().collect(),
+            archive: value.archive,
+        })
+    }
+}
+
+impl From<AttemptLog> for v1::AttemptLog {
+    fn from(value: AttemptLog) -> Self {
+        Self {
+            number: value.number,
+            task: value.task.to_string(),
+            attempt: value.attempt,
+            node: value.node.0,
+            at_ms: value.at_ms,
+            class: v1::FailureClass::from(value.class).into(),
+            message: value.message,
+            stderr_tail: value.stderr_tail,
+        }
+    }
+}
+
+impl TryFrom<v1::AttemptLog> for AttemptLog {
+    type Error = Error;
+    fn try_from(value: v1::AttemptLog) -> Result<Self, Error> {
+        Ok(Self {
+            number: value.number,
+            task: id("log.task", &value.task)?,
+            attempt: value.attempt,
+            node: NodeId(value.node),
+            at_ms: value.at_ms,
+            class: plain::<v1::FailureClass, _>("class", value.class)?,
+            message: value.message,
+            stderr_tail: value.stderr_tail,
         })
     }
 }
@@ -305,6 +353,25 @@ mod tests {
             class: Some(FailureClass::BadInput),
             reason: "no picture".into(),
         });
+        survives(EventKind::Paused);
+        survives(EventKind::Resumed);
+        survives(EventKind::Retried { chunks_kept: 9 });
+    }
+
+    #[test]
+    fn a_log_survives_the_wire() {
+        let log = AttemptLog {
+            number: 1,
+            task: TaskKey::Stitch { output: 2 },
+            attempt: 3,
+            node: NodeId(4),
+            at_ms: 5,
+            class: FailureClass::Store,
+            message: "m".into(),
+            stderr_tail: "t".into(),
+        };
+        let wire = v1::AttemptLog::from(log.clone());
+        assert_eq!(AttemptLog::try_from(wire).unwrap(), log);
     }
 
     #[test]
@@ -321,6 +388,10 @@ mod tests {
             events: 5,
             class: Some(FailureClass::Store),
             reason: Some("r".into()),
+            paused: true,
+            priority: 6,
+            labels: [("show".to_owned(), "one".to_owned())].into(),
+            archive: Some("archive/a".into()),
         };
         assert_eq!(
             JobStatus::try_from(v1::JobStatus::from(status.clone())).unwrap(),

@@ -5,6 +5,8 @@
 
 mod cluster;
 mod event;
+mod explain;
+pub mod list;
 mod node;
 mod rendition;
 mod request;
@@ -18,6 +20,21 @@ pub const MAX_OUTPUTS: usize = 64;
 
 /// The longest text accepted in one field, in bytes.
 pub const MAX_TEXT_BYTES: usize = 4096;
+
+/// The most bytes of one request for a Job: it becomes one entry of the log.
+pub const MAX_REQUEST_BYTES: usize = 64 << 10;
+
+/// The longest request id, in bytes.
+pub const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// The most Jobs of one page of a list.
+pub const MAX_LISTED: usize = 1000;
+
+/// The most Jobs of one watch.
+pub const MAX_WATCHED: usize = 256;
+
+/// The most Attempts of one report: held, and finished ones not yet acknowledged.
+pub const MAX_ATTEMPTS: usize = 4096;
 
 /// A message that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +72,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The field it is about.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Missing(field)
+            | Self::Unknown { field, .. }
+            | Self::Invalid { field, .. }
+            | Self::TooLong { field, .. } => field,
+        }
+    }
+}
+
 /// An error that says what is wrong with `field`.
 fn invalid(field: &'static str, problem: impl std::fmt::Display) -> Error {
     Error::Invalid {
@@ -65,21 +94,52 @@ fn invalid(field: &'static str, problem: impl std::fmt::Display) -> Error {
 
 /// `value` where it is short enough.
 fn text(field: &'static str, value: String) -> Result<String, Error> {
-    if value.len() > MAX_TEXT_BYTES {
-        return Err(Error::TooLong {
-            field,
-            length: value.len(),
-            limit: MAX_TEXT_BYTES,
-        });
-    }
+    at_most(field, value.len(), MAX_TEXT_BYTES)?;
     Ok(value)
 }
 
+/// Nothing where there is not too much of it.
+fn at_most(field: &'static str, length: usize, limit: usize) -> Result<(), Error> {
+    if length > limit {
+        return Err(Error::TooLong {
+            field,
+            length,
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// A request id that a client has chosen. `needed`: it may not be empty.
+/// # Errors
+/// It is empty, or too long.
+pub fn request_id(value: String, needed: bool) -> Result<String, Error> {
+    if needed && value.is_empty() {
+        return Err(Error::Missing("request_id"));
+    }
+    at_most("request_id", value.len(), MAX_REQUEST_ID_BYTES)?;
+    Ok(value)
+}
+
+/// A sentence for people.
+/// # Errors
+/// It is too long.
+pub fn sentence(field: &'static str, value: String) -> Result<String, Error> {
+    text(field, value)
+}
+
 /// Reads an id that was printed.
-fn id<T>(field: &'static str, value: &str) -> Result<T, Error>
+/// # Errors
+/// It is something else.
+pub fn id<T>(field: &'static str, value: &str) -> Result<T, Error>
 where
     T: std::str::FromStr<Err = recode_types::id::ParseIdError>,
 {
+    if value.is_empty() {
+        return Err(Error::Missing(field));
+    }
+    // Told back to whoever sent it: not at any length.
+    at_most(field, value.len(), MAX_REQUEST_ID_BYTES)?;
     value.parse().map_err(|e| invalid(field, e))
 }
 

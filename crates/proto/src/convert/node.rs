@@ -1,9 +1,11 @@
 //! The exchange between nodes and the Leader.
 
-use super::{Error, id, invalid};
+use super::{Error, MAX_ATTEMPTS, MAX_TEXT_BYTES, at_most, id, invalid, text};
 use crate::v1;
 use recode_types::task::Grant;
-use recode_types::{AttemptToken, FinishedAttempt, NodeHello, NodeId, NodeOrders, NodeReport};
+use recode_types::{
+    AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeId, NodeOrders, NodeReport, NodeStatus,
+};
 
 impl From<NodeHello> for v1::NodeHello {
     fn from(value: NodeHello) -> Self {
@@ -18,16 +20,27 @@ impl From<NodeHello> for v1::NodeHello {
     }
 }
 
-impl From<v1::NodeHello> for NodeHello {
-    fn from(value: v1::NodeHello) -> Self {
-        Self {
-            name: value.name,
-            version: value.version,
+/// The most encoders and filters of one FFmpeg; it has some hundreds.
+const MAX_CAPABILITIES: usize = 4096;
+
+impl TryFrom<v1::NodeHello> for NodeHello {
+    type Error = Error;
+    fn try_from(value: v1::NodeHello) -> Result<Self, Error> {
+        at_most(
+            "hello.capabilities",
+            value.capabilities.len(),
+            MAX_CAPABILITIES,
+        )?;
+        let longest = value.capabilities.iter().map(String::len).max();
+        at_most("hello.capabilities", longest.unwrap_or(0), MAX_TEXT_BYTES)?;
+        Ok(Self {
+            name: text("hello.name", value.name)?,
+            version: text("hello.version", value.version)?,
             heavy_slots: value.heavy_slots,
             light_slots: value.light_slots,
-            ffmpeg: value.ffmpeg,
+            ffmpeg: text("hello.ffmpeg", value.ffmpeg)?,
             capabilities: value.capabilities,
-        }
+        })
     }
 }
 
@@ -122,10 +135,12 @@ impl TryFrom<v1::NodeReport> for NodeReport {
         if value.instance.is_empty() || value.instance.len() > 128 {
             return Err(invalid("instance", "it needs 1 to 128 characters"));
         }
+        at_most("running", value.running.len(), MAX_ATTEMPTS)?;
+        at_most("finished", value.finished.len(), MAX_ATTEMPTS)?;
         Ok(Self {
             instance: value.instance,
             sequence: value.sequence,
-            hello: value.hello.map(Into::into),
+            hello: value.hello.map(TryInto::try_into).transpose()?,
             running: value
                 .running
                 .into_iter()
@@ -139,6 +154,67 @@ impl TryFrom<v1::NodeReport> for NodeReport {
             free_heavy: value.free_heavy,
             free_light: value.free_light,
             draining: value.draining,
+        })
+    }
+}
+
+impl From<NodeHeard> for v1::NodeHeard {
+    fn from(value: NodeHeard) -> Self {
+        Self {
+            hello: Some(value.hello.into()),
+            present: value.present,
+            free_heavy: value.free_heavy,
+            free_light: value.free_light,
+            speed: value.speed,
+            running: value.running.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::NodeHeard> for NodeHeard {
+    type Error = Error;
+    fn try_from(value: v1::NodeHeard) -> Result<Self, Error> {
+        Ok(Self {
+            hello: value
+                .hello
+                .ok_or(Error::Missing("heard.hello"))?
+                .try_into()?,
+            present: value.present,
+            free_heavy: value.free_heavy,
+            free_light: value.free_light,
+            speed: value.speed,
+            running: value
+                .running
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<NodeStatus> for v1::NodeStatus {
+    fn from(value: NodeStatus) -> Self {
+        Self {
+            node: value.node.0,
+            name: value.name,
+            registered_at_ms: value.registered_at_ms,
+            draining: value.draining,
+            leases: value.leases,
+            heard: value.heard.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::NodeStatus> for NodeStatus {
+    type Error = Error;
+    fn try_from(value: v1::NodeStatus) -> Result<Self, Error> {
+        Ok(Self {
+            node: NodeId(value.node),
+            name: value.name,
+            registered_at_ms: value.registered_at_ms,
+            draining: value.draining,
+            leases: value.leases,
+            heard: value.heard.map(TryInto::try_into).transpose()?,
         })
     }
 }
@@ -237,6 +313,71 @@ mod tests {
         assert_eq!(
             NodeReport::try_from(v1::NodeReport::from(report.clone())).unwrap(),
             report
+        );
+    }
+
+    #[test]
+    fn the_status_of_a_node_survives_the_wire() {
+        let status = NodeStatus {
+            node: NodeId(3),
+            name: "host".into(),
+            registered_at_ms: 4,
+            draining: true,
+            leases: 5,
+            heard: Some(NodeHeard {
+                hello: NodeHello {
+                    name: "host".into(),
+                    ..NodeHello::default()
+                },
+                present: true,
+                free_heavy: 6,
+                free_light: 7,
+                speed: 8.5,
+                running: Vec::new(),
+            }),
+        };
+        let wire = v1::NodeStatus::from(status.clone());
+        assert_eq!(NodeStatus::try_from(wire).unwrap(), status);
+    }
+
+    #[test]
+    fn a_report_without_end_is_refused_by_name() {
+        let check = |report: v1::NodeReport, expected: &str| {
+            let instance = "one".to_owned();
+            let error = NodeReport::try_from(v1::NodeReport { instance, ..report });
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error} does not name {expected}");
+        };
+        let running = vec![v1::AttemptProgress::default(); MAX_ATTEMPTS + 1];
+        let report = v1::NodeReport {
+            running,
+            ..Default::default()
+        };
+        check(report, "running is too long");
+        let finished = vec![v1::FinishedAttempt::default(); MAX_ATTEMPTS + 1];
+        let report = v1::NodeReport {
+            finished,
+            ..Default::default()
+        };
+        check(report, "finished is too long");
+        let hello = |hello| v1::NodeReport {
+            hello: Some(hello),
+            ..Default::default()
+        };
+        let capabilities = vec![String::new(); MAX_CAPABILITIES + 1];
+        check(
+            hello(v1::NodeHello {
+                capabilities,
+                ..Default::default()
+            }),
+            "hello.capabilities is too long",
+        );
+        check(
+            hello(v1::NodeHello {
+                name: "x".repeat(5000),
+                ..Default::default()
+            }),
+            "hello.name is too long",
         );
     }
 

@@ -1,6 +1,6 @@
 //! Job requests.
 
-use super::{Error, MAX_OUTPUTS, MAX_TEXT_BYTES, invalid, plain, text};
+use super::{Error, MAX_OUTPUTS, MAX_REQUEST_BYTES, MAX_TEXT_BYTES, at_most, invalid, plain, text};
 use crate::v1;
 use recode_types::request::{TrackChoice, TrackSelection};
 use recode_types::{JobRequest, OutputRequest};
@@ -69,6 +69,13 @@ impl TryFrom<v1::OutputRequest> for OutputRequest {
             audio_bitrate_bps: value.audio_bitrate_bps,
             tracks: match value.tracks {
                 None => TrackSelection::All,
+                Some(only) if only.choices.len() > 64 => {
+                    return Err(Error::TooLong {
+                        field: "outputs.tracks",
+                        length: only.choices.len(),
+                        limit: 64,
+                    });
+                }
                 Some(only) => TrackSelection::Only(
                     only.choices
                         .into_iter()
@@ -116,13 +123,7 @@ impl TryFrom<v1::JobRequest> for JobRequest {
             ("score", value.score.len(), 16),
             ("labels", value.labels.len(), 64),
         ] {
-            if length > limit {
-                return Err(Error::TooLong {
-                    field,
-                    length,
-                    limit,
-                });
-            }
+            at_most(field, length, limit)?;
         }
         if value.priority > 100 {
             return Err(invalid(
@@ -141,7 +142,8 @@ impl TryFrom<v1::JobRequest> for JobRequest {
                 limit: MAX_TEXT_BYTES,
             });
         }
-        Ok(Self {
+        let bytes = prost::Message::encoded_len(&value);
+        let plain_request = Self {
             source: text("source", value.source)?,
             start_us: value.start_us,
             duration_us: value.duration_us,
@@ -161,7 +163,10 @@ impl TryFrom<v1::JobRequest> for JobRequest {
             overwrite: value.overwrite,
             labels: value.labels.into_iter().collect(),
             priority: value.priority as u8,
-        })
+        };
+        // Last, since a single field that is too long says more.
+        at_most("request", bytes, MAX_REQUEST_BYTES)?;
+        Ok(plain_request)
     }
 }
 
@@ -267,5 +272,20 @@ mod tests {
             "fps is not valid",
         );
         check(|r| r.score = vec![9], "score has the unknown value 9");
+        check(
+            |r| {
+                let choices = vec![v1::TrackChoice::default(); 65];
+                r.outputs[0].tracks = Some(v1::TrackSelection { choices });
+            },
+            "outputs.tracks is too long",
+        );
+        check(
+            |r| {
+                let mut output = r.outputs[0].clone();
+                output.url = "x".repeat(4000);
+                r.outputs = vec![output; 17];
+            },
+            "request is too long",
+        );
     }
 }

@@ -128,6 +128,7 @@ impl World {
                 | Command::PlanReady { .. }
                 | Command::CancelJob { .. }
                 | Command::ForgetNode { .. }
+                | Command::Ask { .. }
                 | Command::ForgetJob { .. } => true,
                 // A request that was forgotten is a new one.
                 Command::SubmitJob { request_id, .. } => {
@@ -148,6 +149,9 @@ impl World {
                 | Command::Warn { .. }
                 | Command::RegisterNode { .. }
                 | Command::FailJob { .. }
+                | Command::DrainNode { .. }
+                | Command::Retire { .. }
+                | Command::ArchiveJob { .. }
                 | Command::Replan { .. } => false,
             };
             if may_come_again && self.shout(command) {

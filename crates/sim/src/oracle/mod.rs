@@ -105,10 +105,14 @@ impl Oracle {
             | Command::CancelJob { job, .. }
             | Command::FailJob { job, .. }
             | Command::ForgetJob { job }
+            | Command::Ask { job, .. }
+            | Command::ArchiveJob { job, .. }
             | Command::Warn { job, .. } => BTreeSet::from([*job]),
             Command::GrantLeases { grants } => grants.iter().map(|g| g.task.job).collect(),
             Command::ExpireLeases { leases } => leases.iter().map(|l| l.0.job).collect(),
             Command::CompleteAttempt { task, .. } => BTreeSet::from([task.job]),
+            Command::DrainNode { .. } => BTreeSet::new(),
+            Command::Retire { .. } => self.before.jobs.keys().copied().collect(),
             Command::ForgetNode { node } => held_by(&|n| n == node),
             Command::RegisterNode { name, .. } => {
                 held_by(&|n| self.before.nodes.get(n).is_some_and(|n| n.name == *name))
