@@ -5,7 +5,7 @@ use crate::faults::Fault;
 use crate::film;
 use recode_core::machine::{Command, Job, LeaseGrant, Phase};
 use recode_types::task::FailureClass;
-use recode_types::{NodeId, TaskId, TaskKey};
+use recode_types::{JobId, NodeId, TaskId, TaskKey};
 
 type Happening = fn(&mut World);
 
@@ -120,7 +120,7 @@ impl World {
             if batch.0.is_empty() {
                 continue;
             }
-            let command = batch.0[self.rng.index(batch.0.len())].command.clone();
+            let mut command = batch.0[self.rng.index(batch.0.len())].command.clone();
             let may_come_again = match &command {
                 Command::CompleteAttempt { .. }
                 | Command::GrantLeases { .. }
@@ -154,6 +154,12 @@ impl World {
                 | Command::ArchiveJob { .. }
                 | Command::Replan { .. } => false,
             };
+            // As a coordinator names it when the client asks again. Under its old name it could come back after it was
+            // forgotten, which no proposer can cause.
+            if let Command::SubmitJob { job, .. } = &mut command {
+                self.jobs_named += 1;
+                *job = JobId(u128::from(self.now) << 64 | u128::from(self.jobs_named));
+            }
             if may_come_again && self.shout(command) {
                 self.fired.add(Fault::CommandEchoed);
                 return;
@@ -182,6 +188,12 @@ impl World {
                     *count = if other { *parts } else { 1_000_000 };
                 }
                 ready
+            }
+            // Its name is taken, unless it is forgotten before this lands.
+            Phase::Probing { .. } | Phase::Planning { .. }
+                if self.schedule.jobs.iter().any(|j| j.forget) =>
+            {
+                return;
             }
             Phase::Probing { .. } | Phase::Planning { .. } => Command::SubmitJob {
                 request_id: format!("absurd {id}"),
