@@ -16,6 +16,7 @@ use recode_types::{
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 pub struct Folder(pub PathBuf);
@@ -310,12 +311,16 @@ fn of_segment(grant: &Grant, wanted: u32) -> bool {
 pub async fn watch_to_end(jobs: &Jobs, job: JobId) -> Vec<EventKind> {
     let mut watch = jobs.watch(job, 0);
     let mut events = Vec::new();
-    while let Some(watched) = watch.next().await.unwrap() {
-        if let Watched::Event(event) = watched {
-            assert_eq!(event.index, events.len() as u64);
-            events.push(event.kind);
+    let watching = async {
+        while let Some(watched) = watch.next().await.unwrap() {
+            if let Watched::Event(event) = watched {
+                assert_eq!(event.index, events.len() as u64);
+                events.push(event.kind);
+            }
         }
-    }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), watching).await;
+    assert!(ended.is_ok(), "{job} does not end: {events:?}");
     events
 }
 
