@@ -128,14 +128,22 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
     let json = std::env::args().any(|arg| arg == "--json");
     tell(
-        &Fault::usage(one_sentence(&error.render().to_string())),
+        &Fault::usage(one_sentence(&error.render().to_string(), &asked())),
         json,
     );
     ExitCode::from(Kind::Usage.code())
 }
 
+/// The subcommand that was typed, for its help.
+fn asked() -> String {
+    let typed = std::env::args().nth(1).unwrap_or_default();
+    let known = Cli::command();
+    let known = known.get_subcommands().any(|c| c.get_name() == typed);
+    if known { typed } else { "transcode".to_owned() }
+}
+
 /// The sentence in clap's message, without the usage and hints that follow it.
-fn one_sentence(rendered: &str) -> String {
+fn one_sentence(rendered: &str, command: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     for line in rendered.lines().map(str::trim) {
         if line.starts_with("Usage:") || line.starts_with("For more information") {
@@ -151,7 +159,7 @@ fn one_sentence(rendered: &str) -> String {
     if sentence.contains('(') || sentence.contains('[') || sentence.contains("such as") {
         sentence
     } else {
-        format!("{sentence}; see recode-client transcode --help")
+        format!("{sentence}; see recode-client {command} --help")
     }
 }
 
@@ -162,7 +170,10 @@ mod tests {
     #[test]
     fn what_clap_says_becomes_one_sentence() {
         let of = |words: &[&str]| {
-            one_sentence(&Cli::try_parse_from(words).unwrap_err().render().to_string())
+            one_sentence(
+                &Cli::try_parse_from(words).unwrap_err().render().to_string(),
+                words[1],
+            )
         };
         assert_eq!(
             of(&[
