@@ -93,6 +93,22 @@ async fn within<T>(
     }
 }
 
+/// Makes a change as soon as the one before it is through: a membership shows before it is committed.
+async fn in_turn<F>(mut change: impl FnMut() -> F) -> Result<(), ChangeError>
+where
+    F: Future<Output = Result<(), ChangeError>>,
+{
+    let started = std::time::Instant::now();
+    loop {
+        match change().await {
+            Err(ChangeError::Busy) if started.elapsed() < DEADLINE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 impl Consensus {
     /// The cluster as this coordinator sees it.
     pub fn view(&self) -> View {
@@ -155,12 +171,29 @@ impl Consensus {
     /// # Errors
     /// [`ChangeError`]; it may be left as a learner, and asking again goes on from there.
     pub async fn add(&self, peer: Peer) -> Result<(), ChangeError> {
-        let node = BasicNode::new(&peer.address);
-        let learn = self.raft.add_learner(peer.id, node, true);
-        within(CATCH_UP, learn).await?;
-        let vote = ChangeMembers::AddVoterIds(BTreeSet::from([peer.id]));
-        within(DEADLINE, self.raft.change_membership(vote, true)).await?;
-        Ok(())
+        let (raft, id) = (self.raft.clone(), peer.id);
+        in_turn(move || {
+            let (raft, node) = (raft.clone(), BasicNode::new(&peer.address));
+            async move {
+                within(CATCH_UP, raft.add_learner(id, node, true))
+                    .await
+                    .map(|_| ())
+            }
+        })
+        .await?;
+        let raft = self.raft.clone();
+        in_turn(move || {
+            let (raft, vote) = (
+                raft.clone(),
+                ChangeMembers::AddVoterIds(BTreeSet::from([id])),
+            );
+            async move {
+                within(DEADLINE, raft.change_membership(vote, true))
+                    .await
+                    .map(|_| ())
+            }
+        })
+        .await
     }
 
     /// Removes a member, living or lost.
