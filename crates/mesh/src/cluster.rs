@@ -5,7 +5,6 @@ use recode_proto::v1::{self, cluster_service_client::ClusterServiceClient};
 use recode_types::cluster::ClusterStatus;
 use std::time::Duration;
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status};
 
 /// How long looking may take.
 const LOOK: Duration = Duration::from_secs(5);
@@ -28,27 +27,13 @@ impl Cluster {
         ClusterServiceClient::new(self.leader.channel())
     }
 
-    async fn within<T>(
-        &self,
-        limit: Duration,
-        call: impl Future<Output = Result<Response<T>, Status>>,
-    ) -> Result<T, Error> {
-        let asked = self.leader.endpoint();
-        let answer = tokio::time::timeout(limit, call)
-            .await
-            .unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "no answer in time")));
-        answer
-            .map(Response::into_inner)
-            .map_err(|status| self.leader.heard(&asked, status))
-    }
-
     /// The cluster as whoever answers sees it.
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn status(&self) -> Result<ClusterStatus, Error> {
         let mut client = self.client();
         let call = client.status(v1::ClusterStatusRequest {});
-        Ok(self.within(LOOK, call).await?.into())
+        Ok(self.leader.within(LOOK, call).await?.into())
     }
 
     /// Adopts the coordinator that waits at `address`; gives its number. May be repeated.
@@ -59,7 +44,7 @@ impl Cluster {
         let call = client.add(v1::AddCoordinatorRequest {
             address: address.to_owned(),
         });
-        Ok(self.within(CHANGE, call).await?.coordinator)
+        Ok(self.leader.within(CHANGE, call).await?.coordinator)
     }
 
     /// Removes a coordinator, living or lost.
@@ -68,7 +53,7 @@ impl Cluster {
     pub async fn remove(&self, coordinator: u64) -> Result<(), Error> {
         let mut client = self.client();
         let call = client.remove(v1::RemoveCoordinatorRequest { coordinator });
-        self.within(CHANGE, call).await.map(|_| ())
+        self.leader.within(CHANGE, call).await.map(|_| ())
     }
 
     /// Writes a snapshot at whoever answers; gives the index of the last entry in it.
@@ -77,6 +62,6 @@ impl Cluster {
     pub async fn snapshot(&self) -> Result<u64, Error> {
         let mut client = self.client();
         let call = client.snapshot(v1::SnapshotRequest {});
-        Ok(self.within(CHANGE, call).await?.index)
+        Ok(self.leader.within(CHANGE, call).await?.index)
     }
 }

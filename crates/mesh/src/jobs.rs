@@ -8,7 +8,7 @@ use recode_types::report::JobReport;
 use recode_types::{Event, EventKind, JobId, JobRequest, JobStatus, Progress};
 use std::time::{Duration, Instant};
 use tonic::transport::Channel;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Submits, watches and ends Jobs. Cheap to clone.
 ///
@@ -55,13 +55,7 @@ impl Jobs {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Error> {
-        let asked = self.leader.endpoint();
-        let answer = tokio::time::timeout(CALL_DEADLINE, call)
-            .await
-            .unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "no answer in time")));
-        answer
-            .map(Response::into_inner)
-            .map_err(|status| self.leader.heard(&asked, status))
+        self.leader.within(CALL_DEADLINE, call).await
     }
 
     /// Submits `request`. The same `request_id` gives the same Job; `true` says that it was known already.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 
 /// The way to the Leader of one cluster. Cheap to clone; clones find and follow it together. Connections are made on first
 /// use and again whenever they broke.
@@ -70,6 +70,21 @@ impl Leader {
         let channel = connect(&current).expect("it was checked before it became the current one");
         state.channels.insert(current, channel.clone());
         channel
+    }
+
+    /// One call of whoever is asked now, with a deadline.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Error> {
+        let asked = self.endpoint();
+        let answer = tokio::time::timeout(limit, call)
+            .await
+            .unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "no answer in time")));
+        answer
+            .map(Response::into_inner)
+            .map_err(|status| self.heard(&asked, status))
     }
 
     /// Makes an error of what `asked` answered, and turns to another coordinator where that may help.
