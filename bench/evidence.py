@@ -39,9 +39,9 @@ class CannotRun(Exception):
 # What a line's figures depend on. How fast, how large and how good an encode is follows from what is cut, what FFmpeg is told and
 # how Chunks are made and joined; who keeps the job, and over which API, plays no part.
 EVERYTHING = ("crates", "proto", "Cargo.lock", "Cargo.toml")
-ENCODES = (*(f"crates/types/src/{noun}.rs" for noun in ("artifact", "container", "rendition", "request", "score", "segment",
-                                                        "source", "table", "task", "time", "travel")), "crates/media", "crates/store", "crates/node/src/run", "crates/node/src/slots.rs",
-           "crates/node/src/source.rs", "crates/node/src/blocks.rs", "crates/core/src/plan")  # fmt: skip
+TYPES = ("artifact", "container", "rendition", "request", "score", "segment", "source", "table", "task", "time", "travel")
+ENCODES = (*(f"crates/types/src/{noun}.rs" for noun in TYPES), "crates/media", "crates/store", "crates/node/src/run",
+           "crates/node/src/slots.rs", "crates/node/src/source.rs", "crates/node/src/blocks.rs", "crates/core/src/plan")  # fmt: skip
 SCOPES = {"1.3": ENCODES, "1.4": ENCODES, "1.6": ENCODES, "1.7": ENCODES, "1.8": (*ENCODES, "crates/core/src/machine")}
 
 SETTINGS_LIMIT = {"x264-medium": 0.95, "x265-medium": 0.80, "svtav1-6": 0.85, "vp9-3": 0.79}
