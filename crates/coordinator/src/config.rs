@@ -1,7 +1,7 @@
 //! Command line and config file of the coordinator: the same settings, the command line wins.
 
 use anyhow::{Context as _, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use recode_coordinator::Timings;
 use recode_coordinator::assembly::{Beginning, Config};
 use recode_core::PlanPolicy;
@@ -15,6 +15,10 @@ use std::time::Duration;
 #[derive(Debug, Default, Parser)]
 #[command(name = "recode-coordinator", version)]
 pub struct Flags {
+    /// Something else than to run.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+
     /// Settings as a TOML file: names as below with _ for -; the command line wins
     #[arg(long, env = "RECODE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -63,6 +67,20 @@ pub struct Flags {
     /// What to log, as in `info` or `recode_coordinator=debug` [default: info]
     #[arg(long, env = "RECODE_LOG", value_name = "FILTER")]
     log: Option<String>,
+}
+
+/// What the program can do besides running a coordinator.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Print the replicated log of a data folder, entry by entry; changes nothing
+    Dump {
+        /// Data folder of a coordinator, or a copy of one
+        #[arg(value_name = "DIR")]
+        data_dir: PathBuf,
+        /// One JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// The config file.

@@ -11,4 +11,4 @@ mod seat;
 mod service;
 mod wait;
 
-pub use raft::Timings;
+pub use raft::{Change, Line, Timings, dump};

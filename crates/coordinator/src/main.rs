@@ -4,8 +4,10 @@ mod config;
 
 use anyhow::Context as _;
 use clap::Parser;
-use config::Flags;
+use config::{Action, Flags};
 use recode_coordinator::assembly::start;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,7 +24,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> anyhow::Result<()> {
-    let settings = Flags::parse().settings()?;
+    let flags = Flags::parse();
+    if let Some(Action::Dump { data_dir, json }) = &flags.action {
+        return dump(data_dir, *json);
+    }
+    let settings = flags.settings()?;
     let filter = tracing_subscriber::EnvFilter::try_new(&settings.log)
         .with_context(|| format!("--log {} is not a log filter", settings.log))?;
     tracing_subscriber::fmt()
@@ -48,4 +54,17 @@ async fn run() -> anyhow::Result<()> {
     }
     running.stop().await;
     Ok(())
+}
+
+fn dump(data_dir: &Path, json: bool) -> anyhow::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    recode_coordinator::dump(data_dir, |line| {
+        if json {
+            serde_json::to_writer(&mut out, &line)?;
+            writeln!(out)
+        } else {
+            writeln!(out, "{line}")
+        }
+    })?;
+    Ok(out.flush()?)
 }

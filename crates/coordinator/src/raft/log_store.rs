@@ -190,6 +190,39 @@ impl Log {
     }
 }
 
+fn contradicts(dir: &Path, reason: String) -> wal::Error {
+    wal::Error::Io {
+        path: dir.to_owned(),
+        source: io::Error::new(io::ErrorKind::InvalidData, reason),
+    }
+}
+
+/// What a log says.
+#[derive(Debug)]
+pub struct Contents {
+    /// The newest vote.
+    pub vote: Option<Vote>,
+    /// The last entry known to be committed; written lazily, so more may be.
+    pub committed: Option<LogId>,
+    /// The last entry that is gone since a snapshot holds it.
+    pub purged: Option<LogId>,
+    /// All others, consecutive.
+    pub entries: Vec<Entry>,
+}
+
+/// Looks at the log in `dir`, and changes nothing.
+/// # Errors
+/// As [`LogStore::open`].
+pub fn read(dir: &Path) -> Result<Contents, wal::Error> {
+    let log = Log::replay(&wal::read(dir)?).map_err(|reason| contradicts(dir, reason))?;
+    Ok(Contents {
+        vote: log.vote,
+        committed: log.committed,
+        purged: log.purged,
+        entries: log.entries.into(),
+    })
+}
+
 /// The log and vote of this coordinator. Cheap to clone; all clones are the same log.
 #[derive(Clone, Debug)]
 pub struct LogStore {
@@ -224,10 +257,7 @@ impl LogStore {
                 .map(|record| encode(&record))
                 .collect()
         })?;
-        let log = Log::replay(&segments).map_err(|reason| wal::Error::Io {
-            path: dir.to_owned(),
-            source: io::Error::new(io::ErrorKind::InvalidData, reason),
-        })?;
+        let log = Log::replay(&segments).map_err(|reason| contradicts(dir, reason))?;
         Ok(Self {
             log: Arc::new(RwLock::new(log)),
             wal: Arc::new(wal),

@@ -1,6 +1,7 @@
 //! Everything that knows openraft. The rest of the coordinator sees [`Consensus`]: propose commands, look at the state,
 //! take effects, learn of the end.
 
+mod dump;
 mod effects;
 pub mod identity;
 mod leadership;
@@ -16,6 +17,7 @@ mod wal;
 #[cfg(test)]
 mod tests;
 
+pub use dump::{Change, Line, dump};
 pub use effects::Gathered;
 pub use identity::Identity;
 pub use leadership::{Leadership, Quorum};

@@ -28,9 +28,14 @@ impl Snapshots {
                 fs::remove_file(path)?;
             }
         }
-        Ok(Self {
+        Ok(Self::at(dir))
+    }
+
+    /// Uses `dir` for looking at only, whoever else works there.
+    pub fn at(dir: &Path) -> Self {
+        Self {
             dir: dir.to_owned(),
-        })
+        }
     }
 
     /// The newest snapshot, or `None` when there is none yet.

@@ -23,7 +23,8 @@ pub struct Applied {
     pub state: State,
     /// The newest time stamp seen in an entry, in milliseconds since 1970.
     pub at_ms: u64,
-    last: Option<LogId>,
+    /// The last entry in it.
+    pub last: Option<LogId>,
     membership: Membership,
 }
 
@@ -98,7 +99,10 @@ impl StateMachine {
     }
 }
 
-fn restore(meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<Applied> {
+/// The state that a snapshot holds.
+/// # Errors
+/// `InvalidData`: it does not read.
+pub(super) fn restore(meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<Applied> {
     let invalid = |e: String| io::Error::new(io::ErrorKind::InvalidData, e);
     let (at, sealed) = bytes
         .split_first_chunk::<8>()

@@ -135,3 +135,65 @@ async fn a_snapshot_replaces_the_log_and_survives() {
     assert_eq!(before.nodes.len(), 21);
     consensus.stop().await;
 }
+
+/// The batches of a dump, as index and outcomes; all of it as JSON.
+fn dumped(folder: &Folder) -> (Vec<(u64, Vec<Option<Outcome>>)>, String) {
+    let (mut batches, mut json) = (Vec::new(), String::new());
+    dump(&folder.0, |line| {
+        json += &serde_json::to_string(&line)?;
+        json.push('\n');
+        if let Line::Batch { index, changes, .. } = line {
+            let outcomes = changes.into_iter().map(|change| change.outcome);
+            batches.push((index, outcomes.collect()));
+        }
+        Ok(())
+    })
+    .unwrap();
+    (batches, json)
+}
+
+#[tokio::test]
+async fn a_dump_shows_what_was_asked_and_answered_and_changes_nothing() {
+    let folder = Folder::new();
+    assert!(matches!(
+        dump(&folder.0, |_| Ok(())),
+        Err(Error::Folder { .. })
+    ));
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
+    for name in ["a", "bb"] {
+        consensus.propose(vec![register(name)]).await.unwrap();
+    }
+    consensus.stop().await;
+    let files = || {
+        let mut files: Vec<_> = std::fs::read_dir(&folder.0)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let bytes = std::fs::read(&path).unwrap();
+                (path, bytes)
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    let (batches, json) = dumped(&folder);
+    assert!(before == files());
+    let registered: Vec<&Outcome> = batches.iter().flat_map(|(_, o)| o).flatten().collect();
+    let node = |id| Outcome::Registered {
+        node: recode_types::NodeId(id),
+    };
+    assert_eq!(registered, [&node(1), &node(2)]);
+    assert!(json.contains(r#""command":{"RegisterNode":{"name":"bb""#), "{json}");
+
+    // What a snapshot holds is told without its outcome, what follows with it.
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
+    consensus.snapshot().await.unwrap();
+    consensus.propose(vec![register("ccc")]).await.unwrap();
+    consensus.stop().await;
+    let (batches, _) = dumped(&folder);
+    let registered: Vec<&Outcome> = batches.iter().flat_map(|(_, o)| o).flatten().collect();
+    assert_eq!(registered, [&node(3)]);
+}

@@ -86,41 +86,20 @@ impl Wal {
         first: impl FnOnce() -> Vec<Vec<u8>>,
     ) -> Result<(Self, Vec<Segment>), Error> {
         let lock = lock(dir)?;
-        let mut paths = segment_paths(dir)?;
-        let mut segments = Vec::new();
-        let mut next: Option<Position> = None;
-        let mut end = 0;
-        for (i, path) in paths.clone().into_iter().enumerate() {
-            let newest = i + 1 == paths.len();
-            let mut bytes = Vec::new();
-            File::open(&path)
-                .and_then(|mut f| f.read_to_end(&mut bytes))
-                .map_err(io_error(&path))?;
-            let found = scan::scan(&bytes, next, newest).map_err(|damage| Error::Damaged {
-                path: path.clone(),
-                at: damage.at,
-            })?;
-            if found.bodies.is_empty() {
-                // Its head never became durable, so nothing in it was acknowledged. Not the newest: records are missing.
-                if !newest {
-                    return Err(Error::Damaged { path, at: 0 });
-                }
-                fs::remove_file(&path).map_err(io_error(&path))?;
-                sync_dir(dir)?;
-                paths.pop();
-                break;
-            }
-            segments.push(Segment {
-                records: found
-                    .bodies
-                    .iter()
-                    .map(|r| bytes[r.clone()].to_vec())
-                    .collect(),
-            });
-            (next, end) = (Some(found.next), found.end);
+        let Found {
+            mut segments,
+            paths,
+            tail,
+            headless,
+        } = find(dir)?;
+        if let Some(path) = headless {
+            fs::remove_file(&path).map_err(io_error(&path))?;
+            sync_dir(dir)?;
         }
-        let writer = match (paths.last(), next) {
-            (Some(path), Some(next)) => writer::Writer::go_on(dir, path, paths.clone(), end, next)?,
+        let writer = match (paths.last(), tail) {
+            (Some(path), Some((end, next))) => {
+                writer::Writer::go_on(dir, path, paths.clone(), end, next)?
+            }
             _ => {
                 let records = first();
                 let writer = writer::Writer::found(dir, &records)?;
@@ -206,6 +185,61 @@ impl Drop for Wal {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// What each segment file in `dir` holds, oldest first, for looking at only: nothing is locked, cut off or removed. A
+/// coordinator that runs there may be in the middle of a record, which then looks like a torn tail.
+/// # Errors
+/// As [`Wal::open`].
+pub fn read(dir: &Path) -> Result<Vec<Segment>, Error> {
+    find(dir).map(|found| found.segments)
+}
+
+/// The sound part of a log.
+struct Found {
+    segments: Vec<Segment>,
+    /// Their files.
+    paths: Vec<PathBuf>,
+    /// Bytes of the newest file that are sound, and where writing goes on; `None`: there is no file.
+    tail: Option<(usize, Position)>,
+    /// A newest file whose head never became durable: nothing in it was acknowledged.
+    headless: Option<PathBuf>,
+}
+
+fn find(dir: &Path) -> Result<Found, Error> {
+    let mut found = Found {
+        segments: Vec::new(),
+        paths: segment_paths(dir)?,
+        tail: None,
+        headless: None,
+    };
+    for (i, path) in found.paths.clone().into_iter().enumerate() {
+        let newest = i + 1 == found.paths.len();
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|mut f| f.read_to_end(&mut bytes))
+            .map_err(io_error(&path))?;
+        let expected = found.tail.map(|(_, next)| next);
+        let scan = scan::scan(&bytes, expected, newest).map_err(|damage| Error::Damaged {
+            path: path.clone(),
+            at: damage.at,
+        })?;
+        if scan.bodies.is_empty() {
+            // Its head never became durable. Not the newest: records are missing.
+            if !newest {
+                return Err(Error::Damaged { path, at: 0 });
+            }
+            found.paths.pop();
+            found.headless = Some(path);
+            break;
+        }
+        let bodies = scan.bodies.into_iter();
+        found.segments.push(Segment {
+            records: bodies.map(|range| bytes[range].to_vec()).collect(),
+        });
+        found.tail = Some((scan.end, scan.next));
+    }
+    Ok(found)
 }
 
 /// Takes the folder for this writer.
