@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -154,6 +155,38 @@ LINES = {
     "1.12": {
         "title": "messages",
         "limits": [limit("failed", 0, 0), limit("left_out", 0, 0), limit("messages", 30, None)],
+    },
+    "2.1": {
+        "title": "a cluster by one command, its leader killed",
+        "limits": [
+            limit("demo_exit", 0, 0, of="max"),
+            limit("output_wrong", 0, 0, of="max"),
+            limit("attempts_repeated", 0, 0, of="max"),
+            limit("gap", None, 4, of="max"),
+        ],
+    },
+    "2.3": {
+        "title": "chaos of real processes",
+        "limits": [
+            limit("seconds", 20, None, of="min"),
+            limit("jobs", 20, None, of="min"),
+            limit("faults_fired", 3, None, of="min"),
+            *(
+                limit(name, 0, 0, of="max", cases=case, least_n=runs)
+                for case, runs in (("played FFmpeg", 200), ("real FFmpeg", 10))
+                for name in ("jobs_lost", "segments_twice", "segments_missing", "objects_wrong", "logs_apart", "crashes")
+            ),
+        ],
+        "least_cases": 2,
+    },
+    "2.4": {
+        "title": "the same bytes, whoever dies",
+        "bench": ["same-bytes", "--clip", "samples/sintel_trailer_720p24.mp4"],
+        "limits": [
+            limit("outputs_that_differ", 0, 0, of="max", least_n=17),
+            limit("kills", 1, None, of="min", least_n=17),
+        ],
+        "least_cases": 3,
     },
 }
 
@@ -425,9 +458,70 @@ def run_bench_line(name, minutes):
     seed = len(read(name)) + 1
     arguments = list(LINES[name]["bench"])
     if name == "1.9":
-        arguments += ["--clip", "bench_camera_cuts_720p2997.mp4", "--seed", str(seed)]
+        arguments += ["--clip", "bench_camera_cuts_720p2997.mp4"]
+    seeded = name in ("1.9", "2.4")
+    if seeded:
+        arguments += ["--seed", str(seed)]
     figures, status = bench(arguments, minutes)
-    write(name, figures, seed if name == "1.9" else None)
+    write(name, figures, seed if seeded else None)
+    return status
+
+
+def run_cluster_demo():
+    """What the README says of a cluster on one machine; what comes out is decoded and counted."""
+    with tempfile.TemporaryDirectory(prefix="recode-cluster-") as folder:
+        env = dict(os.environ, RECODE_CLUSTER_DIR=folder)
+        done = subprocess.run(["make", "cluster-demo"], cwd=ROOT, env=env, capture_output=True, text=True)
+        print(done.stdout, done.stderr, sep="")
+        frames = [
+            decoded_frames(path)
+            for path in (ROOT / "samples" / "sintel_trailer_720p24.mp4", Path(folder) / "sintel.mkv")
+        ]
+    wrong = int(frames[0] is None or frames[0] != frames[1])
+    found = [
+        figure("cluster-demo", "one machine", "demo_exit", done.returncode, "count", replaces=False),
+        figure("cluster-demo", "one machine", "output_wrong", wrong, "count", "frames of the source", replaces=False),
+    ]
+    patterns = (
+        ("gap", "s", r"leads after ([0-9.]+) s"),
+        ("attempts_repeated", "count", r"had to be repeated: ([0-9]+)"),
+    )
+    for metric, unit, pattern in patterns:
+        said = re.search(pattern, done.stdout)
+        if said:
+            found.append(figure("cluster-demo", "one machine", metric, float(said.group(1)), unit, replaces=False))
+    write("2.1", found)
+    return done.returncode or wrong
+
+
+def decoded_frames(path):
+    """Frames of picture that FFmpeg decodes from a file; None where it does not."""
+    ffmpeg = os.environ.get("RECODE_FFMPEG") or str(ROOT / ".tools" / "bin" / "ffmpeg")
+    command = [ffmpeg, "-v", "error", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framecrc", "-"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    return len(lines) if done.returncode == 0 and lines else None
+
+
+def run_chaos(minutes):
+    """Mostly with encodes played back, and at the end some with FFmpeg itself."""
+    figures = pool(current("2.3"))
+    known = {case: figure["n"] for (case, metric), figure in figures.items() if metric == "jobs_lost"}
+    # Pieces of one line never share a seed.
+    seed = 100_000 * (len(read("2.3")) + 1)
+    status = 0
+    deadline = time.monotonic() + 60 * minutes
+    for case, wanted, share, extra in (
+        ("played FFmpeg", 200, 0.8, []),
+        ("real FFmpeg", 10, 1.0, ["--real", "--at-once", "1"]),
+    ):
+        missing = wanted - known.get(case, 0)
+        left = (deadline - time.monotonic()) / 60
+        if missing > 0 and left > 0:
+            found, one = bench(["chaos", "--runs", str(missing), "--seed", str(seed), *extra], left * share)
+            write("2.3", found, seed)
+            status = status or one
+            seed += 50_000
     return status
 
 
@@ -546,6 +640,8 @@ def run(name):
         return run_clean_clone()
     if name == "1.12":
         return run_messages()
+    if name == "2.1":
+        return run_cluster_demo()
     if not shutil.which("ffmpeg") and not (ROOT / ".tools" / "bin" / "ffmpeg").exists():
         raise CannotRun("no FFmpeg: run `make setup`")
     build()
@@ -555,6 +651,8 @@ def run(name):
         return run_versus(minutes)
     if name == "1.7":
         return run_quality(minutes)
+    if name == "2.3":
+        return run_chaos(minutes)
     return run_bench_line(name, minutes)
 
 

@@ -1,11 +1,13 @@
 //! The measurements, one per file. Each takes what it needs and adds its figures to a sheet.
 
+pub mod chaos;
 pub mod crash;
 pub mod many_chunks;
 pub mod overhead;
 pub mod quality;
 pub mod rate;
 pub mod s3_bytes;
+pub mod same_bytes;
 pub mod score_cost;
 pub mod score_exact;
 pub mod versus;

@@ -9,6 +9,8 @@
 //!   bench/*.rs   one measurement per file: what is run, what is computed
 //!   client.rs    recode-client as a child: arguments in, report out       plain.rs   the same request for plain FFmpeg
 //!   measure.rs   wall and CPU seconds of one child                        watch.rs   memory and descriptors of a tree
+//!   site/        a cluster of processes on this machine: its networks, disks and nodes that can be broken
+//!   player.rs    FFmpeg as it was recorded, so that a hundred encodes cost what one does
 //!   score.rs packets.rs bdrate.rs   libvmaf runs, packet lists, rate-distortion curves
 //!   figure.rs    a figure, its table row and its JSON line                tools.rs   which programs are used
 //! ```
@@ -20,8 +22,10 @@ pub mod figure;
 pub mod measure;
 pub mod packets;
 pub mod plain;
+pub mod player;
 pub mod score;
 pub mod seed;
 pub mod settings;
+pub mod site;
 pub mod tools;
 pub mod watch;

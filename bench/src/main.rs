@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
-    Deadline, crash, many_chunks, overhead, quality, rate, s3_bytes, score_cost, score_exact,
-    versus,
+    Deadline, chaos, crash, many_chunks, overhead, quality, rate, s3_bytes, same_bytes, score_cost,
+    score_exact, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -102,6 +102,36 @@ enum Bench {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Three coordinators and three nodes under kill -9, SIGSTOP, cut links and full disks; needs root
+    Chaos {
+        /// Runs that count
+        #[arg(long, default_value_t = 200)]
+        runs: u64,
+        /// Runs at the same time
+        #[arg(long, default_value_t = 2)]
+        at_once: u32,
+        /// Seed of the first run; each has the next
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Encode with FFmpeg itself, rather than play back what it did
+        #[arg(long)]
+        real: bool,
+    },
+    /// Outputs of clusters whose processes are killed against that of an undisturbed process, byte by byte
+    SameBytes {
+        /// Runs with each number of nodes
+        #[arg(long, default_value_t = 17)]
+        runs: usize,
+        /// Number of nodes; may be given several times
+        #[arg(long, default_values_t = [1, 2, 4])]
+        nodes: Vec<u8>,
+        /// Use this much of the clip
+        #[arg(long, default_value_t = 12.0)]
+        seconds: f64,
+        /// Seed of who dies when
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Descriptors and memory of a job of thousands of chunks
     ManyChunks {
         /// Chunks
@@ -131,7 +161,7 @@ fn main() -> ExitCode {
 
 fn measure(cli: Cli) -> Result<()> {
     let tools = Tools::find()?;
-    let clips = clips(&cli.clips)?;
+    let clips = || clips(&cli.clips);
     let deadline = Deadline::after(cli.minutes);
     let sheet = |name| Sheet::new(name, cli.json);
     match cli.bench {
@@ -143,7 +173,7 @@ fn measure(cli: Cli) -> Result<()> {
             no_quality,
         } => {
             let wanted = versus::Wanted {
-                clips,
+                clips: clips()?,
                 settings: named(&settings, &settings::ALL)?,
                 pairs,
                 seconds,
@@ -154,12 +184,12 @@ fn measure(cli: Cli) -> Result<()> {
             versus::run(&tools, &wanted, &mut sheet("versus-ffmpeg"))
         }
         Bench::Overhead { pairs } => {
-            overhead::run(&tools, &clips[0], pairs, &mut sheet("overhead"))
+            overhead::run(&tools, &clips()?[0], pairs, &mut sheet("overhead"))
         }
-        Bench::ScoreExact => score_exact::run(&tools, &clips, &mut sheet("score-exact")),
+        Bench::ScoreExact => score_exact::run(&tools, &clips()?, &mut sheet("score-exact")),
         Bench::ScoreCost { pairs } => {
             let mut sheet = sheet("score-cost");
-            for clip in &clips {
+            for clip in &clips()? {
                 if !deadline.passed() {
                     score_cost::run(&tools, clip, pairs, &mut sheet)?;
                 }
@@ -173,7 +203,7 @@ fn measure(cli: Cli) -> Result<()> {
             seconds,
         } => {
             let wanted = quality::Wanted {
-                clips,
+                clips: clips()?,
                 settings: named(&settings, &settings::ALL[..3])?,
                 segments: if segment.is_empty() {
                     vec![String::new()]
@@ -186,10 +216,10 @@ fn measure(cli: Cli) -> Result<()> {
             };
             quality::run(&tools, &wanted, &mut sheet("quality"))
         }
-        Bench::Rate { codec } => rate::run(&tools, &clips, &codec, deadline, &mut sheet("rate")),
+        Bench::Rate { codec } => rate::run(&tools, &clips()?, &codec, deadline, &mut sheet("rate")),
         Bench::Crash { runs, kills, seed } => {
             let wanted = crash::Wanted {
-                clip: clips[0].clone(),
+                clip: clips()?[0].clone(),
                 runs,
                 kills,
                 seed,
@@ -197,11 +227,42 @@ fn measure(cli: Cli) -> Result<()> {
             };
             crash::run(&tools, &wanted, &mut sheet("crash"))
         }
+        Bench::Chaos {
+            runs,
+            at_once,
+            seed,
+            real,
+        } => {
+            let wanted = chaos::Wanted {
+                runs,
+                at_once,
+                seed,
+                real,
+                deadline,
+            };
+            chaos::run(&tools, &wanted, &mut sheet("chaos"))
+        }
+        Bench::SameBytes {
+            runs,
+            nodes,
+            seconds,
+            seed,
+        } => {
+            let wanted = same_bytes::Wanted {
+                clip: clips()?[0].clone(),
+                seconds,
+                runs,
+                nodes,
+                seed,
+                deadline,
+            };
+            same_bytes::run(&tools, &wanted, &mut sheet("same-bytes"))
+        }
         Bench::ManyChunks { chunks, workers } => {
             many_chunks::run(&tools, chunks, workers, &mut sheet("many-chunks"))
         }
         Bench::S3Bytes { segments } => {
-            s3_bytes::run(&tools, &clips[0], segments, &mut sheet("s3-bytes"))
+            s3_bytes::run(&tools, &clips()?[0], segments, &mut sheet("s3-bytes"))
         }
     }
 }

@@ -200,7 +200,10 @@ impl fmt::Display for Line {
                 term,
                 voters,
                 addresses,
-            } => write!(f, "{index:>8} term {term}: voters {voters:?} of {addresses:?}"),
+            } => write!(
+                f,
+                "{index:>8} term {term}: voters {voters:?} of {addresses:?}"
+            ),
             Self::Batch {
                 index,
                 term,
