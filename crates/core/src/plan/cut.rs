@@ -63,6 +63,8 @@ pub struct Wish {
     pub linear: Option<u32>,
     /// Cuts at key frames of the Source only: where the other frames are is a guess.
     pub keys_only: bool,
+    /// No Segment is shorter, unless the film is: of a few frames a minute each Segment must have one.
+    pub least_ms: u64,
 }
 
 /// A fixed distance of key frames in the Output.
@@ -87,6 +89,10 @@ impl Wish {
             let Some(encoder) = super::encoder::named(&rendition.encoder) else {
                 continue;
             };
+            if let Some(fps) = rendition.fps.filter(|fps| fps.num > 0) {
+                let two_frames = (2000 * i128::from(fps.den) / i128::from(fps.num)) as u64;
+                wish.least_ms = wish.least_ms.max(two_frames);
+            }
             match (rendition.gop, rendition.fps) {
                 (Some(gop), None) => {
                     // Two grids meet on their common multiples.
@@ -204,10 +210,11 @@ pub fn cut(
         "the wanted rows are rows of the table"
     );
     let film = Film::new(table, wanted, wish);
-    let bounds = match wish.linear {
+    let mut bounds = match wish.linear {
         Some(most) => film.equal_parts(wish, policy, most),
         None => film.by_cost(wish, policy),
     };
+    film.join_short(&mut bounds, wish.least_ms as f64);
     bounds
         .windows(2)
         .enumerate()
@@ -368,6 +375,25 @@ impl<'a> Film<'a> {
         bounds.sort_unstable();
         bounds.dedup();
         bounds
+    }
+
+    /// Takes cuts out until no Segment is shorter than `least` milliseconds.
+    fn join_short(&self, bounds: &mut Vec<usize>, least: f64) {
+        let mut at = 0;
+        bounds.retain(|&bound| {
+            let keep = bound == 0 || bound == self.rows || self.ms(at, bound) >= least;
+            if keep {
+                at = bound;
+            }
+            keep
+        });
+        // What is left at the end goes to the Segment before it.
+        while let [.., before, end] = bounds[..]
+            && before > 0
+            && self.ms(before, end) < least
+        {
+            bounds.remove(bounds.len() - 2);
+        }
     }
 
     fn nearest_grid_row(&self, row: usize) -> usize {

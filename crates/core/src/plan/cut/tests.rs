@@ -154,6 +154,18 @@ fn with_a_fixed_gop_every_boundary_is_on_its_grid() {
 }
 
 #[test]
+fn with_few_frames_a_minute_every_segment_has_one() {
+    let table = table(60, 25);
+    let facts = crate::fixture::facts(&table);
+    let mut request = crate::fixture::small_request();
+    request.segment_ms = Some(2_000);
+    request.outputs[0].rendition.fps = Some(Rational::new(1, 10));
+    let wish = Wish::of(&request, &facts, &PlanPolicy::default());
+    let lengths = seconds(&cut_all(&table, &wish));
+    assert_eq!(lengths, [20.0, 20.0, 20.0]);
+}
+
+#[test]
 fn a_grid_in_time_puts_the_first_output_frame_on_it() {
     // Two seconds of output at 24 frames a second from 25.
     let wish = Wish {
@@ -210,6 +222,7 @@ proptest! {
         ms in prop::option::of(1u64..5_000),
         grid in prop::option::of(1u32..60),
         linear in prop::option::of(1u32..6),
+        least_ms in prop::option::of(1u64..20_000).prop_map(Option::unwrap_or_default),
     ) {
         let mut pts = -7_000;
         let rows: Vec<FrameRow> = steps.iter().map(|&(step, key)| {
@@ -226,12 +239,15 @@ proptest! {
             usual_gop_rows: Some(250),
             linear,
             keys_only: false,
+            least_ms,
         };
         let segments = cut(&table, first..end, &wish, &CutPolicy::default());
         prop_assert_eq!(check(&table, first..end, &segments), Ok(()));
         if let Some(grid) = grid {
             prop_assert!(segments.iter().all(|s| (s.first_row as usize - first).is_multiple_of(grid as usize)));
         }
+        let short = |s: &Segment| (s.end_pts - s.start_pts) * 1000 < least_ms as i64 * 12800;
+        prop_assert!(segments.len() == 1 || !segments.iter().any(short), "{:?}", seconds(&segments));
         let mut all = order(&segments);
         all.sort_unstable();
         prop_assert_eq!(all, (0..segments.len() as u32).collect::<Vec<_>>());
