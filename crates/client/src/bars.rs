@@ -93,13 +93,26 @@ impl Drop for Bars {
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar, unless `quiet` or standard error is not a terminal.
-    pub fn new(quiet: bool) -> Option<Self> {
+    /// A bar for frames, unless `quiet` or standard error is not a terminal.
+    pub fn frames(what: &'static str, quiet: bool) -> Option<Self> {
+        Self::new(what, quiet, "{pos}/{len}  {per_sec}")
+    }
+
+    /// The same for bytes.
+    pub fn bytes(what: &'static str, quiet: bool) -> Option<Self> {
+        Self::new(
+            what,
+            quiet,
+            "{decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}",
+        )
+    }
+
+    fn new(what: &'static str, quiet: bool, counts: &str) -> Option<Self> {
         (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::no_length().with_prefix(Phase::Score.name());
-            bar.set_style(style(
-                "{prefix:>7} {bar:32} {percent:>3}%  {pos}/{len}  {per_sec}  ETA {eta}",
-            ));
+            let bar = ProgressBar::no_length().with_prefix(what);
+            bar.set_style(style(&format!(
+                "{{prefix:>7}} {{bar:32}} {{percent:>3}}%  {counts}  ETA {{eta}}"
+            )));
             Self(bar)
         })
     }

@@ -1,71 +1,51 @@
 //! `cluster status|add|remove|snapshot`.
 
 use crate::fault::Fault;
-use crate::flags::{ClusterAction, Remote};
-use crate::follow::fault;
+use crate::flags::ClusterAction;
+use crate::remote::{fault, say_json, with};
 use crate::summary::columns;
-use crate::transcode::runtime;
-use recode_client::Client;
 use recode_types::cluster::ClusterStatus;
-
-/// Which cluster an action is for.
-pub fn remote(action: &ClusterAction) -> &Remote {
-    match action {
-        ClusterAction::Status { remote }
-        | ClusterAction::Add { remote, .. }
-        | ClusterAction::Remove { remote, .. }
-        | ClusterAction::Snapshot { remote } => remote,
-    }
-}
+use serde_json::json;
 
 /// Runs it.
 /// # Errors
 /// Nobody answers, or the cluster refuses the change.
 pub fn run(action: &ClusterAction) -> Result<(), Fault> {
-    let remote = remote(action);
-    let json = remote.json;
-    let said = runtime()?.block_on(async {
-        let client = Client::at(&remote.endpoint).map_err(fault)?;
+    let remote = action.remote();
+    let (said, json) = with(remote, async |client| {
         Ok(match action {
             ClusterAction::Status { .. } => {
                 let status = client.cluster_status().await.map_err(fault)?;
-                if json {
-                    format!("{:#}\n", serde_json::json!(status))
-                } else {
-                    table(&status)
-                }
+                (table(&status), json!(status))
             }
             ClusterAction::Add { address, .. } => {
                 let number = client.add_coordinator(address).await.map_err(fault)?;
-                if json {
-                    format!(
-                        "{:#}\n",
-                        serde_json::json!({ "coordinator": number, "address": address })
-                    )
-                } else {
-                    format!("{address} is coordinator {number} now, and votes\n")
-                }
+                (
+                    format!("{address} is coordinator {number} now, and votes\n"),
+                    json!({ "coordinator": number, "address": address }),
+                )
             }
             ClusterAction::Remove { coordinator, .. } => {
                 let removed = client.remove_coordinator(*coordinator).await;
                 removed.map_err(fault)?;
-                if json {
-                    format!("{:#}\n", serde_json::json!({ "removed": coordinator }))
-                } else {
-                    format!("coordinator {coordinator} is no part of the cluster any more\n")
-                }
+                (
+                    format!("coordinator {coordinator} is no part of the cluster any more\n"),
+                    json!({ "removed": coordinator }),
+                )
             }
             ClusterAction::Snapshot { .. } => {
                 let index = client.snapshot().await.map_err(fault)?;
-                if json {
-                    format!("{:#}\n", serde_json::json!({ "index": index }))
-                } else {
-                    format!("the snapshot holds everything up to entry {index}\n")
-                }
+                (
+                    format!("the snapshot holds everything up to entry {index}\n"),
+                    json!({ "index": index }),
+                )
             }
         })
     })?;
-    crate::say(&said);
+    match remote.json {
+        true => say_json(&json),
+        false => crate::say(&said),
+    }
     Ok(())
 }
 

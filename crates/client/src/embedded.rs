@@ -13,9 +13,9 @@ use crate::flags::{Probe, Score, Transcode};
 use crate::follow::{self, Followed, Interrupt};
 use crate::place::{Place, path_of};
 use crate::preflight;
+use crate::remote::{fault, runtime};
 use crate::score::Measured;
 use crate::state::{Claim, State, job_digest};
-use crate::transcode::runtime;
 use recode_client::Client;
 use recode_node::encoder;
 use recode_node::look::look;
@@ -155,7 +155,7 @@ async fn work(
         crate::bars::line("recode-client: going on where an earlier run stopped");
     }
     let outcome = {
-        let job = follow::run(&parts.client, &request_id, request, quiet, |_| ());
+        let job = follow::run(&parts.client, &request_id, request, quiet);
         tokio::select! {
             followed = job => followed,
             () = parts.coordinator.failed() => Err(Fault::environment(
@@ -177,11 +177,8 @@ async fn work(
 /// Whether the job an earlier run left is one to leave alone: it failed or was cancelled, or it is done and somebody
 /// has taken the Output away since.
 async fn is_over(client: &Client, request_id: &str, request: &JobRequest) -> Result<bool, Fault> {
-    let job = client
-        .submit(request_id, request)
-        .await
-        .map_err(follow::fault)?;
-    let status = client.get(job).await.map_err(follow::fault)?.status;
+    let job = client.submit(request_id, request).await.map_err(fault)?;
+    let status = client.get(job).await.map_err(fault)?.status;
     Ok(match status.state {
         JobState::Failed | JobState::Cancelled => true,
         JobState::Done => !request
@@ -226,9 +223,7 @@ impl Parts {
             cache: setting.cache.clone(),
         })
         .map_err(|e| Fault::environment(chain(&e)))?;
-        let client = Client::at(&endpoint)
-            .map_err(follow::fault)?
-            .patience(PATIENCE);
+        let client = Client::at(&endpoint).map_err(fault)?.patience(PATIENCE);
         Ok(Self {
             client,
             coordinator,
@@ -276,7 +271,7 @@ pub fn score(args: &Score, distorted: &Place, reference: &Place) -> Result<Measu
         .require_vmaf()
         .map_err(|e| Fault::environment(e.to_string()))?;
     let room = state.room()?;
-    let mut bar = Bar::new(args.talk.quiet);
+    let mut bar = Bar::frames("score", args.talk.quiet);
     let seen = |done, total| {
         if let Some(bar) = &mut bar {
             bar.show(done, total);

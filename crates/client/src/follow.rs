@@ -3,15 +3,21 @@
 use crate::bars::{self, Bars};
 use crate::fault::{Fault, Kind};
 use crate::progress::Model;
-use recode_client::{Client, End, Error, Watched};
+use crate::remote::{about, detached, fault};
+use crate::waits::Waits;
+use recode_client::{Client, End, Watched};
 use recode_types::report::JobReport;
 use recode_types::{EventKind, JobId, JobRequest};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often the bars are drawn while nothing is heard.
 const REDRAW: Duration = Duration::from_millis(500);
+
+/// How long coordinators that have answered before are waited for.
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Job that was followed to its end.
 pub struct Followed {
@@ -60,7 +66,7 @@ impl Interrupt {
     }
 }
 
-/// Submits `request` and calls back with what happens until the Job has ended.
+/// Submits `request` and follows the Job until it has ended.
 /// # Errors
 /// The coordinator does not answer or refuses the request. A Job that failed is no error here.
 pub async fn run(
@@ -68,27 +74,60 @@ pub async fn run(
     request_id: &str,
     request: &JobRequest,
     quiet: bool,
-    on_job: impl FnOnce(JobId),
 ) -> Result<Followed, Fault> {
     let job = client.submit(request_id, request).await.map_err(fault)?;
-    on_job(job);
-    to_the_end(client, job, quiet).await
+    to_the_end(client, job, quiet, None).await
 }
 
-/// Follows a Job that exists.
+/// Follows a Job of a cluster until it has ended or Ctrl-C is heard, which leaves it alone.
 /// # Errors
-/// There is none of this id, or nobody answers. A Job that failed is no error here.
-pub async fn to_the_end(client: &Client, job: JobId, quiet: bool) -> Result<Followed, Fault> {
-    let mut screen = Screen::new(quiet);
+/// As [`run`]; where the Job goes on, they say how to come back.
+pub async fn until_interrupted(
+    client: &Client,
+    job: JobId,
+    endpoint: &str,
+    quiet: bool,
+    interrupt: &mut Interrupt,
+) -> Result<Followed, Fault> {
+    // Whoever is not there at all is told so soon; an answer that was heard once is waited for longer.
+    client.get(job).await.map_err(about(job))?;
+    let patient = client.clone().patience(LONG_PATIENCE);
+    let waits = Waits::new(client.clone(), job);
+    let followed = tokio::select! {
+        followed = to_the_end(&patient, job, quiet, Some(waits)) => followed,
+        () = interrupt.heard() => Err(Fault::new(Kind::Interrupted, detached(job, endpoint))),
+    };
+    followed.map_err(|mut fault| {
+        if fault.kind == Kind::Environment {
+            fault.message += &format!("; {}", detached(job, endpoint));
+        }
+        fault
+    })
+}
+
+/// Follows a Job that exists. `waits` says what it waits for, where nothing of it runs for a while.
+async fn to_the_end(
+    client: &Client,
+    job: JobId,
+    quiet: bool,
+    mut waits: Option<Waits>,
+) -> Result<Followed, Fault> {
     let mut tick = tokio::time::interval(REDRAW);
+    let screen = RefCell::new(Screen::new(quiet));
     let end = {
-        let screen = std::cell::RefCell::new(&mut screen);
         let follow = client.follow(job, |watched| screen.borrow_mut().see(watched));
         tokio::pin!(follow);
         loop {
             tokio::select! {
                 end = &mut follow => break end.map_err(fault)?,
-                _ = tick.tick(), if !quiet => screen.borrow_mut().draw(),
+                _ = tick.tick(), if !quiet => {
+                    let mut screen = screen.borrow_mut();
+                    screen.draw();
+                    let said = waits.as_mut().and_then(|w| w.look(screen.model.is_idle(), Instant::now()));
+                    if let Some(why) = said {
+                        bars::line(&format!("recode-client: the job waits: {why}"));
+                    }
+                }
             }
         }
     };
@@ -166,14 +205,4 @@ impl Screen {
             bars.show(&self.model);
         }
     }
-}
-
-/// A call that failed, as a fault.
-pub fn fault(error: Error) -> Fault {
-    let kind = match &error {
-        Error::Address(_) | Error::Invalid(_) => Kind::Usage,
-        Error::NotFound(_) | Error::Precondition(_) | Error::Internal(_) => Kind::Job,
-        Error::Unavailable { .. } => Kind::Environment,
-    };
-    Fault::new(kind, error.to_string())
 }

@@ -1,85 +1,84 @@
-//! `submit`, `list`, `show`, `watch`, `cancel` and `report`: Jobs of a cluster.
+//! `list`, `show`, `watch`, `cancel`, `pause`, `resume`, `retry` and `report`: Jobs of a cluster.
 
-use crate::fault::{Fault, Kind};
-use crate::flags::{Cancel, List, OneJob, Remote, Submit, Watch};
-use crate::follow::{self, Interrupt, fault};
-use crate::summary::{self, columns};
-use crate::transcode::{self, runtime};
-use recode_client::{Client, JobView};
-use recode_types::{JobState, JobStatus};
+use crate::clock::{show_ago, show_time, show_took};
+use crate::fault::Fault;
+use crate::flags::{Cancel, List, OneJob, Watch};
+use crate::follow::{self, Interrupt};
+use crate::remote::{about, come_back, fault, new_request_id, now_ms, say_json, state_name, with};
+use crate::summary::{self, text_columns};
+use crate::{bars, transcode};
+use recode_client::{Client, Error, JobPage, JobView};
+use recode_types::{JobFilter, JobId, JobState, JobStatus};
+use serde_json::json;
+use std::fmt::Write as _;
 use std::path::Path;
-
-fn with<T>(
-    remote: &Remote,
-    work: impl AsyncFnOnce(Client) -> Result<T, Fault>,
-) -> Result<T, Fault> {
-    let runtime = runtime()?;
-    let done = runtime.block_on(async { work(Client::at(&remote.endpoint).map_err(fault)?).await });
-    runtime.shutdown_background();
-    done
-}
-
-fn say_json(value: &impl serde::Serialize) {
-    let json = serde_json::to_string_pretty(value).expect("it is plain data");
-    crate::say(&format!("{json}\n"));
-}
-
-/// Hands a Job to the cluster.
-/// # Errors
-/// The request makes no sense, or nobody takes it.
-pub fn submit(args: Submit, cwd: &Path) -> Result<(), Fault> {
-    let Submit {
-        input,
-        job,
-        output,
-        work,
-        request_id,
-        remote,
-    } = args;
-    let wanted = transcode::wanted(input.as_deref(), job.as_deref(), &output, &work, cwd)?;
-    let request = wanted.request()?;
-    transcode::refuse_local(&request, &wanted, &remote.endpoint)?;
-    let id = request_id.unwrap_or_else(transcode::new_request_id);
-    let job = with(&remote, async |client| {
-        client.submit(&id, &request).await.map_err(fault)
-    })?;
-    if remote.json {
-        say_json(&serde_json::json!({ "job": job.to_string(), "request_id": id }));
-    } else {
-        crate::say(&format!("{job}\n"));
-    }
-    Ok(())
-}
 
 /// Lists Jobs.
 /// # Errors
-/// Nobody answers.
+/// Nobody answers, or the page belongs to another list.
 pub fn list(args: &List) -> Result<(), Fault> {
-    let jobs = with(&args.remote, async |client| {
-        client.list(args.live).await.map_err(fault)
+    let now_ms = now_ms();
+    let filter = filter(args, now_ms);
+    let JobPage { jobs, next } = with(&args.remote, async |client| {
+        let page = match args.limit {
+            Some(limit) => {
+                let token = args.page.as_deref().unwrap_or_default();
+                client.page(&filter, limit, token).await
+            }
+            None => client
+                .list(&filter)
+                .await
+                .map(|jobs| JobPage { jobs, next: None }),
+        };
+        page.map_err(fault)
     })?;
     if args.remote.json {
-        say_json(&jobs);
-    } else {
-        crate::say(&table(&jobs));
+        say_json(&json!({ "jobs": jobs, "next_page": next }));
+        return Ok(());
+    }
+    crate::say(&table(&jobs, filter == JobFilter::default(), now_ms));
+    if let Some(next) = next {
+        bars::line(&format!(
+            "recode-client: there are more; go on with --page {next}"
+        ));
     }
     Ok(())
 }
 
-fn table(jobs: &[JobStatus]) -> String {
-    if jobs.is_empty() {
-        return "there are no jobs\n".to_owned();
+fn filter(args: &List, now_ms: u64) -> JobFilter {
+    JobFilter {
+        states: args.state.clone(),
+        labels: args.labels.iter().cloned().collect(),
+        source_prefix: args.source.clone(),
+        submitted_after_ms: args.since.map_or(0, |since| {
+            now_ms.saturating_sub(since.0.unsigned_abs() / 1000)
+        }),
+        live_only: args.live,
+        archived: args.archived,
     }
-    let mut rows = vec![["job", "state", "tasks", "source"].map(str::to_owned)];
+}
+
+fn table(jobs: &[JobStatus], all: bool, now_ms: u64) -> String {
+    if jobs.is_empty() {
+        return match all {
+            true => "there are no jobs\n".to_owned(),
+            false => "there are no such jobs\n".to_owned(),
+        };
+    }
+    let mut rows = vec![["job", "state", "tasks", "submitted", "source"].map(str::to_owned)];
     for job in jobs {
         rows.push([
             job.job.to_string(),
-            job.state.name().to_owned(),
+            state_name(job).to_owned(),
             format!("{}/{}", job.tasks_done, job.tasks),
-            job.source.clone(),
+            show_ago(job.submitted_at_ms, now_ms),
+            match &job.archive {
+                Some(_) if job.source.is_empty() => "(archived)".to_owned(),
+                _ => job.source.clone(),
+            },
         ]);
     }
-    columns(&rows).join("\n") + "\n"
+    text_columns(&rows).join("\n") + "\n"
 }
 
 /// Shows one Job.
@@ -87,10 +86,10 @@ fn table(jobs: &[JobStatus]) -> String {
 /// There is none of this id, or nobody answers.
 pub fn show(args: &OneJob) -> Result<(), Fault> {
     let view = with(&args.remote, async |client| {
-        client.get(args.job).await.map_err(fault)
+        client.get(args.job).await.map_err(about(args.job))
     })?;
     if args.remote.json {
-        say_json(&serde_json::json!({
+        say_json(&json!({
             "status": view.status, "request": view.request, "progress": view.progress,
         }));
     } else {
@@ -105,24 +104,36 @@ fn shown(view: &JobView) -> String {
         request,
         progress,
     } = view;
-    let mut said = format!("{}  {}\n", status.job, status.state.name());
+    let mut said = format!("{}  {}\n", status.job, state_name(status));
     if let Some(reason) = status.reason.as_deref().filter(|r| !r.is_empty()) {
-        said += &format!("because: {reason}\n");
+        let _ = writeln!(said, "because: {reason}");
     }
-    said += &format!("source: {}\n", status.source);
+    let _ = writeln!(said, "source: {}", status.source);
     for output in &request.outputs {
-        let rendition = &output.rendition;
-        said += &format!("output: {} ({})\n", output.url, rendition.encoder);
+        let encoder = &output.rendition.encoder;
+        let _ = writeln!(said, "output: {} ({encoder})", output.url);
     }
-    said += &format!("tasks: {} of {}\n", status.tasks_done, status.tasks);
+    let labels = status
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"));
+    let labels = labels.collect::<Vec<_>>().join(", ");
+    if !labels.is_empty() {
+        let _ = writeln!(said, "labels: {labels}");
+    }
+    let _ = writeln!(said, "priority: {}", status.priority);
+    let _ = writeln!(said, "submitted: {}", show_time(status.submitted_at_ms));
+    if let Some(ended) = status.ended_at_ms {
+        let took = show_took(status.submitted_at_ms, ended);
+        let _ = writeln!(said, "ended: {}, after {took}", show_time(ended));
+    }
+    let _ = writeln!(said, "tasks: {} of {}", status.tasks_done, status.tasks);
     if progress.frames_total > 0 {
-        said += &format!(
-            "frames: {} of {}\n",
-            progress.frames_done, progress.frames_total
-        );
+        let (done, total) = (progress.frames_done, progress.frames_total);
+        let _ = writeln!(said, "frames: {done} of {total}");
     }
     for attempt in &progress.running {
-        said += &format!("running: {}#{}\n", attempt.task, attempt.attempt);
+        let _ = writeln!(said, "running: {}#{}", attempt.task.key, attempt.attempt);
     }
     said
 }
@@ -131,16 +142,11 @@ fn shown(view: &JobView) -> String {
 /// # Errors
 /// It failed, or nobody answers; an interrupt leaves it alone and says how to come back.
 pub fn watch(args: &Watch, cwd: &Path) -> Result<(), Fault> {
+    let endpoint = &args.remote.endpoint;
     let followed = with(&args.remote, async |client| {
         let mut interrupt = Interrupt::listen()?;
         let quiet = args.quiet || args.remote.json;
-        tokio::select! {
-            followed = follow::to_the_end(&client, args.job, quiet) => followed,
-            () = interrupt.heard() => Err(Fault::new(
-                Kind::Interrupted,
-                transcode::detached(args.job, &args.remote.endpoint),
-            )),
-        }
+        follow::until_interrupted(&client, args.job, endpoint, quiet, &mut interrupt).await
     })?;
     transcode::judge(&followed, None)?;
     if args.remote.json {
@@ -156,20 +162,64 @@ pub fn watch(args: &Watch, cwd: &Path) -> Result<(), Fault> {
 /// There is none of this id, or nobody answers.
 pub fn cancel(args: &Cancel) -> Result<(), Fault> {
     let status = with(&args.remote, async |client| {
-        client.cancel(args.job, &args.reason).await.map_err(fault)
+        let cancelled = client.cancel(args.job, &args.reason).await;
+        cancelled.map_err(about(args.job))
     })?;
-    if args.remote.json {
-        say_json(&status);
-    } else if status.state == JobState::Cancelled {
-        crate::say(&format!("{} is cancelled\n", status.job));
-    } else {
-        crate::say(&format!(
-            "{} had ended before: {}\n",
-            status.job,
-            status.state.name()
-        ));
-    }
+    tell(&status, args.remote.json, |state| match state {
+        JobState::Cancelled => "is cancelled".to_owned(),
+        other => format!("had ended before: {}", other.name()),
+    });
     Ok(())
+}
+
+/// Lets nothing more of a Job start.
+/// # Errors
+/// It has ended, there is none of this id, or nobody answers.
+pub fn pause(args: &OneJob) -> Result<(), Fault> {
+    let status = steer(args, async |client, job, id| client.pause(job, &id).await)?;
+    tell(&status, args.remote.json, |_| {
+        "is paused; what runs of it goes on to its end".to_owned()
+    });
+    Ok(())
+}
+
+/// Goes on with a Job.
+/// # Errors
+/// As [`pause`].
+pub fn resume(args: &OneJob) -> Result<(), Fault> {
+    let status = steer(args, async |client, job, id| client.resume(job, &id).await)?;
+    tell(&status, args.remote.json, |_| "goes on".to_owned());
+    Ok(())
+}
+
+/// Lets a failed Job live again.
+/// # Errors
+/// It has not failed, there is none of this id, or nobody answers.
+pub fn retry(args: &OneJob) -> Result<(), Fault> {
+    let status = steer(args, async |client, job, id| client.retry(job, &id).await)?;
+    let follow = come_back(args.job, &args.remote.endpoint);
+    tell(&status, args.remote.json, |_| {
+        format!("is tried again; follow it with: {follow}")
+    });
+    Ok(())
+}
+
+/// Asks something of a Job under an id of its own: heard twice it is done once.
+fn steer(
+    args: &OneJob,
+    ask: impl AsyncFnOnce(Client, JobId, String) -> Result<JobStatus, Error>,
+) -> Result<JobStatus, Fault> {
+    with(&args.remote, async |client| {
+        let asked = ask(client, args.job, new_request_id()).await;
+        asked.map_err(about(args.job))
+    })
+}
+
+fn tell(status: &JobStatus, json: bool, what: impl FnOnce(JobState) -> String) {
+    match json {
+        true => say_json(status),
+        false => crate::say(&format!("{} {}\n", status.job, what(status.state))),
+    }
 }
 
 /// Prints what an ended Job did.
@@ -177,7 +227,7 @@ pub fn cancel(args: &Cancel) -> Result<(), Fault> {
 /// It has not ended, there is none of this id, or nobody answers.
 pub fn report(args: &OneJob, cwd: &Path) -> Result<(), Fault> {
     let report = with(&args.remote, async |client| {
-        client.report(args.job).await.map_err(fault)
+        client.report(args.job).await.map_err(about(args.job))
     })?;
     if args.remote.json {
         say_json(&report);
@@ -185,4 +235,33 @@ pub fn report(args: &OneJob, cwd: &Path) -> Result<(), Fault> {
         crate::say(&summary::table(&report, cwd));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_says_how_each_job_stands() {
+        let status: JobStatus = serde_json::from_value(json!({
+            "job": "job_00000000000000000000000000000001", "state": "running", "source": "s3://b/film.mov", "outputs": [],
+            "submitted_at_ms": 0, "ended_at_ms": null, "tasks": 12, "tasks_done": 3, "events": 4, "class": null,
+            "reason": null, "paused": true, "priority": 50, "labels": {}, "archive": null
+        }))
+        .unwrap();
+        let done = JobStatus {
+            state: JobState::Done,
+            source: String::new(),
+            archive: Some("archive/x".into()),
+            ..status.clone()
+        };
+        let expected = "\
+job                                   state   tasks  submitted  source
+job_00000000000000000000000000000001  paused  3/12   5 min ago  s3://b/film.mov
+job_00000000000000000000000000000001  done    3/12   5 min ago  (archived)
+";
+        assert_eq!(table(&[status, done], false, 300_000), expected);
+        assert_eq!(table(&[], true, 0), "there are no jobs\n");
+        assert_eq!(table(&[], false, 0), "there are no such jobs\n");
+    }
 }

@@ -11,14 +11,16 @@
 //! ```
 
 use recode_mesh::retry::retry;
-use recode_mesh::{Cluster, Jobs, Leader};
+use recode_mesh::{Cluster, Jobs, Leader, Nodes};
 use recode_types::cluster::ClusterStatus;
 use recode_types::report::JobReport;
 use recode_types::task::FailureClass;
-use recode_types::{EventKind, JobId, JobRequest, JobState, JobStatus};
+use recode_types::{
+    EventKind, Explanation, JobFilter, JobId, JobRequest, JobState, JobStatus, NodeId, NodeStatus,
+};
 use std::time::Duration;
 
-pub use recode_mesh::{Error, JobView, Watched};
+pub use recode_mesh::{Error, JobPage, JobView, LogQuery, Logged, Watched};
 
 /// How long a call is repeated while nobody answers.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +40,7 @@ pub struct End {
 #[derive(Clone, Debug)]
 pub struct Client {
     jobs: Jobs,
+    nodes: Nodes,
     cluster: Cluster,
     patience: Duration,
 }
@@ -53,6 +56,7 @@ impl Client {
         let leader = Leader::at(endpoint)?;
         Ok(Self {
             jobs: Jobs::new(leader.clone()),
+            nodes: Nodes::new(leader.clone()),
             cluster: Cluster::new(leader),
             patience: PATIENCE,
         })
@@ -68,7 +72,21 @@ impl Client {
     /// # Errors
     /// [`Error::Invalid`] names what is wrong with the request; [`Error::Unavailable`]: nobody answered.
     pub async fn submit(&self, request_id: &str, request: &JobRequest) -> Result<JobId, Error> {
-        let (job, _known) = retry(self.patience, || self.jobs.submit(request_id, request)).await?;
+        self.submit_as(request_id, None, request).await
+    }
+
+    /// As [`Client::submit`], under an id that nobody used before: for a Source that was put below `jobs/<job>/` of the work
+    /// store, where everything goes when the Job is over.
+    /// # Errors
+    /// As [`Client::submit`]; [`Error::Precondition`]: the id was used.
+    pub async fn submit_as(
+        &self,
+        request_id: &str,
+        job: Option<JobId>,
+        request: &JobRequest,
+    ) -> Result<JobId, Error> {
+        let submit = || self.jobs.submit_as(request_id, job, request);
+        let (job, _known) = retry(self.patience, submit).await?;
         Ok(job)
     }
 
@@ -79,11 +97,38 @@ impl Client {
         retry(self.patience, || self.jobs.get(job)).await
     }
 
-    /// All Jobs, oldest first.
+    /// The Job that was submitted with `request_id`.
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    pub async fn find(&self, request_id: &str) -> Result<JobView, Error> {
+        retry(self.patience, || self.jobs.find(request_id)).await
+    }
+
+    /// All Jobs that `filter` lets pass, oldest first.
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn list(&self, live_only: bool) -> Result<Vec<JobStatus>, Error> {
-        retry(self.patience, || self.jobs.list(live_only)).await
+    pub async fn list(&self, filter: &JobFilter) -> Result<Vec<JobStatus>, Error> {
+        let (mut jobs, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = self.page(filter, 0, &token).await?;
+            jobs.extend(page.jobs);
+            match page.next {
+                Some(next) => token = next,
+                None => return Ok(jobs),
+            }
+        }
+    }
+
+    /// At most `limit` Jobs (0: a thousand) after the page that gave `token`; an empty one stands for the first page.
+    /// # Errors
+    /// [`Error::Invalid`]: the token belongs to another filter. [`Error::Unavailable`].
+    pub async fn page(
+        &self,
+        filter: &JobFilter,
+        limit: u32,
+        token: &str,
+    ) -> Result<JobPage, Error> {
+        retry(self.patience, || self.jobs.page(filter, limit, token)).await
     }
 
     /// Follows a Job from its first event to its end; `see` gets every event once, and progress between them.
@@ -120,11 +165,98 @@ impl Client {
         retry(self.patience, || self.jobs.cancel(job, reason)).await
     }
 
+    /// Grants nothing of a Job until it is resumed; what runs goes on.
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Precondition`]: it has ended.
+    pub async fn pause(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
+        retry(self.patience, || self.jobs.pause(job, request_id)).await
+    }
+
+    /// Grants again.
+    /// # Errors
+    /// As [`Client::pause`].
+    pub async fn resume(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
+        retry(self.patience, || self.jobs.resume(job, request_id)).await
+    }
+
+    /// Lets a failed Job live again; finished Chunks are kept.
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Precondition`]: it has not failed, or is archived.
+    pub async fn retry(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
+        retry(self.patience, || self.jobs.retry(job, request_id)).await
+    }
+
+    /// Why the Tasks of a Job wait.
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    pub async fn explain(&self, job: JobId) -> Result<Explanation, Error> {
+        retry(self.patience, || self.jobs.explain(job)).await
+    }
+
+    /// What FFmpeg said last in failed Attempts of a Job, one by one.
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    pub async fn logs(
+        &self,
+        job: JobId,
+        query: LogQuery,
+        mut see: impl FnMut(&Logged),
+    ) -> Result<(), Error> {
+        let mut logs = self.jobs.logs(job, query).patience(self.patience);
+        while let Some(logged) = logs.next().await? {
+            see(&logged);
+        }
+        Ok(())
+    }
+
     /// What an ended Job did.
     /// # Errors
     /// [`Error::Precondition`]: it has not ended.
     pub async fn report(&self, job: JobId) -> Result<JobReport, Error> {
         retry(self.patience, || self.jobs.report(job)).await
+    }
+
+    /// All Nodes, by number, without what they run.
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn nodes(&self) -> Result<Vec<NodeStatus>, Error> {
+        let (mut nodes, mut after) = (Vec::new(), None);
+        loop {
+            let (page, next) = retry(self.patience, || self.nodes.page(after)).await?;
+            nodes.extend(page);
+            match next {
+                Some(_) => after = next,
+                None => return Ok(nodes),
+            }
+        }
+    }
+
+    /// One Node, with what it runs.
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    pub async fn node(&self, node: NodeId) -> Result<NodeStatus, Error> {
+        retry(self.patience, || self.nodes.get(node)).await
+    }
+
+    /// Gives a Node nothing new; what it runs goes on.
+    /// # Errors
+    /// As [`Client::node`].
+    pub async fn drain(&self, node: NodeId) -> Result<NodeStatus, Error> {
+        retry(self.patience, || self.nodes.drain(node)).await
+    }
+
+    /// Gives a Node work again.
+    /// # Errors
+    /// As [`Client::node`].
+    pub async fn undrain(&self, node: NodeId) -> Result<NodeStatus, Error> {
+        retry(self.patience, || self.nodes.undrain(node)).await
+    }
+
+    /// Where the cluster keeps what is on its way: a folder of a disk that its nodes share, or an `s3://` URL.
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn work_store(&self) -> Result<String, Error> {
+        retry(self.patience, || self.cluster.work_store()).await
     }
 
     /// The coordinators, as whoever answers sees them.

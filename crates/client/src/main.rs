@@ -5,24 +5,35 @@
 
 mod bars;
 mod cache;
+mod clock;
 mod cluster;
 mod embedded;
+mod explain;
 mod fault;
 mod flags;
 mod follow;
+mod inputs;
 mod job_file;
 mod jobs;
 mod logs;
+mod nodes;
 mod place;
 mod preflight;
 mod probe;
 mod progress;
+mod remote;
 mod request;
 mod score;
 mod state;
+mod submit;
 mod summary;
+mod tails;
+mod template;
 mod transcode;
 mod units;
+mod upload;
+mod waits;
+mod wanted;
 
 use clap::{CommandFactory as _, Parser as _};
 use fault::{Fault, Kind};
@@ -35,21 +46,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
-    let json = match &cli.command {
-        Command::Transcode(args) => args.talk.json,
-        Command::Probe(args) => args.talk.json,
-        Command::Score(args) => args.talk.json,
-        Command::Cache(flags::Cache { action }) => match action {
-            flags::CacheAction::List { json, .. } | flags::CacheAction::Prune { json, .. } => *json,
-        },
-        Command::Submit(args) => args.remote.json,
-        Command::List(args) => args.remote.json,
-        Command::Show(args) | Command::Report(args) => args.remote.json,
-        Command::Watch(args) => args.remote.json,
-        Command::Cancel(args) => args.remote.json,
-        Command::Cluster(args) => cluster::remote(&args.action).json,
-        Command::Completion { .. } => false,
-    };
+    let json = cli.command.json();
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -79,12 +76,20 @@ fn run(command: Command) -> Result<(), Fault> {
             score::run(args, &cwd)
         }
         Command::Cache(args) => cache::run(args.action, &cwd),
-        Command::Submit(args) => jobs::submit(*args, &cwd),
+        Command::Submit(args) => submit::run(&args, &cwd),
         Command::List(args) => jobs::list(&args),
         Command::Show(args) => jobs::show(&args),
         Command::Watch(args) => jobs::watch(&args, &cwd),
         Command::Cancel(args) => jobs::cancel(&args),
+        Command::Pause(args) => jobs::pause(&args),
+        Command::Resume(args) => jobs::resume(&args),
+        Command::Retry(args) => jobs::retry(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Report(args) => jobs::report(&args, &cwd),
+        Command::Logs(args) => tails::run(&args),
+        Command::Nodes(args) => nodes::run(&args),
+        Command::Drain(args) => nodes::drain(&args),
+        Command::Undrain(args) => nodes::undrain(&args),
         Command::Cluster(args) => cluster::run(&args.action),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -156,6 +161,9 @@ fn one_sentence(rendered: &str, command: &str) -> String {
         }
     }
     let sentence = parts.join(" ");
+    if sentence.ends_with("were not provided: --endpoint <URL>") {
+        return "no cluster is named; add --endpoint HOST:PORT or set RECODE_ENDPOINT".to_owned();
+    }
     if sentence.contains('(') || sentence.contains('[') || sentence.contains("such as") {
         sentence
     } else {

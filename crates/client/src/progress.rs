@@ -68,9 +68,15 @@ const WINDOW_MS: u64 = 15_000;
 #[derive(Debug, Default)]
 pub struct Model {
     running: BTreeSet<Phase>,
+    /// Tasks other than encodes that were seen running and are not known to be done, and those that are. A coordinator that
+    /// leads since a moment ago has not heard yet what runs: silence says nothing.
+    open: BTreeSet<TaskKey>,
+    done: BTreeSet<TaskKey>,
     seen: BTreeSet<Phase>,
     finished: BTreeSet<Phase>,
     planned: bool,
+    /// Nothing ran when progress was last heard.
+    idle: bool,
     frames_total: u64,
     frames_done: u64,
     /// Media time of one frame in microseconds, from attempts that say both.
@@ -102,7 +108,13 @@ impl Model {
                 self.running.insert(Phase::Probe);
             }
             EventKind::TaskDone { task, .. } => {
-                self.seen.insert(Phase::of(*task));
+                let phase = Phase::of(*task);
+                self.seen.insert(phase);
+                if phase != Phase::Encode {
+                    self.open.remove(task);
+                    self.done.insert(*task);
+                    self.finish(phase);
+                }
             }
             EventKind::Reopened { .. } => {
                 // Frames that are encoded again count again.
@@ -125,11 +137,15 @@ impl Model {
     /// Takes in progress, as of `now_ms` on any clock that does not go back.
     pub fn progress(&mut self, progress: &Progress, now_ms: u64) {
         self.frames_total = self.frames_total.max(progress.frames_total);
+        self.idle = progress.running.is_empty();
         let mut frames = progress.frames_done;
         let mut running = BTreeSet::new();
         for attempt in &progress.running {
             let phase = Phase::of(attempt.task.key);
             running.insert(phase);
+            if phase != Phase::Encode && !self.done.contains(&attempt.task.key) {
+                self.open.insert(attempt.task.key);
+            }
             match phase {
                 Phase::Encode => {
                     frames += attempt.frames;
@@ -142,11 +158,6 @@ impl Model {
                 Phase::Audio => self.audio_us = self.audio_us.max(attempt.media_us),
                 Phase::Stitch => self.stitch_us = self.stitch_us.max(attempt.media_us),
                 Phase::Probe | Phase::Trial | Phase::Score => {}
-            }
-        }
-        for phase in self.running.difference(&running) {
-            if *phase != Phase::Encode && *phase != Phase::Probe {
-                self.finished.insert(*phase);
             }
         }
         if !self.planned {
@@ -171,6 +182,19 @@ impl Model {
         {
             self.samples.pop_front();
         }
+    }
+
+    /// Ends a phase of which nothing is open. The probe ends with the Plan, the encodes with their last frame.
+    fn finish(&mut self, phase: Phase) {
+        let open = self.open.iter().any(|task| Phase::of(*task) == phase);
+        if !open && phase != Phase::Probe {
+            self.finished.insert(phase);
+        }
+    }
+
+    /// Nothing of the Job runs, as far as was heard.
+    pub fn is_idle(&self) -> bool {
+        self.idle
     }
 
     /// Frames per second over the last seconds.
@@ -323,6 +347,21 @@ mod tests {
         let names: Vec<_> = model.lines().iter().map(|l| l.phase.name()).collect();
         assert_eq!(names, ["probe", "audio", "encode"]);
         assert_eq!(model.lines()[1].note, "0:01:01");
+        // A new Leader has not heard of it yet.
+        model.progress(&Progress::default(), 5);
+        assert!(!model.lines()[1].finished && model.is_idle());
+        model.event(&event(EventKind::TaskDone {
+            task: TaskKey::Audio { output: 0 },
+            attempt: 1,
+            node: recode_types::NodeId(1),
+            frames: 0,
+            bytes: 1,
+            reused: false,
+        }));
+        assert!(model.lines()[1].finished);
+        // What a node said a moment before is heard a moment later.
+        model.progress(&p, 6);
+        model.progress(&encoding(950, 10), 7);
         model.progress(
             &Progress {
                 frames_done: 1000,

@@ -99,8 +99,17 @@ fn cost(report: &JobReport) -> String {
     out
 }
 
-/// Pads columns: the first to the left, the others to the right.
+/// Pads columns: the first to the left, the others, mostly numbers, to the right.
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    padded(rows, |column| column > 0)
+}
+
+/// Pads columns, all to the left.
+pub fn text_columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    padded(rows, |_| false)
+}
+
+fn padded<const N: usize>(rows: &[[String; N]], right: impl Fn(usize) -> bool) -> Vec<String> {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -112,10 +121,12 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
             let mut line = String::new();
             for (i, (width, cell)) in widths.iter().zip(row).enumerate() {
                 let pad = " ".repeat(width - cell.chars().count());
-                if i == 0 {
-                    line += &format!("{cell}{pad}");
-                } else {
-                    line += &format!("  {pad}{cell}");
+                if i > 0 {
+                    line += "  ";
+                }
+                match right(i) {
+                    true => line += &format!("{pad}{cell}"),
+                    false => line += &format!("{cell}{pad}"),
                 }
             }
             line.trim_end().to_owned()

@@ -355,6 +355,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     .max_encoding_message_size(MAX_INCOMING_BYTES);
     let cluster = ClusterServiceServer::new(Cluster {
         consensus: consensus.clone(),
+        work_store: store.url().to_owned(),
     });
     let gate = Gate {
         consensus: consensus.clone(),

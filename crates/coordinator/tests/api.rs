@@ -149,7 +149,10 @@ async fn about_a_job(api: &Api, job: &str) -> BTreeMap<&'static str, Result<(), 
     let mut client = api.job.clone();
     let job = || job.to_owned();
     let mut answers = BTreeMap::new();
-    let get = v1::GetRequest { job: job() };
+    let get = v1::GetRequest {
+        job: job(),
+        ..Default::default()
+    };
     answers.insert("get", drop_answer(client.get(get).await));
     let watch = v1::WatchRequest {
         job: job(),
@@ -252,6 +255,7 @@ async fn a_request_that_is_wrong_or_too_large_is_refused_by_field() {
         let message = v1::SubmitRequest {
             request_id: request_id.to_owned(),
             request: Some(wire),
+            ..v1::SubmitRequest::default()
         };
         let mut client = api.job.clone();
         async move { client.submit(message).await }
@@ -280,6 +284,7 @@ async fn a_request_that_is_wrong_or_too_large_is_refused_by_field() {
     let empty = v1::SubmitRequest {
         request_id: "a".to_owned(),
         request: None,
+        ..v1::SubmitRequest::default()
     };
     names(api.job.clone().submit(empty).await, "request");
     // More than any message may have: refused by its length, before it is read.
@@ -862,6 +867,7 @@ async fn deadlines_end_calls_and_streams() {
     let submit = v1::SubmitRequest {
         request_id: "two".to_owned(),
         request: Some(request().into()),
+        ..v1::SubmitRequest::default()
     };
     let late = within(submit.clone(), Duration::from_nanos(1));
     let status = api.job.clone().submit(late).await.unwrap_err();

@@ -64,4 +64,12 @@ impl Cluster {
         let call = client.snapshot(v1::SnapshotRequest {});
         Ok(self.leader.within(CHANGE, call).await?.index)
     }
+    /// Where the cluster keeps what is on its way: a folder of a disk that its nodes share, or an `s3://` URL.
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn work_store(&self) -> Result<String, Error> {
+        let mut client = self.client();
+        let call = client.work_store(v1::WorkStoreRequest {});
+        Ok(self.leader.within(LOOK, call).await?.url)
+    }
 }

@@ -1,19 +1,19 @@
 //! The job API as typed calls.
 
-use crate::retry::{Backoff, CALL_DEADLINE};
+use crate::retry::CALL_DEADLINE;
+use crate::watch::{LogQuery, Logs, Watch};
 use crate::{Error, Leader};
 use recode_proto::convert::MAX_MESSAGE_BYTES;
 use recode_proto::v1::{self, job_service_client::JobServiceClient};
 use recode_types::report::JobReport;
-use recode_types::{Event, EventKind, JobId, JobRequest, JobStatus, Progress};
-use std::time::{Duration, Instant};
+use recode_types::{Explanation, JobFilter, JobId, JobRequest, JobStatus, Progress};
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Response, Status};
 
-/// Submits, watches and ends Jobs. Cheap to clone.
+/// Submits, watches, steers and ends Jobs. Cheap to clone.
 ///
-/// Unary calls have a deadline ([`CALL_DEADLINE`]) and are not repeated here; use [`crate::retry::retry`]. A watch
-/// reconnects by itself.
+/// Unary calls have a deadline ([`CALL_DEADLINE`]) and are not repeated here; use [`crate::retry::retry`]. Watches and
+/// logs reconnect by themselves.
 #[derive(Clone, Debug)]
 pub struct Jobs {
     leader: Leader,
@@ -30,13 +30,28 @@ pub struct JobView {
     pub progress: Progress,
 }
 
-/// What a watch yields.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Watched {
-    /// The next event; indices have no gap.
-    Event(Event),
-    /// How far the Job is; replaces what was said before.
-    Progress(Progress),
+/// Some Jobs of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobPage {
+    /// The Jobs, oldest first.
+    pub jobs: Vec<JobStatus>,
+    /// There are more: ask for them with this, and the same filter.
+    pub next: Option<String>,
+}
+
+/// The generated client on the way to the Leader.
+pub(crate) fn client(leader: &Leader) -> JobServiceClient<Channel> {
+    JobServiceClient::new(leader.channel())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+fn missing(what: &str) -> Error {
+    Error::Internal(format!("{what} is missing in its answer"))
+}
+
+fn status(status: Option<v1::JobStatus>) -> Result<JobStatus, Error> {
+    Ok(status.ok_or_else(|| missing("status"))?.try_into()?)
 }
 
 impl Jobs {
@@ -46,9 +61,7 @@ impl Jobs {
     }
 
     fn client(&self) -> JobServiceClient<Channel> {
-        JobServiceClient::new(self.leader.channel())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+        client(&self.leader)
     }
 
     async fn within<T>(
@@ -66,9 +79,22 @@ impl Jobs {
         request_id: &str,
         request: &JobRequest,
     ) -> Result<(JobId, bool), Error> {
+        self.submit_as(request_id, None, request).await
+    }
+
+    /// As [`Jobs::submit`], under an id that the caller has chosen and nobody used before.
+    /// # Errors
+    /// [`Error::Invalid`]; [`Error::Precondition`]: the id was used.
+    pub async fn submit_as(
+        &self,
+        request_id: &str,
+        job: Option<JobId>,
+        request: &JobRequest,
+    ) -> Result<(JobId, bool), Error> {
         let message = v1::SubmitRequest {
             request_id: request_id.to_owned(),
             request: Some(request.clone().into()),
+            job: job.map(|job| job.to_string()).unwrap_or_default(),
         };
         let answer = self.within(self.client().submit(message)).await?;
         let job = answer
@@ -82,13 +108,30 @@ impl Jobs {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn get(&self, job: JobId) -> Result<JobView, Error> {
-        let message = v1::GetRequest {
-            job: job.to_string(),
-        };
+        let job = job.to_string();
+        self.look(v1::GetRequest {
+            job,
+            ..v1::GetRequest::default()
+        })
+        .await
+    }
+
+    /// The Job that was submitted with `request_id`.
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn find(&self, request_id: &str) -> Result<JobView, Error> {
+        let request_id = request_id.to_owned();
+        self.look(v1::GetRequest {
+            request_id,
+            ..v1::GetRequest::default()
+        })
+        .await
+    }
+
+    async fn look(&self, message: v1::GetRequest) -> Result<JobView, Error> {
         let answer = self.within(self.client().get(message)).await?;
-        let missing = |what: &str| Error::Internal(format!("{what} is missing in its answer"));
         Ok(JobView {
-            status: answer.status.ok_or_else(|| missing("status"))?.try_into()?,
+            status: status(answer.status)?,
             request: answer
                 .request
                 .ok_or_else(|| missing("request"))?
@@ -97,20 +140,46 @@ impl Jobs {
         })
     }
 
-    /// All Jobs, oldest first.
+    /// Jobs that `filter` lets pass, oldest first: at most `limit` (0: as many as a page may hold) after the page that gave
+    /// `token`; an empty one stands for the first page.
+    /// # Errors
+    /// [`Error::Invalid`]: the token belongs to another filter.
+    pub async fn page(
+        &self,
+        filter: &JobFilter,
+        limit: u32,
+        token: &str,
+    ) -> Result<JobPage, Error> {
+        let message = v1::ListRequest {
+            limit,
+            page_token: token.to_owned(),
+            ..filter.clone().into()
+        };
+        let answer = self.within(self.client().list(message)).await?;
+        let jobs = answer.jobs.into_iter().map(TryInto::try_into);
+        Ok(JobPage {
+            jobs: jobs.collect::<Result<_, _>>()?,
+            next: Some(answer.next_page_token).filter(|token| !token.is_empty()),
+        })
+    }
+
+    /// All Jobs, oldest first, whatever number of calls it takes.
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn list(&self, live_only: bool) -> Result<Vec<JobStatus>, Error> {
-        let message = v1::ListRequest {
+        let filter = JobFilter {
             live_only,
-            ..v1::ListRequest::default()
+            ..JobFilter::default()
         };
-        let answer = self.within(self.client().list(message)).await?;
-        Ok(answer
-            .jobs
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, _>>()?)
+        let (mut jobs, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = self.page(&filter, 0, &token).await?;
+            jobs.extend(page.jobs);
+            match page.next {
+                Some(next) => token = next,
+                None => return Ok(jobs),
+            }
+        }
     }
 
     /// Ends a Job; one that has ended stays as it is.
@@ -122,10 +191,53 @@ impl Jobs {
             reason: reason.to_owned(),
             ..v1::CancelRequest::default()
         };
-        let answer = self.within(self.client().cancel(message)).await?;
-        Ok(answer
-            .status
-            .ok_or_else(|| Error::Internal("status is missing in its answer".into()))?
+        status(self.within(self.client().cancel(message)).await?.status)
+    }
+
+    /// Grants nothing of a Job until it is resumed; what runs goes on. With the same `request_id` it is done once, however
+    /// often it is sent.
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Precondition`]: it has ended.
+    pub async fn pause(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
+        let message = v1::PauseRequest {
+            job: job.to_string(),
+            request_id: request_id.to_owned(),
+        };
+        status(self.within(self.client().pause(message)).await?.status)
+    }
+
+    /// Grants again.
+    /// # Errors
+    /// As [`Jobs::pause`].
+    pub async fn resume(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
+        let message = v1::ResumeRequest {
+            job: job.to_string(),
+            request_id: request_id.to_owned(),
+        };
+        status(self.within(self.client().resume(message)).await?.status)
+    }
+
+    /// Lets a failed Job live again; finished Chunks are kept.
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Precondition`]: it has not failed, or left the state.
+    pub async fn retry(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
+        let message = v1::RetryRequest {
+            job: job.to_string(),
+            request_id: request_id.to_owned(),
+        };
+        status(self.within(self.client().retry(message)).await?.status)
+    }
+
+    /// Why the Tasks of a Job wait.
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn explain(&self, job: JobId) -> Result<Explanation, Error> {
+        let message = v1::ExplainRequest {
+            job: job.to_string(),
+        };
+        Ok(self
+            .within(self.client().explain(message))
+            .await?
             .try_into()?)
     }
 
@@ -142,114 +254,11 @@ impl Jobs {
 
     /// Watches a Job from the event at `from_index` on.
     pub fn watch(&self, job: JobId, from_index: u64) -> Watch {
-        Watch {
-            jobs: self.clone(),
-            job,
-            next: from_index,
-            stream: None,
-            asked: String::new(),
-            at_end: false,
-            ended: false,
-            backoff: Backoff::reconnect(),
-            broken_since: None,
-            patience: Duration::from_secs(60),
-        }
-    }
-}
-
-/// A running watch. It reconnects by itself and goes on at the right index.
-#[derive(Debug)]
-pub struct Watch {
-    jobs: Jobs,
-    job: JobId,
-    next: u64,
-    stream: Option<Streaming<v1::WatchResponse>>,
-    /// Who serves the stream.
-    asked: String,
-    /// The last event seen ended the Job; another try may follow.
-    at_end: bool,
-    ended: bool,
-    backoff: Backoff,
-    broken_since: Option<Instant>,
-    patience: Duration,
-}
-
-impl Watch {
-    /// Gives up when nobody answers for this long; a minute unless told.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
+        Watch::new(self.leader.clone(), job, from_index)
     }
 
-    /// The next event or progress; `None` after the event that ended the Job.
-    /// # Errors
-    /// [`Error::NotFound`], or [`Error::Unavailable`] when nobody answered for [`Watch::patience`].
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Result<Option<Watched>, Error> {
-        while !self.ended {
-            match self.step().await {
-                Ok(Some(watched)) => return Ok(Some(watched)),
-                Ok(None) => {}
-                // Whether another try follows cannot be learnt from a coordinator that is gone: its end is the last word.
-                Err(error) if error.may_retry() && self.at_end => self.ended = true,
-                Err(error) if error.may_retry() => {
-                    self.stream = None;
-                    let since = *self.broken_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.patience {
-                        return Err(error);
-                    }
-                    tokio::time::sleep(self.backoff.next_wait()).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
-    /// One message; `None` for one that was seen before.
-    async fn step(&mut self) -> Result<Option<Watched>, Error> {
-        let leader = self.jobs.leader.clone();
-        if self.stream.is_none() {
-            self.asked = leader.endpoint();
-        }
-        let asked = self.asked.clone();
-        let broken = |status| leader.heard(&asked, status);
-        if self.stream.is_none() {
-            let message = v1::WatchRequest {
-                job: self.job.to_string(),
-                from_index: self.next,
-                ..v1::WatchRequest::default()
-            };
-            let opened = self.jobs.client().watch(Request::new(message)).await;
-            self.stream = Some(opened.map_err(broken)?.into_inner());
-        }
-        let stream = self.stream.as_mut().expect("it was just opened");
-        let message = stream.message().await.map_err(broken)?;
-        let Some(message) = message else {
-            // Streams end after the last event only; any other end is a coordinator that stops.
-            if self.at_end {
-                self.ended = true;
-                return Ok(None);
-            }
-            return Err(leader.lost(&asked, "the stream of events ended early"));
-        };
-        self.broken_since = None;
-        self.backoff.reset();
-        match message.what {
-            None => Ok(None),
-            Some(v1::watch_response::What::Progress(progress)) => {
-                Ok(Some(Watched::Progress(progress.try_into()?)))
-            }
-            Some(v1::watch_response::What::Event(event)) => {
-                let event = Event::try_from(event)?;
-                if event.index < self.next {
-                    return Ok(None);
-                }
-                self.next = event.index + 1;
-                self.at_end = matches!(event.kind, EventKind::Ended { .. });
-                Ok(Some(Watched::Event(event)))
-            }
-        }
+    /// What FFmpeg said last in failed Attempts of a Job.
+    pub fn logs(&self, job: JobId, query: LogQuery) -> Logs {
+        Logs::new(self.leader.clone(), job, query)
     }
 }

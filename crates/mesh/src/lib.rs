@@ -5,13 +5,18 @@
 
 pub mod cluster;
 mod error;
+mod feed;
 pub mod jobs;
 pub mod leader;
+pub mod nodes;
 pub mod report;
 pub mod retry;
+pub mod watch;
 
 pub use cluster::Cluster;
 pub use error::Error;
-pub use jobs::{JobView, Jobs, Watched};
+pub use jobs::{JobPage, JobView, Jobs};
 pub use leader::Leader;
+pub use nodes::Nodes;
 pub use report::Exchange;
+pub use watch::{LogQuery, Logged, Watched};

@@ -131,8 +131,12 @@ const USAGE: &[(&str, &str)] = &[
     ),
     (
         "in.mp4 -o out.mp4 --endpoint http://127.0.0.1:9",
-        "in.mp4 is on this machine, where the nodes of http://127.0.0.1:9 may not see it; name an s3:// URL, write \
-         file://DIR/in.mp4 where all nodes share that disk, or leave --endpoint out to work here",
+        "in.mp4 is on this machine, where the nodes of http://127.0.0.1:9 may not see it; send it along with --upload, name an \
+         s3:// URL, or write file://DIR/in.mp4 where all nodes share that disk",
+    ),
+    (
+        "in.mp4 -o out.mp4 --upload",
+        "the following required arguments were not provided: --endpoint <URL>; see recode-client transcode --help",
     ),
 ];
 

@@ -2,8 +2,11 @@
 //! under the output's name. A change of wording is a change here.
 
 mod bench;
+#[path = "../common/mod.rs"]
+mod common;
 mod flags;
 mod life;
 mod media;
 mod places;
+mod remote;
 mod tools;

@@ -214,7 +214,10 @@ mod tests {
         assert!(consensus.shared().look(|state| state.jobs.is_empty()));
 
         let id = job.to_string();
-        let get = v1::GetRequest { job: id.clone() };
+        let get = v1::GetRequest {
+            job: id.clone(),
+            ..v1::GetRequest::default()
+        };
         let got = jobs.get(Request::new(get)).await.unwrap().into_inner();
         let status = got.status.unwrap();
         assert_eq!(status.source, "file:///made-up/in.mp4");
@@ -271,13 +274,17 @@ mod tests {
         let resubmit = v1::SubmitRequest {
             request_id: "one".to_owned(),
             request: Some(request().into()),
+            ..v1::SubmitRequest::default()
         };
         let known = jobs.submit(Request::new(resubmit)).await.unwrap();
         assert_eq!((known.get_ref().known, &known.get_ref().job), (true, &id));
 
         // An archive that is gone is said to be.
         std::fs::remove_dir_all(dir.join("store/archive")).unwrap();
-        let get = v1::GetRequest { job: id.clone() };
+        let get = v1::GetRequest {
+            job: id.clone(),
+            ..v1::GetRequest::default()
+        };
         let lost = jobs.get(Request::new(get)).await.unwrap_err();
         assert_eq!(lost.code(), Code::Unavailable);
         assert_eq!(reason(&lost).as_deref(), Some("ARCHIVE_UNREADABLE"));

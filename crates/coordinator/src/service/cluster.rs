@@ -12,6 +12,8 @@ use tonic::{Request, Response, Status};
 pub struct Cluster {
     /// The log.
     pub consensus: Consensus,
+    /// Where the cluster keeps what is on its way.
+    pub work_store: String,
 }
 
 fn status_of(error: &ChangeError) -> Status {
@@ -128,6 +130,14 @@ impl ClusterService for Cluster {
             .unwrap_or(Err(ChangeError::Outcome))
             .map_err(|e| status_of(&e))?;
         Ok(Response::new(v1::SnapshotResponse { index }))
+    }
+
+    async fn work_store(
+        &self,
+        _: Request<v1::WorkStoreRequest>,
+    ) -> Result<Response<v1::WorkStoreResponse>, Status> {
+        let url = self.work_store.clone();
+        Ok(Response::new(v1::WorkStoreResponse { url }))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::raft::Consensus;
 use futures::Stream;
 use recode_core::archive::Archive;
 use recode_core::machine::{Stub, Wish};
-use recode_core::{Command, Outcome, Rejected};
+use recode_core::{Command, Outcome, Rejected, State};
 use recode_mesh::Watched;
 use recode_proto::convert::list::ListQuery;
 use recode_proto::convert::status::{bad_request, because};
@@ -66,6 +66,21 @@ impl Jobs {
             state.status(job).map(|s| Found::Here(Box::new(s)))
         });
         found.ok_or_else(|| unknown(job))
+    }
+
+    /// The Job that a look is for.
+    fn meant(&self, message: v1::GetRequest) -> Result<JobId, Status> {
+        if message.request_id.is_empty() {
+            return job_id(&message.job);
+        }
+        if !message.job.is_empty() {
+            let problem = "request_id is not valid: name the job or its request_id, not both";
+            return Err(bad_request("request_id", problem.to_owned()));
+        }
+        let request_id = request_id(message.request_id, true)?;
+        let known = |state: &State| state.requests.get(&request_id).copied();
+        let found = self.consensus.shared().look(known);
+        found.ok_or_else(|| rejected(Rejected::UnknownJob, &request_id))
     }
 
     async fn archive(&self, job: JobId, stub: &Stub) -> Result<Archive, Status> {
@@ -141,10 +156,14 @@ impl JobService for Jobs {
             .ok_or_else(|| bad_request("request", "request is missing".to_owned()))?
             .try_into()
             .map_err(Status::from)?;
+        let job = match message.job.as_str() {
+            "" => JobId::generate(),
+            chosen => job_id(chosen)?,
+        };
         let name = request_id.clone();
         let command = Command::SubmitJob {
             request_id,
-            job: JobId::generate(),
+            job,
             request: Box::new(request),
         };
         match self.propose(command, &name).await? {
@@ -165,7 +184,7 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
-        let job = job_id(&request.into_inner().job)?;
+        let job = self.meant(request.into_inner())?;
         if let Found::Archived(stub) = self.find(job)? {
             let archive = self.archive(job, &stub).await?;
             let status = JobStatus {

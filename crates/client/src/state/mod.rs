@@ -11,7 +11,12 @@
 //! The digest covers the request and the identity of a local Source, so the same command finds the same folder, and a
 //! changed file does not. A folder goes when its job is done or has failed; an interrupted one stays for the next run.
 
+mod entries;
+
+pub use entries::Entry;
+
 use crate::fault::Fault;
+use entries::children;
 use recode_types::{Digest, JobRequest};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -19,12 +24,6 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-/// Interrupted jobs are forgotten after this long ...
-const KEEP_FOR: Duration = Duration::from_secs(14 * 24 * 3600);
-/// ... or when all of them together are larger than this.
-const KEEP_BYTES: u64 = 50_000_000_000;
 
 /// Folders for work outside any job are named by this and the process's id.
 const ROOM: &str = "room-";
@@ -71,26 +70,6 @@ impl Drop for Room {
             tracing::debug!(path = %self.path.display(), %error, "a folder was not removed");
         }
     }
-}
-
-/// A job folder or a cached chunk, as `cache list` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    /// `job` or `chunk`.
-    pub kind: &'static str,
-    /// Name of the folder or file.
-    pub name: String,
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Seconds since it was last written to.
-    pub age_seconds: u64,
-    /// A process works on it.
-    pub running: bool,
-    /// What was asked, for jobs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job: Option<JobNote>,
-    #[serde(skip)]
-    path: PathBuf,
 }
 
 impl State {
@@ -211,73 +190,6 @@ impl State {
         }
     }
 
-    /// All job folders and cached chunks, oldest first.
-    pub fn entries(&self) -> Vec<Entry> {
-        let mut out = Vec::new();
-        for path in children(&self.root.join("jobs")) {
-            let (bytes, newest) = measure(&path);
-            let job = std::fs::read(path.join("job.json"))
-                .ok()
-                .and_then(|text| serde_json::from_slice(&text).ok());
-            out.push(Entry {
-                kind: "job",
-                name: name_of(&path),
-                bytes,
-                age_seconds: age(newest),
-                running: is_locked(&path.join("lock")),
-                job,
-                path,
-            });
-        }
-        for path in files_below(&self.cache_dir()) {
-            let Ok(meta) = path.metadata() else { continue };
-            out.push(Entry {
-                kind: "chunk",
-                name: name_of(&path),
-                bytes: meta.len(),
-                age_seconds: age(meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)),
-                running: false,
-                job: None,
-                path,
-            });
-        }
-        out.sort_by_key(|e| std::cmp::Reverse(e.age_seconds));
-        out
-    }
-
-    /// Removes the oldest entries until `keep` bytes are left; running jobs stay. Returns what was removed.
-    pub fn prune(&self, keep: u64) -> Vec<Entry> {
-        self.sweep_rooms();
-        remove_oldest(self.entries(), keep)
-    }
-
-    /// Removes the rooms of processes that died in them.
-    fn sweep_rooms(&self) {
-        for path in children(&self.root) {
-            let name = name_of(&path);
-            let owner = name.strip_prefix(ROOM).and_then(|id| id.parse().ok());
-            if owner.is_some_and(|id: u32| !Path::new(&format!("/proc/{id}")).exists()) {
-                // What cannot be removed now is tried again next time.
-                let _ = std::fs::remove_dir_all(path);
-            }
-        }
-    }
-
-    /// Forgets interrupted jobs that nobody came back to.
-    pub fn forget_old_jobs(&self) {
-        self.sweep_rooms();
-        let jobs: Vec<Entry> = self
-            .entries()
-            .into_iter()
-            .filter(|e| e.kind == "job" && !e.running)
-            .collect();
-        let (old, rest): (Vec<_>, Vec<_>) = jobs
-            .into_iter()
-            .partition(|e| e.age_seconds > KEEP_FOR.as_secs());
-        remove_oldest(old, 0);
-        remove_oldest(rest, KEEP_BYTES);
-    }
-
     /// Whether other jobs left folders behind.
     pub fn has_other_jobs(&self, own: &Claim) -> bool {
         children(&self.root.join("jobs"))
@@ -355,194 +267,5 @@ fn is_same(file: &File, path: &Path) -> bool {
     }
 }
 
-fn is_locked(lock: &Path) -> bool {
-    File::open(lock).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
-}
-
-fn remove_oldest(entries: Vec<Entry>, keep: u64) -> Vec<Entry> {
-    let mut left: u64 = entries.iter().map(|e| e.bytes).sum();
-    let mut removed = Vec::new();
-    for entry in entries {
-        // With nothing to keep, empty leftovers go too.
-        if entry.running || (left <= keep && keep > 0) {
-            continue;
-        }
-        if remove(&entry) {
-            left -= entry.bytes;
-            removed.push(entry);
-        }
-    }
-    removed
-}
-
-fn remove(entry: &Entry) -> bool {
-    if entry.kind == "chunk" {
-        return std::fs::remove_file(&entry.path).is_ok();
-    }
-    // Hold the lock while removing, so that a run that starts just now waits for a whole folder.
-    let lock = File::open(entry.path.join("lock"));
-    if let Ok(lock) = &lock
-        && flock(lock, FlockOperation::NonBlockingLockExclusive).is_err()
-    {
-        return false;
-    }
-    std::fs::remove_dir_all(&entry.path).is_ok()
-}
-
-fn children(dir: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(dir)
-        .map(|entries| entries.flatten().map(|e| e.path()).collect())
-        .unwrap_or_default()
-}
-
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    for path in children(dir) {
-        if path.is_dir() {
-            out.extend(files_below(&path));
-        } else {
-            out.push(path);
-        }
-    }
-    out
-}
-
-fn measure(dir: &Path) -> (u64, SystemTime) {
-    files_below(dir)
-        .iter()
-        .filter_map(|path| path.symlink_metadata().ok())
-        .fold((0, SystemTime::UNIX_EPOCH), |(bytes, newest), meta| {
-            (
-                bytes + meta.len(),
-                newest.max(meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)),
-            )
-        })
-}
-
-fn age(at: SystemTime) -> u64 {
-    at.elapsed().unwrap_or_default().as_secs()
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(source: &str) -> JobRequest {
-        JobRequest {
-            source: source.into(),
-            start_us: None,
-            duration_us: None,
-            outputs: vec![],
-            segment_ms: None,
-            score: vec![],
-            verify_full: false,
-            strict: false,
-            overwrite: false,
-            labels: Default::default(),
-            priority: 50,
-        }
-    }
-    fn state() -> (tempfile::TempDir, State) {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(Some(dir.path())).unwrap();
-        (dir, state)
-    }
-
-    #[test]
-    fn the_same_job_twice_at_once_is_refused_and_named() {
-        let (_dir, state) = state();
-        let request = request("a");
-        let digest = job_digest(&request, None);
-        let claim = state.claim(&digest, &request).unwrap();
-        let message = state.claim(&digest, &request).unwrap_err().message;
-        assert!(
-            message.contains(&format!("process {}", std::process::id())),
-            "{message}"
-        );
-        drop(claim);
-        state
-            .claim(&digest, &request)
-            .expect("the lock went with its holder");
-    }
-
-    #[test]
-    fn another_request_or_a_changed_source_is_another_job() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("a");
-        std::fs::write(&file, b"1").unwrap();
-        let first = std::fs::metadata(&file).unwrap();
-        std::fs::write(&file, b"12").unwrap();
-        let second = std::fs::metadata(&file).unwrap();
-        let digest = |r: &JobRequest, m| job_digest(r, m);
-        let a = request("a");
-        assert_eq!(digest(&a, Some(&first)), digest(&a, Some(&first)));
-        assert_ne!(digest(&a, Some(&first)), digest(&a, Some(&second)));
-        assert_ne!(digest(&a, None), digest(&request("b"), None));
-    }
-
-    #[test]
-    fn an_interrupted_job_is_found_again_and_a_done_one_leaves_nothing() {
-        let (_dir, state) = state();
-        let request = request("a");
-        let digest = job_digest(&request, None);
-        let claim = state.claim(&digest, &request).unwrap();
-        assert!(!claim.resumes());
-        std::fs::create_dir(claim.path().join("raft")).unwrap();
-        drop(claim);
-        let claim = state.claim(&digest, &request).unwrap();
-        assert!(claim.resumes());
-        let path = claim.path().to_owned();
-        claim.remove();
-        assert!(!path.exists());
-        assert!(state.entries().is_empty());
-    }
-
-    #[test]
-    fn a_room_goes_with_its_process() {
-        let (_dir, state) = state();
-        let dead = state.root().join(format!("{ROOM}{}", u32::MAX));
-        std::fs::create_dir(&dead).unwrap();
-        let room = state.room().unwrap();
-        state.prune(0);
-        assert!(!dead.exists() && room.path().exists());
-        let path = room.path().to_owned();
-        drop(room);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn pruning_takes_the_oldest_and_leaves_running_jobs_alone() {
-        let (_dir, state) = state();
-        let cache = state.cache_dir();
-        std::fs::create_dir_all(&cache).unwrap();
-        let old = cache.join("old");
-        std::fs::write(&old, [0; 100]).unwrap();
-        let long_ago = SystemTime::now() - Duration::from_secs(1000);
-        File::options()
-            .write(true)
-            .open(&old)
-            .unwrap()
-            .set_modified(long_ago)
-            .unwrap();
-        std::fs::write(cache.join("new"), [0; 100]).unwrap();
-        state.prune(150);
-        assert!(!old.exists() && cache.join("new").exists());
-
-        let claim = state
-            .claim(&job_digest(&request("a"), None), &request("a"))
-            .unwrap();
-        let removed = state.prune(0);
-        assert_eq!(removed.len(), 1, "{removed:?}");
-        assert!(claim.path().exists(), "a running job was removed");
-        drop(claim);
-        assert_eq!(state.prune(0).len(), 1);
-        assert!(state.entries().is_empty());
-    }
-}
+mod tests;
