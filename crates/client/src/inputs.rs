@@ -171,7 +171,6 @@ fn client(bucket: &str) -> Result<AmazonS3, Fault> {
 
 /// Why a prefix cannot be listed.
 fn refused(typed: &str, bucket: &str, error: &object_store::Error) -> Fault {
-    use object_store::Error as E;
     let mut causes = vec![error.to_string()];
     let mut at: &dyn std::error::Error = error;
     while let Some(cause) = at.source() {
@@ -179,28 +178,29 @@ fn refused(typed: &str, bucket: &str, error: &object_store::Error) -> Fault {
         at = cause;
     }
     let said = |part: &str| causes.iter().any(|cause| cause.contains(part));
-    match error {
-        _ if said("169.254.169.254") || said("latest/api/token") => Fault::input(format!(
+    if said("169.254.169.254") || said("latest/api/token") {
+        return Fault::input(format!(
             "{typed} cannot be listed, since no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (aws \
              configure export-credentials --format env), or AWS_SKIP_SIGNATURE=true for a public bucket"
-        )),
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => Fault::input(format!(
-            "{typed} may not be listed with the AWS keys in use; they need the right s3:ListBucket, or name its objects one by one"
-        )),
-        E::NotFound { .. } => Fault::input(format!(
-            "the bucket s3://{bucket} does not exist; check its name, AWS_REGION and AWS_ENDPOINT_URL"
-        )),
-        _ if said("NoSuchBucket") => Fault::input(format!(
-            "the bucket s3://{bucket} does not exist; check its name, AWS_REGION and AWS_ENDPOINT_URL"
-        )),
-        _ => {
-            let last = causes.last().map(String::as_str).unwrap_or_default();
-            let last = last.split(" (os error").next().unwrap_or_default();
-            Fault::environment(format!(
-                "{typed} cannot be listed: {last}; check the address and the network, then try again"
-            ))
-        }
+        ));
     }
+    // Lists are answered without a kind of error of their own.
+    if said("403 Forbidden") || said("401 Unauthorized") {
+        return Fault::input(format!(
+            "{typed} may not be listed with the AWS keys in use; they need the right s3:ListBucket, or name its objects one by one"
+        ));
+    }
+    if said("NoSuchBucket") {
+        return Fault::input(format!(
+            "the bucket s3://{bucket} does not exist; check its name, AWS_REGION and AWS_ENDPOINT_URL"
+        ));
+    }
+    let last = causes.last().map(String::as_str).unwrap_or_default();
+    let last = last.split(" (os error").next().unwrap_or_default();
+    let last = last.split(": <").next().unwrap_or_default();
+    Fault::environment(format!(
+        "{typed} cannot be listed: {last}; check the address and the network, then try again"
+    ))
 }
 
 #[cfg(test)]

@@ -197,9 +197,9 @@ mod tests {
             node(10, 1, false, None),
         ];
         let expected = "\
-node             name    state  attempts  slots  frames/s
-node_1   machine-1:77    works         3      4      31.2
-node_2   machine-2:77  drained         0      4         -
+node              name    state  attempts  slots  frames/s
+node_1    machine-1:77    works         3      4      31.2
+node_2    machine-2:77  drained         0      4         -
 node_10  machine-10:77   silent         1      ?         ?
 ";
         assert_eq!(table(&nodes), expected);

@@ -125,12 +125,17 @@ impl Model {
                 self.finished.extend(self.seen.iter().copied());
                 self.running.clear();
             }
+            EventKind::Retried { .. } => {
+                // Whatever is not in the log runs again.
+                self.open.clear();
+                self.done.clear();
+                self.finished.clear();
+            }
             EventKind::AttemptFailed { .. }
             | EventKind::OutputReady { .. }
             | EventKind::Warning { .. }
             | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Retried { .. } => {}
+            | EventKind::Resumed => {}
         }
     }
 
@@ -142,8 +147,12 @@ impl Model {
         let mut running = BTreeSet::new();
         for attempt in &progress.running {
             let phase = Phase::of(attempt.task.key);
+            if self.done.contains(&attempt.task.key) {
+                // What a node said before its end was known.
+                continue;
+            }
             running.insert(phase);
-            if phase != Phase::Encode && !self.done.contains(&attempt.task.key) {
+            if phase != Phase::Encode {
                 self.open.insert(attempt.task.key);
             }
             match phase {

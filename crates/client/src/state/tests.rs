@@ -1,4 +1,5 @@
 use super::*;
+use std::time::{Duration, SystemTime};
 
 fn request(source: &str) -> JobRequest {
     JobRequest {

@@ -138,7 +138,7 @@ fn a_job_that_failed_says_why_and_is_tried_again() {
     let log: Value = serde_json::from_slice(&logs.stdout).expect("one line of JSON");
     assert_eq!(
         (&log["attempt"], &log["class"]),
-        (&1.into(), &"BadInput".into())
+        (&1.into(), &"bad_input".into())
     );
     let said = cluster.said(&format!("logs {job}"));
     assert!(

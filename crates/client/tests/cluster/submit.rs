@@ -9,7 +9,7 @@ fn bucket(cluster: &Cluster) -> Server {
     let dir = cluster.file("s3");
     std::fs::create_dir_all(&dir).unwrap();
     let server = Server::start(&dir).unwrap();
-    server.create_bucket("in").unwrap();
+    server.create_bucket("media").unwrap();
     let file = cluster.file("object");
     std::fs::write(&file, b"not looked at").unwrap();
     for key in [
@@ -18,7 +18,7 @@ fn bucket(cluster: &Cluster) -> Server {
         "one/2/film.srt",
         "ones/other.mov",
     ] {
-        server.place("in", key, &file).unwrap();
+        server.place("media", key, &file).unwrap();
     }
     server
 }
@@ -36,8 +36,7 @@ fn lines(cluster: &Cluster, server: &Server, line: &str) -> Vec<Value> {
 fn all_videos_below_a_prefix_become_jobs_once() {
     let cluster = Cluster::of(1);
     let server = bucket(&cluster);
-    let line =
-        "submit s3://in/one/ s3://in/ones/other.mov -o s3://out/{path}.mp4 --label season=one";
+    let line = "submit s3://media/one/ s3://media/ones/other.mov -o s3://out/{path}.mp4 --label season=one";
     let out = cluster
         .client(&format!("{line} --dry-run"))
         .envs(server.env())
@@ -45,16 +44,16 @@ fn all_videos_below_a_prefix_become_jobs_once() {
         .unwrap();
     assert_eq!(
         stderr(&out),
-        "recode-client: warning: 1 object below s3://in/one/ is left out, such as s3://in/one/2/film.srt: by its name it is \
+        "recode-client: warning: 1 object below s3://media/one/ is left out, such as s3://media/one/2/film.srt: by its name it is \
          no video\n"
     );
     assert_eq!(
         String::from_utf8(out.stdout).unwrap(),
         "\
-source                  output
-s3://in/one/1/film.mov  s3://out/1/film.mp4
-s3://in/one/2/film.MKV  s3://out/2/film.mp4
-s3://in/ones/other.mov  s3://out/other.mp4
+source                     output
+s3://media/one/1/film.mov  s3://out/1/film.mp4
+s3://media/one/2/film.MKV  s3://out/2/film.mp4
+s3://media/ones/other.mov  s3://out/other.mp4
 "
     );
     assert_eq!(cluster.said("list"), "there are no jobs\n");
@@ -62,7 +61,7 @@ s3://in/ones/other.mov  s3://out/other.mp4
     let line = format!("{line} --request-id season-one --json");
     let first = lines(&cluster, &server, &line);
     assert_eq!(first.len(), 3);
-    assert_eq!(first[1]["source"], "s3://in/one/2/film.MKV");
+    assert_eq!(first[1]["source"], "s3://media/one/2/film.MKV");
     assert_eq!(lines(&cluster, &server, &line), first, "the same jobs");
     let list = cluster.json("list --label season=one");
     let listed = list["jobs"].as_array().unwrap();

@@ -136,7 +136,7 @@ const USAGE: &[(&str, &str)] = &[
     ),
     (
         "in.mp4 -o out.mp4 --upload",
-        "the following required arguments were not provided: --endpoint <URL>; see recode-client transcode --help",
+        "no cluster is named; add --endpoint HOST:PORT or set RECODE_ENDPOINT",
     ),
 ];
 
