@@ -16,6 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How often the bars are drawn while nothing is heard.
 const REDRAW: Duration = Duration::from_millis(500);
 
+/// After this long without a word of a Job that runs, somebody is asked.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// How long coordinators that have answered before are waited for.
 const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -123,9 +126,10 @@ async fn to_the_end(
                 _ = tick.tick(), if !quiet => {
                     let mut screen = screen.borrow_mut();
                     screen.draw();
-                    let said = waits.as_mut().and_then(|w| w.look(screen.model.is_idle(), Instant::now()));
-                    if let Some(why) = said {
-                        bars::line(&format!("recode-client: the job waits: {why}"));
+                    let now = Instant::now();
+                    let silent = screen.model.is_idle() || now - screen.heard >= SILENCE;
+                    if let Some(said) = waits.as_mut().and_then(|waits| waits.look(silent, now)) {
+                        bars::line(&format!("recode-client: {said}"));
                     }
                 }
             }
@@ -141,6 +145,8 @@ struct Screen {
     bars: Option<Bars>,
     model: Model,
     since: Instant,
+    /// When something was heard last.
+    heard: Instant,
     quiet: bool,
     said: BTreeSet<String>,
 }
@@ -151,12 +157,14 @@ impl Screen {
             bars: Bars::new(quiet),
             model: Model::default(),
             since: Instant::now(),
+            heard: Instant::now(),
             quiet,
             said: BTreeSet::new(),
         }
     }
 
     fn see(&mut self, watched: &Watched) {
+        self.heard = Instant::now();
         match watched {
             Watched::Progress(progress) => {
                 let now_ms = self.since.elapsed().as_millis() as u64;

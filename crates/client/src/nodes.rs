@@ -160,8 +160,12 @@ fn shown(status: &NodeStatus, now_ms: u64) -> String {
     for attempt in &heard.running {
         let _ = writeln!(
             said,
-            "running: {}#{}, {} of {} frames",
-            attempt.task, attempt.attempt, attempt.frames, attempt.frames_total
+            "running: {}#{} of {}, {} of {} frames",
+            attempt.task.key,
+            attempt.attempt,
+            attempt.task.job,
+            attempt.frames,
+            attempt.frames_total
         );
     }
     said

@@ -1,4 +1,4 @@
-//! Tells people who follow a Job why nothing of it runs.
+//! Tells people who follow a Job why nothing of it runs, or why nothing is heard.
 
 use crate::explain::why;
 use crate::remote::now_ms;
@@ -32,12 +32,13 @@ impl Waits {
         }
     }
 
-    /// What is to be said now, once.
-    pub fn look(&mut self, idle: bool, now: Instant) -> Option<String> {
-        if !idle {
+    /// What is to be said now, once. `silent`: nothing of the Job runs, or nothing was heard of it for a while.
+    pub fn look(&mut self, silent: bool, now: Instant) -> Option<String> {
+        if !silent {
             self.due = None;
             self.said.clear();
-            self.asking.abort_all();
+            // An answer on its way is about what was.
+            self.asking = JoinSet::new();
             return None;
         }
         let due = *self.due.get_or_insert(now + WORTH);
@@ -46,12 +47,17 @@ impl Waits {
             let (client, job) = (self.client.clone(), self.job);
             self.asking.spawn(async move { client.explain(job).await });
         }
-        // One that is broken off, or that nobody answers, is asked again.
-        let heard = self.asking.try_join_next()?.ok()?.ok()?;
-        let why = first_reason(&heard, now_ms())?;
-        (why != self.said).then(|| {
-            self.said.clone_from(&why);
-            why
+        let said = match self.asking.try_join_next()?.ok()? {
+            Ok(explanation) => format!("the job waits: {}", first_reason(&explanation, now_ms())?),
+            Err(error) if error.may_retry() => {
+                "no coordinator answers now; the job goes on meanwhile, and they are asked again"
+                    .to_owned()
+            }
+            Err(_) => return None,
+        };
+        (said != self.said).then(|| {
+            self.said.clone_from(&said);
+            said
         })
     }
 }

@@ -37,7 +37,7 @@ impl Error {
     }
 
     pub(crate) fn from_status(endpoint: &str, status: Status) -> Self {
-        let message = status.message().to_owned();
+        let message = said(&status);
         match status.code() {
             Code::InvalidArgument => Self::Invalid(message),
             Code::NotFound => Self::NotFound(message),
@@ -53,6 +53,27 @@ impl Error {
             },
             code => Self::Internal(format!("{code:?}: {message}")),
         }
+    }
+}
+
+/// What the other side said. Where nobody did, the transport's last cause says more than its "tcp connect error".
+fn said(status: &Status) -> String {
+    let mut cause = std::error::Error::source(status);
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    match cause.and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
+        Some(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "nothing listens there; check the address, or start it".to_owned()
+        }
+        Some(error) => {
+            let text = error.to_string();
+            text.split(" (os error")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        }
+        None => status.message().to_owned(),
     }
 }
 

@@ -32,21 +32,34 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Shown below the help of every command that works on media.
-const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 the job failed, 2 wrong flags, 3 the input cannot be used, 4 the output cannot be written,
-            5 this machine lacks something (FFmpeg, encoder, disk, network), 130 interrupted (run again to resume)";
+/// Shown below the help of every command that works on media. No line is longer than help is wide.
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes:
+  0 done, 1 the job failed, 2 wrong flags, 3 the input cannot be used, 4 the output cannot be written,
+  5 something is missing (FFmpeg, encoder, disk, network), 130 interrupted"
+    };
+}
+use exit_codes;
 
-const TRANSCODE_HELP: &str = "\
+const EXIT_CODES: &str = exit_codes!();
+
+const TRANSCODE_HELP: &str = concat!(
+    "\
 Examples:
   recode-client transcode film.mkv -o film.mp4 --codec h264 --crf 20 --preset slow
   recode-client transcode film.mov -o film.mkv --codec h265 --bitrate 4M --scale 1080p --score vmaf
   recode-client transcode film.mp4 -o small.webm --codec av1 --size 700MB --audio-codec opus
-  recode-client transcode s3://bucket/film.mxf -o film.mp4 --tracks video,audio:eng --report film.json
+  recode-client transcode s3://bucket/film.mxf -o film.mp4 --tracks video,audio:eng
+  recode-client transcode film.mov -o s3://bucket/film.mp4 --upload --endpoint 10.0.0.1:7420
   recode-client transcode --job ladder.toml
 
-Exit codes: 0 done, 1 the job failed, 2 wrong flags, 3 the input cannot be used, 4 the output cannot be written,
-            5 this machine lacks something (FFmpeg, encoder, disk, network), 130 interrupted (run again to resume)";
+An interrupted transcode goes on where it stopped when the same command is given again.
+
+",
+    exit_codes!()
+);
 
 /// The subcommands.
 #[derive(Subcommand, Debug)]

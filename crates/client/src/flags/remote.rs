@@ -1,7 +1,7 @@
 //! Flags of the commands that talk to a cluster.
 
 use super::recipe::{label, words};
-use super::{EXIT_CODES, Recipe};
+use super::{EXIT_CODES, Recipe, exit_codes};
 use crate::units::Span;
 use clap::builder::TypedValueParser;
 use clap::{Args, Subcommand};
@@ -19,18 +19,20 @@ pub struct Remote {
     pub json: bool,
 }
 
-const SUBMIT_HELP: &str = "\
+const SUBMIT_HELP: &str = concat!(
+    "\
 Examples:
   recode-client submit s3://in/film.mov -o s3://out/film.mp4 --crf 20
   recode-client submit s3://in/season1/ -o 's3://out/{path}.mp4' --codec h265 --label show=one
   recode-client submit a.mov b.mov -o 's3://out/{stem}.mkv' --upload
   recode-client submit s3://in/a.mov s3://in/b.mov --job ladder.toml --priority 80
 
-In the name of an output {stem} stands for the name of the input without its ending, {ext} for its ending, {path} for its
-folders below the prefix and its stem; {{ stands for a brace.
+In the name of an output {stem} stands for the name of the input without its ending, {ext} for
+its ending, {path} for its folders below the prefix and its stem; {{ stands for a brace.
 
-Exit codes: 0 done, 1 the job failed, 2 wrong flags, 3 the input cannot be used, 4 the output cannot be written,
-            5 this machine lacks something (FFmpeg, encoder, disk, network), 130 interrupted";
+",
+    exit_codes!()
+);
 
 /// `submit`
 #[derive(Args, Debug)]

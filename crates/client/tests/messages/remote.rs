@@ -161,7 +161,7 @@ fn a_cluster_that_is_not_named_or_not_there_is_told() {
         &cluster,
         line,
         5,
-        "the coordinator at http://127.0.0.1:9 does not answer: tcp connect error; the same command with --request-id mine \
+        "the coordinator at http://127.0.0.1:9 does not answer: nothing listens there; check the address, or start it; the same command with --request-id mine \
          submits it once, whether it was heard or not",
     );
 }
