@@ -295,7 +295,12 @@ impl Site {
     /// # Errors
     /// Nobody answers.
     pub fn live_jobs(&self) -> Result<Vec<JobStatus>> {
-        self.told(&["list", "--live", "--json"])
+        #[derive(serde::Deserialize)]
+        struct List {
+            jobs: Vec<JobStatus>,
+        }
+        let list: List = self.told(&["list", "--live", "--json"])?;
+        Ok(list.jobs)
     }
 
     /// Waits until no job lives any more. `false`: some still do after `patience`.
