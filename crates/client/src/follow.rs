@@ -92,12 +92,15 @@ pub async fn until_interrupted(
     quiet: bool,
     interrupt: &mut Interrupt,
 ) -> Result<Followed, Fault> {
-    // Whoever is not there at all is told so soon; an answer that was heard once is waited for longer.
-    client.get(job).await.map_err(about(job))?;
-    let patient = client.clone().patience(LONG_PATIENCE);
-    let waits = Waits::new(client.clone(), job);
+    let following = async {
+        // Whoever is not there at all is told so soon; who has answered once is waited for longer.
+        client.get(job).await.map_err(about(job))?;
+        let patient = client.clone().patience(LONG_PATIENCE);
+        let waits = Waits::new(client.clone(), job);
+        to_the_end(&patient, job, quiet, Some(waits)).await
+    };
     let followed = tokio::select! {
-        followed = to_the_end(&patient, job, quiet, Some(waits)) => followed,
+        followed = following => followed,
         () = interrupt.heard() => Err(Fault::new(Kind::Interrupted, detached(job, endpoint))),
     };
     followed.map_err(|mut fault| {

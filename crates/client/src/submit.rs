@@ -17,6 +17,9 @@ use std::path::Path;
 /// How the remedy begins where a request id is one.
 const AGAIN: &str = "the same command with --request-id";
 
+/// What is said when Ctrl-C comes before a Job is submitted.
+const NOTHING: &str = "interrupted; nothing was submitted, and nothing is left of what was sent";
+
 /// One Job to be.
 pub struct Target {
     /// What is asked for.
@@ -49,10 +52,7 @@ pub fn run(args: &Submit, cwd: &Path) -> Result<(), Fault> {
         let mut interrupt = Interrupt::listen()?;
         let inputs = match &args.inputs[..] {
             [] => vec![Input::named(order.input()?)],
-            named => tokio::select! {
-                inputs = inputs::read(named, cwd) => inputs?,
-                () = interrupt.heard() => return Err(interrupted("nothing was submitted")),
-            },
+            named => unless(&mut interrupt, NOTHING, inputs::read(named, cwd)).await?,
         };
         let many = inputs.len() > 1 || args.inputs.iter().any(|typed| inputs::is_prefix(typed));
         let name = args.request_id.clone().unwrap_or_else(new_request_id);
@@ -80,8 +80,16 @@ pub fn run(args: &Submit, cwd: &Path) -> Result<(), Fault> {
     })
 }
 
-fn interrupted(what: &str) -> Fault {
-    Fault::new(Kind::Interrupted, format!("interrupted; {what}"))
+/// Does `work`, until Ctrl-C is heard.
+async fn unless<T>(
+    interrupt: &mut Interrupt,
+    what: &str,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    tokio::select! {
+        done = work => done,
+        () = interrupt.heard() => Err(Fault::new(Kind::Interrupted, what)),
+    }
 }
 
 /// What is to be submitted for each input.
@@ -176,17 +184,15 @@ pub async fn hand_over(
         return submit(client, target, None, request, interrupt).await;
     }
     if how.named
-        && let Some(job) = earlier(client, request, request_id).await?
+        && let Some(job) = unless(interrupt, NOTHING, earlier(client, request, request_id)).await?
     {
         return Ok(job);
     }
     let job = JobId::generate();
-    let upload = Upload::prepare(client, &wanted.source, job).await?;
-    let sent = tokio::select! {
-        sent = upload.send(&wanted.source, how.quiet) => sent,
-        () = interrupt.heard() => Err(interrupted("what was sent is removed, and nothing was submitted")),
-    };
-    if let Err(fault) = sent {
+    let prepared = Upload::prepare(client, &wanted.source, job);
+    let upload = unless(interrupt, NOTHING, prepared).await?;
+    let sending = upload.send(&wanted.source, how.quiet);
+    if let Err(fault) = unless(interrupt, NOTHING, sending).await {
         upload.withdraw().await;
         return Err(fault);
     }

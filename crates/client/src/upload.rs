@@ -203,4 +203,34 @@ mod tests {
             recode_store::key::job(JobId(1))
         )));
     }
+
+    /// A store that is no folder, as S3 is none.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_sent_elsewhere_is_there_and_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("film.mov");
+        std::fs::write(&path, [7; 100_000]).unwrap();
+        let place = Place::parse("film.mov", dir.path(), crate::place::Use::Read).unwrap();
+        let job = JobId(1);
+        let store = WorkStore::open("memory://uploads").await.unwrap();
+        let upload = Upload {
+            job,
+            store: store.clone(),
+            key: format!("{}source/film.mov", recode_store::key::job(job)),
+            url: String::new(),
+        };
+        upload.send(&place, true).await.unwrap();
+        let listed = store.list("jobs").await.unwrap();
+        assert_eq!(
+            (&listed[0].key, listed[0].size_bytes),
+            (&upload.key, 100_000)
+        );
+        // The same bytes again are no other file.
+        upload.send(&place, true).await.unwrap();
+        std::fs::write(&path, [8; 100_000]).unwrap();
+        let refused = upload.send(&place, true).await.unwrap_err();
+        assert!(refused.message.contains("other content"), "{refused}");
+        upload.withdraw().await;
+        assert!(store.list("jobs").await.unwrap().is_empty());
+    }
 }

@@ -10,6 +10,9 @@ use tokio::task::JoinSet;
 /// A pause of this length is worth a question.
 const WORTH: Duration = Duration::from_secs(4);
 
+/// Who does not answer for this long is said not to: an election may be on.
+const PATIENCE: Duration = Duration::from_secs(4);
+
 /// See the module.
 pub struct Waits {
     client: Client,
@@ -24,7 +27,7 @@ impl Waits {
     /// For one Job.
     pub fn new(client: Client, job: JobId) -> Self {
         Self {
-            client: client.patience(Duration::ZERO),
+            client: client.patience(PATIENCE),
             job,
             due: None,
             asking: JoinSet::new(),

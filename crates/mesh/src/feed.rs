@@ -50,7 +50,8 @@ impl<S: Source> Feed<S> {
             stream: None,
             asked: String::new(),
             ended: false,
-            backoff: Backoff::reconnect(),
+            // Somebody looks at it: a second after an election, not five.
+            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
             broken_since: None,
             patience: Duration::from_secs(60),
         }

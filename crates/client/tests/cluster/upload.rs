@@ -88,7 +88,8 @@ fn an_upload_that_is_broken_off_or_refused_leaves_nothing() {
     });
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let out = child.wait_with_output().unwrap();
-    let said = "recode-client: interrupted; what was sent is removed, and nothing was submitted\n";
+    let said =
+        "recode-client: interrupted; nothing was submitted, and nothing is left of what was sent\n";
     assert_eq!(
         (out.status.code(), stderr(&out).as_str()),
         (Some(130), said)
