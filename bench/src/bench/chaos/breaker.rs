@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long a fault waits for its target to be there and whole before it counts as not fired.
-const WAIT: Duration = Duration::from_secs(6);
+const WAIT: Duration = Duration::from_secs(10);
 
 /// How long a coordinator whose disk is full may take to notice.
 const NOTICE: Duration = Duration::from_secs(10);

@@ -67,8 +67,8 @@ const NODES: Member = 3;
 const WORKERS: u32 = 2;
 /// After everything is whole again, jobs get this long to end: a node that died is missed after 15 s.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long a played encode takes: long enough to be hit, short enough for twenty jobs.
-const PACE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(600));
+/// How long a played encode takes: all slots are busy while things break, and no longer.
+const PACE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1000));
 /// How often the run looks around.
 const TICK: Duration = Duration::from_millis(5);
 
