@@ -188,6 +188,17 @@ LINES = {
         ],
         "least_cases": 3,
     },
+    "2.12": {
+        "title": "two builds in one cluster",
+        "limits": [
+            limit("jobs_lost", 0, 0, of="max"),
+            limit("encoded_again", 0, 0, of="max"),
+            limit("old_while_mixed", 1, None, of="min"),
+            limit("new_while_mixed", 0, 0, of="max"),
+            limit("new_afterwards", 1, None, of="min"),
+        ],
+        "least_cases": 2,
+    },
 }
 
 
@@ -467,6 +478,21 @@ def run_bench_line(name, minutes):
     return status
 
 
+def run_mixed_versions(minutes):
+    """The coordinator is built a second time, as one that knows a command less, and both work in one cluster."""
+    command = ["cargo", "build", "--quiet", "--release", "--locked", "--package", "recode-coordinator"]
+    built = target() / "release" / "recode-coordinator"
+    earlier = built.with_name("recode-coordinator-earlier")
+    if subprocess.run([*command, "--features", "earlier"], cwd=ROOT).returncode:
+        raise CannotRun("the earlier build of recode-coordinator does not build")
+    shutil.copy(built, earlier)
+    build()
+    sample = "samples/sintel_trailer_720p24.mp4"
+    figures, status = bench(["mixed-versions", "--clip", sample, "--earlier", str(earlier)], minutes)
+    write("2.12", figures)
+    return status
+
+
 def run_cluster_demo():
     """What the README says of a cluster on one machine; what comes out is decoded and counted."""
     with tempfile.TemporaryDirectory(prefix="recode-cluster-") as folder:
@@ -653,6 +679,8 @@ def run(name):
         return run_quality(minutes)
     if name == "2.3":
         return run_chaos(minutes)
+    if name == "2.12":
+        return run_mixed_versions(minutes)
     return run_bench_line(name, minutes)
 
 

@@ -3,6 +3,7 @@
 pub mod chaos;
 pub mod crash;
 pub mod many_chunks;
+pub mod mixed;
 pub mod overhead;
 pub mod quality;
 pub mod rate;

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
-    Deadline, chaos, crash, many_chunks, overhead, quality, rate, s3_bytes, same_bytes, score_cost,
-    score_exact, versus,
+    Deadline, chaos, crash, many_chunks, mixed, overhead, quality, rate, s3_bytes, same_bytes,
+    score_cost, score_exact, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -132,6 +132,15 @@ enum Bench {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// A cluster of two builds, either one leading, and its upgrade under a job
+    MixedVersions {
+        /// `recode-coordinator` of the earlier build: built with --features earlier
+        #[arg(long, value_name = "FILE")]
+        earlier: PathBuf,
+        /// Clusters of each kind
+        #[arg(long, default_value_t = 1)]
+        runs: usize,
+    },
     /// Descriptors and memory of a job of thousands of chunks
     ManyChunks {
         /// Chunks
@@ -257,6 +266,15 @@ fn measure(cli: Cli) -> Result<()> {
                 deadline,
             };
             same_bytes::run(&tools, &wanted, &mut sheet("same-bytes"))
+        }
+        Bench::MixedVersions { earlier, runs } => {
+            let wanted = mixed::Wanted {
+                clip: clips()?[0].clone(),
+                earlier: earlier.canonicalize()?,
+                runs,
+                deadline,
+            };
+            mixed::run(&tools, &wanted, &mut sheet("mixed-versions"))
         }
         Bench::ManyChunks { chunks, workers } => {
             many_chunks::run(&tools, chunks, workers, &mut sheet("many-chunks"))

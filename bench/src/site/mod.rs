@@ -161,6 +161,11 @@ impl Site {
         self.processes[usize::from(member) - 1].as_mut()
     }
 
+    /// From its next start on a coordinator is of another build.
+    pub fn replace(&mut self, coordinator: Member, program: &Path) {
+        self.wanted.programs.coordinators[usize::from(coordinator) - 1] = program.to_owned();
+    }
+
     /// Starts a member that does not run, on what it left.
     /// # Errors
     /// The system refuses.

@@ -1,8 +1,8 @@
 //! Everything that runs only while this coordinator leads, as one value: dropping it ends all of it.
 
 use crate::actor::dispatcher::{self, DispatcherHandle, Running};
-use crate::actor::planner;
 use crate::actor::sweeper::{self, SweeperHandle};
+use crate::actor::{levels, planner};
 use crate::raft::{Consensus, ProposeError};
 use recode_core::{Command, PlanPolicy};
 use recode_store::WorkStore;
@@ -61,6 +61,11 @@ impl Leader {
         tasks.spawn(async move {
             planning.await;
             "planner"
+        });
+        let levelling = levels::run(consensus.clone(), stop.clone());
+        tasks.spawn(async move {
+            levelling.await;
+            "raising of levels"
         });
         let sweeper = if policy.sweep {
             let (sweeper, sweeping) = sweeper::new(store.clone(), stop.clone());

@@ -1,6 +1,7 @@
 //! A coordinator with an empty folder that waits for a cluster to adopt it.
 
 use crate::raft::Identity;
+use recode_core::machine::level::LEVEL;
 use recode_proto::v1;
 use recode_proto::v1::cluster_service_client::ClusterServiceClient;
 use recode_proto::v1::raft_service_server::{RaftService, RaftServiceServer};
@@ -54,6 +55,12 @@ impl RaftService for Waiting {
             return Err(Status::invalid_argument(
                 "cluster or coordinator is not valid",
             ));
+        }
+        if message.level > LEVEL {
+            return Err(Status::failed_precondition(format!(
+                "the cluster is at feature level {} and this build knows {LEVEL}: start the newer build",
+                message.level
+            )));
         }
         let identity = Identity {
             cluster: message.cluster,

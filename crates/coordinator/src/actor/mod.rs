@@ -4,6 +4,7 @@ pub mod announcer;
 mod archiver;
 pub mod dispatcher;
 mod job_set;
+pub mod levels;
 pub mod planner;
 pub mod registry;
 pub mod sweeper;

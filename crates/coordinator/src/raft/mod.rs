@@ -30,6 +30,7 @@ pub use type_config::CoordinatorId;
 use log_store::{Founding, LogStore};
 use openraft::{Config, SnapshotPolicy};
 use proposer::Proposer;
+use recode_core::machine::level;
 use recode_core::{Command, Outcome};
 use snapshot::Snapshots;
 use state_machine::StateMachine;
@@ -179,6 +180,7 @@ pub struct Consensus {
     identity: Arc<Identity>,
     timings: Timings,
     leadership: leadership::Observed,
+    link: Arc<dyn Link>,
 }
 
 impl Consensus {
@@ -210,7 +212,8 @@ impl Consensus {
             ..Config::default()
         };
         let config = config.validate().map_err(|e| Error::Fatal(e.to_string()))?;
-        let network = network::Network(setup.link);
+        let link = setup.link;
+        let network = network::Network(link.clone());
         let raft = Raft::new(
             setup.identity.id,
             Arc::new(config),
@@ -230,6 +233,7 @@ impl Consensus {
             identity: Arc::new(setup.identity),
             timings: setup.timings,
             leadership,
+            link,
         })
     }
 
@@ -247,6 +251,15 @@ impl Consensus {
     /// answers nothing as success: others wait at least the shortest election timeout before they elect.
     pub fn quorum(&self) -> Quorum {
         self.leadership.quorum(self.timings.election_min)
+    }
+
+    /// The feature level that all members know: of the others, as they announced. `None`: not all have been heard.
+    pub fn common_level(&self) -> Option<u32> {
+        let members = self.view().members.into_iter();
+        level::common(members.map(|member| match member.peer.id {
+            me if me == self.identity.id => Some(level::LEVEL),
+            other => self.link.announced(other),
+        }))
     }
 
     /// Answers another coordinator; the payload is what its [`network::Line`] sent.

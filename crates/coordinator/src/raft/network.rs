@@ -67,6 +67,12 @@ pub trait Link: Debug + Send + Sync + 'static {
         payload: Vec<u8>,
         within: Duration,
     ) -> BoxFuture<'static, Result<Vec<u8>, LinkError>>;
+
+    /// The feature level that a coordinator announced when it answered last; `None`: it has not answered yet, or this link
+    /// does not carry levels.
+    fn announced(&self, _: CoordinatorId) -> Option<u32> {
+        None
+    }
 }
 
 /// The link of a coordinator that is alone for good, as in an embedded one.

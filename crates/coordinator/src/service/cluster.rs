@@ -53,7 +53,8 @@ async fn add(consensus: &Consensus, address: String) -> Result<u64, Status> {
         None => {
             let id = consensus.new_number().await.map_err(|e| status_of(&e))?;
             let cluster = &consensus.identity().cluster;
-            let adopted = adopt(cluster, id, &address).await;
+            let level = consensus.shared().look(|state| state.level);
+            let adopted = adopt(cluster, level, id, &address).await;
             adopted.map_err(Status::failed_precondition)?;
             id
         }

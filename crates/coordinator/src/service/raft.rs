@@ -3,6 +3,7 @@
 use crate::raft::network::MAX_MESSAGE_BYTES;
 use crate::raft::{Call, Consensus, CoordinatorId, Link, LinkError, Peer};
 use futures::future::BoxFuture;
+use recode_core::machine::level::LEVEL;
 use recode_proto::v1::raft_service_client::RaftServiceClient;
 use recode_proto::v1::{self, raft_service_server::RaftService};
 use std::collections::HashMap;
@@ -46,7 +47,10 @@ impl Members {
         }
         let payload = self.consensus.answer(call, &message.payload).await;
         let payload = payload.map_err(Status::invalid_argument)?;
-        Ok(Response::new(v1::RaftAnswer { payload }))
+        Ok(Response::new(v1::RaftAnswer {
+            payload,
+            level: LEVEL,
+        }))
     }
 }
 
@@ -94,6 +98,8 @@ impl RaftService for Members {
 pub struct GrpcLink {
     cluster: String,
     lines: Mutex<HashMap<(CoordinatorId, String), RaftServiceClient<Channel>>>,
+    /// What each announced when it answered last.
+    levels: Arc<Mutex<HashMap<CoordinatorId, u32>>>,
 }
 
 impl GrpcLink {
@@ -102,6 +108,7 @@ impl GrpcLink {
         Arc::new(Self {
             cluster: cluster.to_owned(),
             lines: Mutex::default(),
+            levels: Arc::default(),
         })
     }
 
@@ -138,6 +145,11 @@ fn client(address: &str) -> Result<RaftServiceClient<Channel>, String> {
 pub const MAX_INCOMING_BYTES: usize = MAX_MESSAGE_BYTES + FRAME_BYTES;
 
 impl Link for GrpcLink {
+    fn announced(&self, by: CoordinatorId) -> Option<u32> {
+        let levels = self.levels.lock().expect("nothing panics with it");
+        levels.get(&by).copied()
+    }
+
     fn call(
         &self,
         to: Peer,
@@ -146,6 +158,7 @@ impl Link for GrpcLink {
         within: Duration,
     ) -> BoxFuture<'static, Result<Vec<u8>, LinkError>> {
         let line = self.line(&to);
+        let levels = Arc::clone(&self.levels);
         let message = v1::RaftMessage {
             cluster: self.cluster.clone(),
             target: to.id,
@@ -164,7 +177,12 @@ impl Link for GrpcLink {
                 }
             };
             match tokio::time::timeout(within, answer).await {
-                Ok(Ok(answer)) => Ok(answer.into_inner().payload),
+                Ok(Ok(answer)) => {
+                    let answer = answer.into_inner();
+                    let mut levels = levels.lock().expect("nothing panics with it");
+                    levels.insert(to.id, answer.level);
+                    Ok(answer.payload)
+                }
                 // A connection that cannot be made comes at once: asking again at once would spin.
                 Ok(Err(status)) if status.code() == Code::Unavailable => {
                     Err(LinkError::Unreachable(to.id, status.message().to_owned()))
@@ -185,15 +203,21 @@ impl Link for GrpcLink {
     }
 }
 
-/// Asks a coordinator that waits at `address` to take the number `id` in `cluster`.
+/// Asks a coordinator that waits at `address` to take the number `id` in `cluster`, which is at this feature `level`.
 /// # Errors
 /// One sentence.
-pub async fn adopt(cluster: &str, id: CoordinatorId, address: &str) -> Result<(), String> {
+pub async fn adopt(
+    cluster: &str,
+    level: u32,
+    id: CoordinatorId,
+    address: &str,
+) -> Result<(), String> {
     let mut line = client(address)?;
     let mut request = Request::new(v1::AdoptRequest {
         cluster: cluster.to_owned(),
         coordinator: id,
         address: address.to_owned(),
+        level,
     });
     request.set_timeout(Duration::from_secs(10));
     match line.adopt(request).await {

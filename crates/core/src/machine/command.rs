@@ -171,6 +171,27 @@ pub enum Command {
         /// Where they are.
         archive: ArtifactRef,
     },
+    /// All members know this level: from here on the log may hold what belongs to it. See [`super::level`].
+    RaiseLevel {
+        /// Higher than before.
+        level: u32,
+    },
+    /// As [`Command::SetKnobs`], for the Plan of one grade of probe: rounds are counted within a Plan, so a decision on the
+    /// Plan before would otherwise pass for one on this.
+    TurnKnobs {
+        /// The Job.
+        job: JobId,
+        /// See [`Command::PlanPart`].
+        deep: bool,
+        /// The Output.
+        output: u16,
+        /// See [`Command::SetKnobs`].
+        round: u32,
+        /// See [`Command::SetKnobs`].
+        knobs: Vec<(u32, Knob)>,
+        /// See [`Command::SetKnobs`].
+        reason: String,
+    },
 }
 
 /// What somebody may want of a Job that exists. New variants go to the end.

@@ -7,7 +7,7 @@ use super::{Command, Job, Retention, State};
 use crate::plan::{encoder, peak, rate};
 use recode_types::event::JobState;
 use recode_types::task::FailureClass;
-use recode_types::{JobId, NodeId};
+use recode_types::{JobId, Knob, NodeId};
 
 /// Peak revisions of one Output after which the Job fails.
 pub const MAX_REVISIONS: u32 = 10;
@@ -47,24 +47,17 @@ pub fn next(state: &State, id: JobId) -> Vec<Command> {
             let knobs = encoder::named(&rendition.encoder)
                 .map(|encoder| peak::revise(output, encoder))
                 .unwrap_or_default();
-            commands.push(Command::SetKnobs {
-                job: id,
-                output: output_index,
-                round: output.rounds,
-                knobs,
-                reason: "the peak limit was broken across joints".to_owned(),
-            });
+            let reason = "the peak limit was broken across joints".to_owned();
+            let turned = (output_index, output.rounds, knobs);
+            commands.push(turn(state.level, job, turned, reason));
             continue;
         }
         match rate::next(run, output_index) {
             rate::Step::Nothing => {}
-            rate::Step::Knobs { knobs, reason } => commands.push(Command::SetKnobs {
-                job: id,
-                output: output_index,
-                round: output.rounds,
-                knobs,
-                reason,
-            }),
+            rate::Step::Knobs { knobs, reason } => {
+                let turned = (output_index, output.rounds, knobs);
+                commands.push(turn(state.level, job, turned, reason));
+            }
             rate::Step::GiveUp { text } => commands.push(Command::Warn {
                 job: id,
                 settled: Some(output_index),
@@ -73,6 +66,32 @@ pub fn next(state: &State, id: JobId) -> Vec<Command> {
         }
     }
     commands
+}
+
+/// New knobs of an Output in a round, in the words that a cluster of this level knows.
+fn turn(
+    level: u32,
+    job: &Job,
+    (output, round, knobs): (u16, u32, Vec<(u32, Knob)>),
+    reason: String,
+) -> Command {
+    match level {
+        0 => Command::SetKnobs {
+            job: job.id,
+            output,
+            round,
+            knobs,
+            reason,
+        },
+        _ => Command::TurnKnobs {
+            job: job.id,
+            deep: job.deep(),
+            output,
+            round,
+            knobs,
+            reason,
+        },
+    }
 }
 
 /// The end of a Job one of whose ready Tasks every one of `nodes` has refused; `None`: nothing is stuck.

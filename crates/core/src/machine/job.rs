@@ -21,7 +21,7 @@ use super::run::Run;
 use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES, Task};
 use recode_types::event::{AttemptLog, Event, EventKind, JobState, JobStatus};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, TaskResult, Usage};
-use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Segment, TaskId, TaskKey};
+use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Knob, Segment, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -296,6 +296,32 @@ impl Job {
         }
     }
 
+    fn set_knobs(
+        &mut self,
+        at_ms: u64,
+        (output, round): (u16, u32),
+        knobs: &[(u32, Knob)],
+        reason: &str,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Rejected> {
+        let Phase::Running(run) = &mut self.phase else {
+            return Err(Rejected::Outdated);
+        };
+        let reopened = run.set_knobs(output, round, knobs, &mut self.tasks)?;
+        if reopened > 0 {
+            self.tell(
+                at_ms,
+                EventKind::Reopened {
+                    chunks: reopened,
+                    reason: reason.to_owned(),
+                },
+            );
+            effects.push(Effect::Announce { job: self.id });
+        }
+        effects.push(Effect::Dispatch);
+        Ok(())
+    }
+
     pub(super) fn change(
         &mut self,
         at_ms: u64,
@@ -341,23 +367,19 @@ impl Job {
                 knobs,
                 reason,
                 ..
+            } => self.set_knobs(at_ms, (*output, *round), knobs, reason, effects),
+            Command::TurnKnobs {
+                deep,
+                output,
+                round,
+                knobs,
+                reason,
+                ..
             } => {
-                let Phase::Running(run) = &mut self.phase else {
+                if *deep != self.deep() {
                     return Err(Rejected::Outdated);
-                };
-                let reopened = run.set_knobs(*output, *round, knobs, &mut self.tasks)?;
-                if reopened > 0 {
-                    self.tell(
-                        at_ms,
-                        EventKind::Reopened {
-                            chunks: reopened,
-                            reason: reason.clone(),
-                        },
-                    );
-                    effects.push(Effect::Announce { job: self.id });
                 }
-                effects.push(Effect::Dispatch);
-                Ok(())
+                self.set_knobs(at_ms, (*output, *round), knobs, reason, effects)
             }
             Command::Warn { settled, text, .. } => {
                 if let (Phase::Running(run), Some(output)) = (&mut self.phase, settled) {
@@ -398,6 +420,7 @@ impl Job {
             | Command::ForgetJob { .. }
             | Command::Ask { .. }
             | Command::DrainNode { .. }
+            | Command::RaiseLevel { .. }
             | Command::Retire { .. }
             | Command::ArchiveJob { .. } => unreachable!("handled by State, not by one Job"),
         }

@@ -13,6 +13,7 @@ pub mod command;
 pub mod decide;
 pub mod explain;
 pub mod job;
+pub mod level;
 pub mod list;
 pub mod node;
 pub mod ready;
@@ -66,6 +67,8 @@ pub struct State {
     pub wishes: BTreeMap<String, (JobId, Wish)>,
     /// What is left of archived Jobs.
     pub archived: BTreeMap<JobId, Stub>,
+    /// What all members know. See [`level`].
+    pub level: u32,
 }
 
 impl State {
@@ -239,9 +242,17 @@ impl State {
                 self.archive(*job, *events, archive, effects)?;
                 Ok(Outcome::Accepted)
             }
+            Command::RaiseLevel { level } => {
+                if *level <= self.level {
+                    return Err(Rejected::Outdated);
+                }
+                self.level = *level;
+                Ok(Outcome::Accepted)
+            }
             Command::PlanPart { job, .. }
             | Command::PlanReady { job, .. }
             | Command::SetKnobs { job, .. }
+            | Command::TurnKnobs { job, .. }
             | Command::Replan { job, .. }
             | Command::CancelJob { job, .. }
             | Command::FailJob { job, .. }

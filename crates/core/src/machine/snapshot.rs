@@ -3,18 +3,24 @@
 //! A later version keeps reading earlier ones; fixtures of all of them stay in the tree. postcard names nothing, so the
 //! order of fields and variants is the format: new variants go to the end, new fields mean a new version.
 //!
-//! Entries and snapshots are counted apart: entries have only ever got new variants, so that they are in version 1 still.
+//! Entries and snapshots are counted apart, and both are written in the lowest version that holds them, so that what a cluster
+//! of mixed builds writes can be read by all of it: an entry with commands of a later [`super::level`] has a later version, and
+//! so has the snapshot of a cluster that has reached one.
 
 mod v1;
+mod v2;
 
+use super::level::LEVEL;
 use super::{Batch, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Version of log entries written now.
-pub const BATCH_VERSION: u8 = 1;
-/// Version of snapshots written now.
-pub const STATE_VERSION: u8 = 2;
+/// Newest version of log entries that this build reads.
+pub const BATCH_VERSION: u8 = FIRST_BATCH + LEVEL as u8;
+/// Newest version of snapshots that this build reads.
+pub const STATE_VERSION: u8 = if LEVEL == 0 { 2 } else { 3 };
+/// Version of entries whose commands all builds know.
+const FIRST_BATCH: u8 = 1;
 const BATCH: &[u8; 3] = b"RCB";
 const STATE: &[u8; 3] = b"RCS";
 const HEAD: usize = 8;
@@ -90,7 +96,8 @@ fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, FormatError> {
 impl Batch {
     /// The bytes of a log entry.
     pub fn encode(&self) -> Vec<u8> {
-        seal(BATCH, BATCH_VERSION, self)
+        let level = self.0.iter().map(|entry| entry.command.level()).max();
+        seal(BATCH, FIRST_BATCH + level.unwrap_or(0) as u8, self)
     }
 
     /// Reads what [`Batch::encode`] wrote.
@@ -98,7 +105,7 @@ impl Batch {
     /// [`FormatError`]: the log is damaged or newer than this build; do not go on.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         match open(BATCH, "log entry", bytes)? {
-            (BATCH_VERSION, content) => read(content),
+            (FIRST_BATCH..=BATCH_VERSION, content) => read(content),
             (found, _) => Err(FormatError::Version {
                 found,
                 known: BATCH_VERSION,
@@ -120,7 +127,10 @@ impl State {
 impl State {
     /// The bytes of a snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        seal(STATE, STATE_VERSION, self)
+        match self.level {
+            0 => seal(STATE, 2, &v2::fields(self)),
+            _ => seal(STATE, 3, self),
+        }
     }
 
     /// Reads what [`State::encode`] wrote.
@@ -129,6 +139,7 @@ impl State {
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let read = match open(STATE, "snapshot", bytes)? {
             (1, content) => read::<v1::State>(content).map(Self::from),
+            (2, content) => read::<v2::State>(content).map(Self::from),
             (STATE_VERSION, content) => read(content),
             (found, _) => Err(FormatError::Version {
                 found,

@@ -5,7 +5,7 @@ use crate::fixture::*;
 use recode_types::event::EventKind;
 use recode_types::rendition::RateControl;
 use recode_types::task::{FailureClass, TaskResult, Work};
-use recode_types::{Codec, TaskKey};
+use recode_types::{Codec, Knob, TaskKey};
 
 const PROBE: TaskKey = TaskKey::Probe { deep: false };
 const STITCH: TaskKey = TaskKey::Stitch { output: 0 };
@@ -1191,6 +1191,9 @@ const STATE_V1: &[u8] = include_bytes!("../../fixtures/state-v1.bin");
 /// A log with everything that people may ask for, and the snapshot of version 2 it led to.
 const LOG_V1_ASKS: &[u8] = include_bytes!("../../fixtures/batch-v1-asks.bin");
 const STATE_V2: &[u8] = include_bytes!("../../fixtures/state-v2.bin");
+/// What feature level 1 brought to both.
+const LOG_LEVEL_1: &[u8] = include_bytes!("../../fixtures/batch-level-1.bin");
+const STATE_V3: &[u8] = include_bytes!("../../fixtures/state-v3.bin");
 
 #[test]
 fn encodings_of_version_1_still_read() {
@@ -1258,15 +1261,81 @@ fn encodings_of_this_version_are_as_they_were() {
     assert_eq!(state.wishes.len(), 1, "wishes go with their job");
     // A build that does not know a format says so, and reads nothing.
     let mut newer = STATE_V2.to_vec();
-    newer[3] = 3;
+    newer[3] = snapshot::STATE_VERSION + 1;
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&newer[..4]);
     hasher.update(&newer[8..]);
     newer[4..8].copy_from_slice(&hasher.finalize().to_le_bytes());
     assert_eq!(
         State::decode(&newer),
-        Err(snapshot::FormatError::Version { found: 3, known: 2 })
+        Err(snapshot::FormatError::Version {
+            found: snapshot::STATE_VERSION + 1,
+            known: snapshot::STATE_VERSION
+        })
     );
+}
+
+#[test]
+fn a_cluster_writes_what_its_slowest_member_reads() {
+    let mut bench = whole_life();
+    let knob = Knob {
+        quality_milli: 23_500,
+        peak: None,
+        buffer_start_milli: 0,
+    };
+    let later = Command::TurnKnobs {
+        job: JobId(9),
+        deep: true,
+        output: 1,
+        round: 2,
+        knobs: vec![(3, knob)],
+        reason: "too large".to_owned(),
+    };
+    let version = |bytes: &[u8]| bytes[3];
+    let batch = |command| {
+        let entry = Entry { at_ms: 1, command };
+        Batch(vec![entry])
+    };
+    let raise = Command::RaiseLevel { level: 1 };
+    assert_eq!(
+        version(&batch(raise.clone()).encode()),
+        version(LOG_V1_ASKS)
+    );
+    assert_eq!(version(&bench.state.encode()), 2);
+    assert_eq!(bench.apply(raise.clone()), Outcome::Accepted);
+    assert_eq!(bench.apply(raise), Outcome::Rejected(Rejected::Outdated));
+    let later = batch(later);
+    if std::env::var_os("RECODE_WRITE_FIXTURES").is_some() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        std::fs::write(folder.join("batch-level-1.bin"), later.encode()).unwrap();
+        std::fs::write(folder.join("state-v3.bin"), bench.state.encode()).unwrap();
+    }
+    assert_eq!(version(LOG_LEVEL_1), version(LOG_V1_ASKS) + 1);
+    assert_eq!(Batch::decode(LOG_LEVEL_1), Ok(later));
+    assert_eq!(version(STATE_V3), 3);
+    assert_eq!(State::decode(STATE_V3), Ok(bench.state));
+}
+
+#[test]
+fn knobs_are_turned_in_the_words_of_the_level_and_for_their_own_plan_only() {
+    let rendition = rated(Codec::H264, RateControl::Bitrate(200_000));
+    let mut bench = Bench::running(request(vec![output("a.mkv", rendition)]));
+    while decide::next(&bench.state, JOB).is_empty() {
+        assert!(bench.step(&even_size));
+    }
+    let due = decide::next(&bench.state, JOB);
+    assert!(matches!(due[0], Command::SetKnobs { .. }), "{due:?}");
+    bench.apply(Command::RaiseLevel { level: 1 });
+    let due = decide::next(&bench.state, JOB).remove(0);
+    let Command::TurnKnobs { deep: false, .. } = due else {
+        panic!("{due:?}");
+    };
+    let mut other = due.clone();
+    if let Command::TurnKnobs { deep, .. } = &mut other {
+        *deep = true;
+    }
+    assert_eq!(bench.apply(other), Outcome::Rejected(Rejected::Outdated));
+    assert_eq!(bench.apply(due), Outcome::Accepted);
 }
 
 #[test]

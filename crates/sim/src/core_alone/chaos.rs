@@ -3,7 +3,7 @@
 use super::world::{Event, Place, World};
 use crate::faults::Fault;
 use crate::film;
-use recode_core::machine::{Command, Job, LeaseGrant, Phase};
+use recode_core::machine::{Command, Job, LeaseGrant, Phase, level};
 use recode_types::task::FailureClass;
 use recode_types::{JobId, NodeId, TaskId, TaskKey};
 
@@ -102,6 +102,12 @@ impl World {
 
     /// A proposal that its proposer made again, or one that was long under way.
     fn chaos_echo(&mut self) {
+        // Somewhere in the middle all coordinators are of the newest build.
+        if self.oracle.state().level < level::LEVEL && self.rng.chance(30) {
+            let level = level::LEVEL;
+            self.shout(Command::RaiseLevel { level });
+            return;
+        }
         if self.rng.chance(30)
             && let Some(job) = self.oracle.state().jobs.keys().next().copied()
         {
@@ -129,7 +135,9 @@ impl World {
                 | Command::CancelJob { .. }
                 | Command::ForgetNode { .. }
                 | Command::Ask { .. }
-                | Command::ForgetJob { .. } => true,
+                | Command::ForgetJob { .. }
+                | Command::RaiseLevel { .. }
+                | Command::TurnKnobs { .. } => true,
                 // A request that was forgotten is a new one.
                 Command::SubmitJob { request_id, .. } => {
                     self.oracle.state().requests.contains_key(request_id)

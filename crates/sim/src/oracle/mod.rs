@@ -101,6 +101,7 @@ impl Oracle {
             | Command::PlanPart { job, .. }
             | Command::PlanReady { job, .. }
             | Command::SetKnobs { job, .. }
+            | Command::TurnKnobs { job, .. }
             | Command::Replan { job, .. }
             | Command::CancelJob { job, .. }
             | Command::FailJob { job, .. }
@@ -111,7 +112,7 @@ impl Oracle {
             Command::GrantLeases { grants } => grants.iter().map(|g| g.task.job).collect(),
             Command::ExpireLeases { leases } => leases.iter().map(|l| l.0.job).collect(),
             Command::CompleteAttempt { task, .. } => BTreeSet::from([task.job]),
-            Command::DrainNode { .. } => BTreeSet::new(),
+            Command::DrainNode { .. } | Command::RaiseLevel { .. } => BTreeSet::new(),
             Command::Retire { .. } => self.before.jobs.keys().copied().collect(),
             Command::ForgetNode { node } => held_by(&|n| n == node),
             Command::RegisterNode { name, .. } => {

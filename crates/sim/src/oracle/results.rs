@@ -227,7 +227,8 @@ impl Results {
         after: &Job,
         news: &[Event],
     ) -> Result<(), String> {
-        if let Command::SetKnobs { job, output, .. } = &step.entry.command
+        if let Command::SetKnobs { job, output, .. } | Command::TurnKnobs { job, output, .. } =
+            &step.entry.command
             && rejected(step.outcome).is_none()
             && *job == after.id
             && let (Some(was), Some(now)) = (before.and_then(Job::run), after.run())
@@ -352,7 +353,8 @@ fn chunks(step: &Step<'_>, before: &Job, after: &Job, news: &[Event]) -> Result<
                 (Some(was), Some(now)) if was == now => {}
                 (Some(_), Some(_)) => return Err(format!("{at} was committed twice")),
                 (Some(_), None) => match &step.entry.command {
-                    Command::SetKnobs { output, .. } if *output as usize == o => {}
+                    Command::SetKnobs { output, .. } | Command::TurnKnobs { output, .. }
+                        if *output as usize == o => {}
                     _ => return Err(format!("{at} was lost")),
                 },
                 (None, Some(chunk)) => {

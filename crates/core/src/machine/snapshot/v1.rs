@@ -49,6 +49,7 @@ impl From<State> for machine::State {
             last_node: old.last_node,
             wishes: BTreeMap::new(),
             archived: BTreeMap::new(),
+            level: 0,
         }
     }
 }
