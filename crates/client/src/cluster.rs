@@ -6,6 +6,10 @@ use crate::remote::{fault, say_json, with};
 use crate::summary::columns;
 use recode_types::cluster::ClusterStatus;
 use serde_json::json;
+use std::time::Duration;
+
+/// How long a change of the cluster is asked for again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs it.
 /// # Errors
@@ -13,6 +17,11 @@ use serde_json::json;
 pub fn run(action: &ClusterAction) -> Result<(), Fault> {
     let remote = action.remote();
     let (said, json) = with(remote, async |client| {
+        let client = match action {
+            ClusterAction::Status { .. } | ClusterAction::Snapshot { .. } => client,
+            // One change waits for another.
+            ClusterAction::Add { .. } | ClusterAction::Remove { .. } => client.patience(PATIENCE),
+        };
         Ok(match action {
             ClusterAction::Status { .. } => {
                 let status = client.cluster_status().await.map_err(fault)?;

@@ -18,12 +18,16 @@ use recode_types::task::FailureClass;
 use recode_types::{
     EventKind, Explanation, JobFilter, JobId, JobRequest, JobState, JobStatus, NodeId, NodeStatus,
 };
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 pub use recode_mesh::{Error, JobPage, JobView, LogQuery, Logged, Watched};
 
 /// How long a call is repeated while nobody answers.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long nobody answers before [`Client::on_silence`] is told.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// How a Job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub struct Client {
     nodes: Nodes,
     cluster: Cluster,
     patience: Duration,
+    on_silence: Option<fn(&Error)>,
 }
 
 impl Client {
@@ -59,6 +64,7 @@ impl Client {
             nodes: Nodes::new(leader.clone()),
             cluster: Cluster::new(leader),
             patience: PATIENCE,
+            on_silence: None,
         })
     }
 
@@ -66,6 +72,36 @@ impl Client {
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// Is told, once for each call, when nobody has answered for two seconds and it is tried on.
+    pub fn on_silence(mut self, tell: Option<fn(&Error)>) -> Self {
+        self.on_silence = tell;
+        self
+    }
+
+    /// One call, repeated while nobody answers.
+    async fn ask<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let (since, told) = (Instant::now(), AtomicBool::new(false));
+        retry(self.patience, || {
+            let (asked, told) = (call(), &told);
+            async move {
+                let answer = asked.await;
+                if let Err(error) = &answer
+                    && let Some(tell) = self.on_silence
+                    && error.may_retry()
+                    && since.elapsed() >= SILENCE
+                    && !told.swap(true, Ordering::Relaxed)
+                {
+                    tell(error);
+                }
+                answer
+            }
+        })
+        .await
     }
 
     /// Submits `request`. The same `request_id` gives the same Job, so repeating is safe.
@@ -86,7 +122,7 @@ impl Client {
         request: &JobRequest,
     ) -> Result<JobId, Error> {
         let submit = || self.jobs.submit_as(request_id, job, request);
-        let (job, _known) = retry(self.patience, submit).await?;
+        let (job, _known) = self.ask(submit).await?;
         Ok(job)
     }
 
@@ -94,14 +130,14 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn get(&self, job: JobId) -> Result<JobView, Error> {
-        retry(self.patience, || self.jobs.get(job)).await
+        self.ask(|| self.jobs.get(job)).await
     }
 
     /// The Job that was submitted with `request_id`.
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn find(&self, request_id: &str) -> Result<JobView, Error> {
-        retry(self.patience, || self.jobs.find(request_id)).await
+        self.ask(|| self.jobs.find(request_id)).await
     }
 
     /// All Jobs that `filter` lets pass, oldest first.
@@ -128,7 +164,7 @@ impl Client {
         limit: u32,
         token: &str,
     ) -> Result<JobPage, Error> {
-        retry(self.patience, || self.jobs.page(filter, limit, token)).await
+        self.ask(|| self.jobs.page(filter, limit, token)).await
     }
 
     /// Follows a Job from its first event to its end; `see` gets every event once, and progress between them.
@@ -162,35 +198,35 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn cancel(&self, job: JobId, reason: &str) -> Result<JobStatus, Error> {
-        retry(self.patience, || self.jobs.cancel(job, reason)).await
+        self.ask(|| self.jobs.cancel(job, reason)).await
     }
 
     /// Grants nothing of a Job until it is resumed; what runs goes on.
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Precondition`]: it has ended.
     pub async fn pause(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
-        retry(self.patience, || self.jobs.pause(job, request_id)).await
+        self.ask(|| self.jobs.pause(job, request_id)).await
     }
 
     /// Grants again.
     /// # Errors
     /// As [`Client::pause`].
     pub async fn resume(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
-        retry(self.patience, || self.jobs.resume(job, request_id)).await
+        self.ask(|| self.jobs.resume(job, request_id)).await
     }
 
     /// Lets a failed Job live again; finished Chunks are kept.
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Precondition`]: it has not failed, or is archived.
     pub async fn retry(&self, job: JobId, request_id: &str) -> Result<JobStatus, Error> {
-        retry(self.patience, || self.jobs.retry(job, request_id)).await
+        self.ask(|| self.jobs.retry(job, request_id)).await
     }
 
     /// Why the Tasks of a Job wait.
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn explain(&self, job: JobId) -> Result<Explanation, Error> {
-        retry(self.patience, || self.jobs.explain(job)).await
+        self.ask(|| self.jobs.explain(job)).await
     }
 
     /// What FFmpeg said last in failed Attempts of a Job, one by one.
@@ -213,7 +249,7 @@ impl Client {
     /// # Errors
     /// [`Error::Precondition`]: it has not ended.
     pub async fn report(&self, job: JobId) -> Result<JobReport, Error> {
-        retry(self.patience, || self.jobs.report(job)).await
+        self.ask(|| self.jobs.report(job)).await
     }
 
     /// All Nodes, by number, without what they run.
@@ -222,7 +258,7 @@ impl Client {
     pub async fn nodes(&self) -> Result<Vec<NodeStatus>, Error> {
         let (mut nodes, mut after) = (Vec::new(), None);
         loop {
-            let (page, next) = retry(self.patience, || self.nodes.page(after)).await?;
+            let (page, next) = self.ask(|| self.nodes.page(after)).await?;
             nodes.extend(page);
             match next {
                 Some(_) => after = next,
@@ -235,55 +271,55 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn node(&self, node: NodeId) -> Result<NodeStatus, Error> {
-        retry(self.patience, || self.nodes.get(node)).await
+        self.ask(|| self.nodes.get(node)).await
     }
 
     /// Gives a Node nothing new; what it runs goes on.
     /// # Errors
     /// As [`Client::node`].
     pub async fn drain(&self, node: NodeId) -> Result<NodeStatus, Error> {
-        retry(self.patience, || self.nodes.drain(node)).await
+        self.ask(|| self.nodes.drain(node)).await
     }
 
     /// Gives a Node work again.
     /// # Errors
     /// As [`Client::node`].
     pub async fn undrain(&self, node: NodeId) -> Result<NodeStatus, Error> {
-        retry(self.patience, || self.nodes.undrain(node)).await
+        self.ask(|| self.nodes.undrain(node)).await
     }
 
     /// Where the cluster keeps what is on its way: a folder of a disk that its nodes share, or an `s3://` URL.
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn work_store(&self) -> Result<String, Error> {
-        retry(self.patience, || self.cluster.work_store()).await
+        self.ask(|| self.cluster.work_store()).await
     }
 
     /// The coordinators, as whoever answers sees them.
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn cluster_status(&self) -> Result<ClusterStatus, Error> {
-        retry(self.patience, || self.cluster.status()).await
+        self.ask(|| self.cluster.status()).await
     }
 
     /// Makes the coordinator that waits at `address` part of the cluster; gives its number.
     /// # Errors
     /// [`Error::Precondition`]: it does not wait, or not there.
     pub async fn add_coordinator(&self, address: &str) -> Result<u64, Error> {
-        retry(self.patience, || self.cluster.add(address)).await
+        self.ask(|| self.cluster.add(address)).await
     }
 
     /// Removes a coordinator, living or lost.
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Precondition`]: it is the last one.
     pub async fn remove_coordinator(&self, coordinator: u64) -> Result<(), Error> {
-        retry(self.patience, || self.cluster.remove(coordinator)).await
+        self.ask(|| self.cluster.remove(coordinator)).await
     }
 
     /// Writes a snapshot at whoever answers; gives the index of the last entry in it.
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn snapshot(&self) -> Result<u64, Error> {
-        retry(self.patience, || self.cluster.snapshot()).await
+        self.ask(|| self.cluster.snapshot()).await
     }
 }

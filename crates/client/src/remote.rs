@@ -1,9 +1,11 @@
 //! What the commands share that talk to a cluster.
 
+use crate::bars;
 use crate::fault::{Fault, Kind};
 use crate::flags::Remote;
 use recode_client::{Client, Error};
 use recode_types::{JobId, JobState, JobStatus};
+use std::io::IsTerminal as _;
 use std::time::{Duration, SystemTime};
 
 /// How long a command waits for a coordinator that answers. An election takes two or three seconds.
@@ -26,7 +28,15 @@ pub fn with<T>(
 /// # Errors
 /// It is no address.
 pub fn client(endpoint: &str) -> Result<Client, Fault> {
-    Ok(Client::at(endpoint).map_err(fault)?.patience(PATIENCE))
+    let client = Client::at(endpoint).map_err(fault)?;
+    Ok(client.patience(PATIENCE).on_silence(Some(waiting)))
+}
+
+/// Tells people why nothing happens. Programs hear of it when it is over.
+fn waiting(error: &Error) {
+    if std::io::stderr().is_terminal() {
+        bars::line(&format!("recode-client: {error}; trying again"));
+    }
 }
 
 /// Small on purpose: a command has little to do itself, and threads cost start-up time.

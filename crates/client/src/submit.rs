@@ -1,5 +1,6 @@
 //! `submit`: Jobs for a cluster, one for each input.
 
+use crate::bars;
 use crate::fault::{Fault, Kind};
 use crate::flags::Submit;
 use crate::follow::Interrupt;
@@ -57,6 +58,8 @@ pub fn run(args: &Submit, cwd: &Path) -> Result<(), Fault> {
         let many = inputs.len() > 1 || args.inputs.iter().any(|typed| inputs::is_prefix(typed));
         let name = args.request_id.clone().unwrap_or_else(new_request_id);
         let targets = targets(&order, inputs, &name, many)?;
+        let prefixes = args.inputs.iter().filter(|typed| inputs::is_prefix(typed));
+        warn_of_circles(prefixes, &targets);
         for target in &targets {
             let (request, endpoint) = (&target.request, &args.remote.endpoint);
             target.wanted.refuse_local(request, args.upload, endpoint)?;
@@ -163,6 +166,24 @@ fn check_names(targets: &[Target]) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Warns where what is made will be an input the next time.
+fn warn_of_circles<'a>(prefixes: impl Iterator<Item = &'a String>, targets: &[Target]) {
+    for prefix in prefixes {
+        let mut outputs = targets.iter().flat_map(|target| &target.request.outputs);
+        // Schemes are written small in requests.
+        let below = |url: &str| {
+            url.get(5..)
+                .is_some_and(|rest| rest.starts_with(&prefix[5..]))
+        };
+        if let Some(output) = outputs.find(|o| o.url.starts_with("s3://") && below(&o.url)) {
+            bars::line(&format!(
+                "recode-client: warning: the output {} lies below {prefix}, and will be an input when that is submitted again",
+                output.url
+            ));
+        }
+    }
 }
 
 /// Submits one Job, and sends its Source first where only this machine sees it.

@@ -27,7 +27,7 @@ impl Waits {
     /// For one Job.
     pub fn new(client: Client, job: JobId) -> Self {
         Self {
-            client: client.patience(PATIENCE),
+            client: client.patience(PATIENCE).on_silence(None),
             job,
             due: None,
             asking: JoinSet::new(),

@@ -67,4 +67,11 @@ s3://media/ones/other.mov  s3://out/other.mp4
     let listed = list["jobs"].as_array().unwrap();
     assert_eq!(listed.len(), 3);
     assert_eq!(listed[0]["outputs"][0], "s3://out/1/film.mp4");
+
+    // What would go round in circles is told.
+    let line = "submit s3://media/one/ -o s3://media/one/out/{path}.mp4 --dry-run";
+    let out = cluster.client(line).envs(server.env()).output().unwrap();
+    let circle = "warning: the output s3://media/one/out/1/film.mp4 lies below s3://media/one/, and will be an input when \
+                  that is submitted again\n";
+    assert!(stderr(&out).ends_with(circle), "{}", stderr(&out));
 }
