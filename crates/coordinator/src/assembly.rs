@@ -1,16 +1,19 @@
 //! The one place where the coordinator is put together.
 
+use crate::actor::copier::{self, Copies};
 use crate::actor::view::View;
 use crate::leader::Policy;
 use crate::raft::{
-    self, Consensus, CoordinatorId, FIRST, FOUNDERS_BELOW, Identity, Setup, Timings,
+    self, Consensus, CoordinatorId, FIRST, FOUNDERS_BELOW, Identity, Keep, Setup, Timings,
 };
+use crate::room::{self, Door};
 use crate::seat::Seat;
 use crate::service::gate::{Gate, GateLayer};
 use crate::service::raft::{GrpcLink, MAX_INCOMING_BYTES, Members};
 use crate::service::{cluster::Cluster, health, job::Jobs, node::Nodes};
 use crate::wait;
 use recode_core::PlanPolicy;
+use recode_core::machine::Retention;
 use recode_proto::convert::MAX_MESSAGE_BYTES;
 use recode_proto::v1::cluster_service_server::ClusterServiceServer;
 use recode_proto::v1::job_service_server::JobServiceServer;
@@ -54,6 +57,10 @@ pub struct Config {
     pub beginning: Beginning,
     /// How soon a lost Leader is noticed.
     pub timings: Timings,
+    /// How long ended Jobs stay, and how many. That of whoever leads counts.
+    pub retention: Retention,
+    /// Copies of snapshots in the work store. That of whoever leads counts.
+    pub copies: Copies,
     /// Coordinator, nodes and work store come and go with one process: nodes in the log are gone at start, and ended
     /// Jobs are not swept, since the folder goes as a whole.
     pub embedded: bool,
@@ -125,6 +132,8 @@ impl Config {
             advertise: None,
             beginning: Beginning::Alone,
             timings: Timings::default(),
+            retention: Retention::default(),
+            copies: Copies::default(),
             embedded: true,
         }
     }
@@ -242,7 +251,7 @@ async fn setup(config: &Config, listener: &TcpListener, advertise: &str) -> Resu
         }
         (Some(found), _) => found,
         (None, Beginning::Alone) => Identity {
-            cluster: format!("{:032x}", recode_types::JobId::generate().0),
+            cluster: raft::new_cluster(),
             id: FIRST,
         },
         (None, Beginning::Together { me, founders }) => Identity {
@@ -261,6 +270,8 @@ async fn setup(config: &Config, listener: &TcpListener, advertise: &str) -> Resu
         identity,
         founders,
         timings: config.timings,
+        keep: Keep::default(),
+        disk: raft::disk::Real::shared(),
     })
 }
 
@@ -305,6 +316,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         plan: config.plan.clone(),
         nodes_died: config.embedded,
         sweep: !config.embedded,
+        retention: config.retention,
     };
     let (seat, handle) = Seat::new(
         consensus.clone(),
@@ -330,6 +342,13 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         }
     }
     let readers = TaskTracker::new();
+    let door = if config.embedded {
+        Door::open()
+    } else {
+        let (door, watching) = room::watch(&config.data_dir, consensus.clone(), stop.clone());
+        readers.spawn(watching);
+        door
+    };
     let jobs = JobServiceServer::new(Jobs {
         consensus: consensus.clone(),
         running: View::new(
@@ -337,6 +356,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
             handle.running.clone(),
             store.clone(),
         ),
+        door,
         stop: stop.clone(),
     })
     .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -356,13 +376,24 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let cluster = ClusterServiceServer::new(Cluster {
         consensus: consensus.clone(),
         work_store: store.url().to_owned(),
-    });
+    })
+    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let gate = Gate {
         consensus: consensus.clone(),
         serving: handle.serving.clone(),
     };
     let (reporter, checks) = tonic_health::server::health_reporter();
     readers.spawn(health::report(gate.clone(), reporter, stop.clone()));
+    if !config.embedded {
+        let copier = copier::Copier::new(
+            consensus.clone(),
+            store.clone(),
+            config.copies,
+            handle.serving.clone(),
+        );
+        readers.spawn(copier.run(stop.clone()));
+    }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(recode_proto::DESCRIPTORS)
         .build_v1()

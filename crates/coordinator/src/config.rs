@@ -2,9 +2,10 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use recode_coordinator::Timings;
 use recode_coordinator::assembly::{Beginning, Config};
+use recode_coordinator::{Copies, Timings};
 use recode_core::PlanPolicy;
+use recode_core::machine::Retention;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -81,6 +82,20 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Found a new cluster on the copy of a lost one's state in its work store
+    ///
+    /// Stop what is left of the lost cluster first, nodes too. What it accepted after the copy was made is not known.
+    Restore {
+        /// The work store of the lost cluster: a folder or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// The lost cluster, where the store has copies of several
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+        /// Data folder of the first coordinator of the new cluster; empty or missing
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
 }
 
 /// The config file.
@@ -102,6 +117,16 @@ struct File {
     /// Milliseconds of silence after which a new Leader is elected: between these two, drawn by chance.
     election_min_ms: Option<u64>,
     election_max_ms: Option<u64>,
+    /// Hours that an ended job stays before it is archived.
+    keep_hours: Option<f64>,
+    /// Ended jobs that stay at most, whatever their age; the oldest are archived first.
+    most_ended: Option<u32>,
+    /// Archived jobs that are remembered at most; the oldest are forgotten first.
+    most_archived: Option<u32>,
+    /// Minutes after which a changed state is copied to the work store.
+    copy_minutes: Option<f64>,
+    /// Copies of the state that are kept in the work store; 0: none are made.
+    copies: Option<usize>,
 }
 
 /// What the process runs with.
@@ -122,6 +147,7 @@ impl Flags {
             Some(path) => read(path)?,
             None => File::default(),
         };
+        let (retention, copies) = (file.retention()?, file.copies()?);
         let founders = match self.founders {
             Some(list) => Some(parse_founders(&list)?),
             None => file.founders.map(numbered).transpose()?,
@@ -164,11 +190,48 @@ impl Flags {
                     election_min: ms(file.election_min_ms, usual.election_min),
                     election_max: ms(file.election_max_ms, usual.election_max),
                 },
+                retention,
+                copies,
                 embedded: false,
             },
             log: self.log.or(file.log).unwrap_or_else(|| "info".into()),
         })
     }
+}
+
+impl File {
+    fn retention(&self) -> anyhow::Result<Retention> {
+        let usual = Retention::default();
+        let keep = self
+            .keep_hours
+            .map(|hours| duration("keep_hours", hours * 3600.0));
+        let keep_ms = keep.transpose()?.map(|keep| keep.as_millis() as u64);
+        Ok(Retention {
+            keep_ms: keep_ms.unwrap_or(usual.keep_ms),
+            most_ended: self.most_ended.unwrap_or(usual.most_ended),
+            most_stubs: self.most_archived.unwrap_or(usual.most_stubs),
+        })
+    }
+
+    fn copies(&self) -> anyhow::Result<Copies> {
+        let usual = Copies::default();
+        let every = self
+            .copy_minutes
+            .map(|minutes| duration("copy_minutes", minutes * 60.0));
+        let every = every.transpose()?.unwrap_or(usual.every);
+        if every < Duration::from_secs(1) {
+            bail!("copy_minutes is too short: one second at least");
+        }
+        Ok(Copies {
+            every,
+            keep: self.copies.unwrap_or(usual.keep),
+        })
+    }
+}
+
+fn duration(name: &str, seconds: f64) -> anyhow::Result<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .with_context(|| format!("{name} is not a time that can be waited for"))
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {
@@ -233,6 +296,42 @@ mod tests {
         );
         std::fs::write(path, "lisen = 1").unwrap();
         assert!(format!("{:#}", settings(&["--config", path]).unwrap_err()).contains("lisen"));
+    }
+
+    #[test]
+    fn what_is_kept_is_read_from_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        let path = path.to_str().unwrap();
+        let read = |text: &str| {
+            std::fs::write(path, text).unwrap();
+            settings(&["--config", path]).map(|settings| settings.config)
+        };
+        let usual = read("").unwrap();
+        assert_eq!(usual.retention, Retention::default());
+        assert_eq!(usual.copies, Copies::default());
+        let text =
+            "keep_hours = 0.5\nmost_ended = 7\nmost_archived = 8\ncopy_minutes = 2\ncopies = 0\n";
+        let config = read(text).unwrap();
+        let retention = Retention {
+            keep_ms: 30 * 60_000,
+            most_ended: 7,
+            most_stubs: 8,
+        };
+        assert_eq!(config.retention, retention);
+        let copies = Copies {
+            every: Duration::from_secs(120),
+            keep: 0,
+        };
+        assert_eq!(config.copies, copies);
+        for bad in [
+            "keep_hours = -1",
+            "copy_minutes = 0.0",
+            "copies = -1",
+            "keep_hours = nan",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

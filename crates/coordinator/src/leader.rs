@@ -1,9 +1,11 @@
 //! Everything that runs only while this coordinator leads, as one value: dropping it ends all of it.
 
+use crate::actor::archiver;
 use crate::actor::dispatcher::{self, DispatcherHandle, Running};
 use crate::actor::sweeper::{self, SweeperHandle};
 use crate::actor::{levels, planner};
 use crate::raft::{Consensus, ProposeError};
+use recode_core::machine::Retention;
 use recode_core::{Command, PlanPolicy};
 use recode_store::WorkStore;
 use tokio::sync::watch;
@@ -19,6 +21,8 @@ pub struct Policy {
     pub nodes_died: bool,
     /// Removes what ended Jobs leave in the work store.
     pub sweep: bool,
+    /// How long ended Jobs stay, and how many.
+    pub retention: Retention,
 }
 
 /// The running parts of a Leader.
@@ -77,11 +81,22 @@ impl Leader {
         } else {
             SweeperHandle::idle()
         };
+        let (archiver, archiving) = archiver::new(
+            consensus.clone(),
+            store.clone(),
+            policy.retention,
+            stop.clone(),
+        );
+        tasks.spawn(async move {
+            archiving.await;
+            "archiver"
+        });
         let parts = dispatcher::Parts {
             consensus: consensus.clone(),
             store: store.clone(),
             planner,
             sweeper,
+            archiver,
             running: running.clone(),
         };
         let (dispatcher, dispatching) = dispatcher::new(parts, stop.clone());

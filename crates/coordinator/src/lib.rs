@@ -7,8 +7,11 @@ mod actor;
 pub mod assembly;
 mod leader;
 mod raft;
+pub mod restore;
+mod room;
 mod seat;
 mod service;
 mod wait;
 
+pub use actor::copier::Copies;
 pub use raft::{Change, Line, Timings, dump};

@@ -25,8 +25,14 @@ async fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    if let Some(Action::Dump { data_dir, json }) = &flags.action {
-        return dump(data_dir, *json);
+    match &flags.action {
+        None => {}
+        Some(Action::Dump { data_dir, json }) => return dump(data_dir, *json),
+        Some(Action::Restore {
+            from,
+            cluster,
+            data_dir,
+        }) => return restore(from, cluster.as_deref(), data_dir).await,
     }
     let settings = flags.settings()?;
     let filter = tracing_subscriber::EnvFilter::try_new(&settings.log)
@@ -67,4 +73,17 @@ fn dump(data_dir: &Path, json: bool) -> anyhow::Result<()> {
         }
     })?;
     Ok(out.flush()?)
+}
+
+async fn restore(from: &str, cluster: Option<&str>, data_dir: &Path) -> anyhow::Result<()> {
+    let restored = recode_coordinator::restore::restore(from, cluster, data_dir).await?;
+    println!(
+        "{}: cluster {}, with the {} jobs that cluster {} knew at entry {}",
+        data_dir.display(),
+        restored.cluster,
+        restored.jobs,
+        restored.from,
+        restored.index
+    );
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::raft::Identity;
 use recode_core::machine::level::LEVEL;
+use recode_proto::convert::status::{bad_request, because};
 use recode_proto::v1;
 use recode_proto::v1::cluster_service_client::ClusterServiceClient;
 use recode_proto::v1::raft_service_server::{RaftService, RaftServiceServer};
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 /// How often the coordinator that is to adopt this one is asked.
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -21,8 +22,12 @@ struct Waiting {
 }
 
 fn not_yet() -> Status {
-    Status::failed_precondition(
-        "this coordinator belongs to no cluster yet: `recode-client cluster add` makes it part of one",
+    let message = "this coordinator belongs to no cluster yet: `recode-client cluster add` makes it part of one";
+    because(
+        Code::FailedPrecondition,
+        "NOT_ADOPTED",
+        message.to_owned(),
+        &[],
     )
 }
 
@@ -51,25 +56,34 @@ impl RaftService for Waiting {
         request: Request<v1::AdoptRequest>,
     ) -> Result<Response<v1::AdoptResponse>, Status> {
         let message = request.into_inner();
-        if message.cluster.is_empty() || message.cluster.len() > 64 || message.coordinator == 0 {
-            return Err(Status::invalid_argument(
-                "cluster or coordinator is not valid",
-            ));
+        let checks = [
+            ("cluster", (1..=64).contains(&message.cluster.len())),
+            ("coordinator", message.coordinator > 0),
+        ];
+        if let Some((field, _)) = checks.iter().find(|(_, good)| !good) {
+            return Err(bad_request(field, format!("{field} is not valid")));
         }
         if message.level > LEVEL {
-            return Err(Status::failed_precondition(format!(
+            let message = format!(
                 "the cluster is at feature level {} and this build knows {LEVEL}: start the newer build",
                 message.level
-            )));
+            );
+            return Err(because(
+                Code::FailedPrecondition,
+                "UNKNOWN_LEVEL",
+                message,
+                &[],
+            ));
         }
         let identity = Identity {
             cluster: message.cluster,
             id: message.coordinator,
         };
         tracing::info!(?identity, "adopted");
-        self.adopted
-            .try_send(identity)
-            .map_err(|_| Status::failed_precondition("another cluster was quicker"))?;
+        self.adopted.try_send(identity).map_err(|_| {
+            let message = "another cluster was quicker".to_owned();
+            because(Code::FailedPrecondition, "ADOPTED_ALREADY", message, &[])
+        })?;
         Ok(Response::new(v1::AdoptResponse {}))
     }
 }

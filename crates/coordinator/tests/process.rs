@@ -168,6 +168,7 @@ async fn a_log_that_cannot_be_written_ends_the_process_and_loses_nothing() {
     .unwrap();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("the replicated log has stopped"), "{said}");
+    assert!(said.contains("make room on the disk"), "{said}");
     drop(coordinator);
     let coordinator = Coordinator::start(&folder.0, "");
     let known = coordinator.known().await;

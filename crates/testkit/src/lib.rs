@@ -1,5 +1,6 @@
-//! For tests and benches only: servers in this process that count what they send and misbehave on demand.
+//! For tests and benches only: servers in this process that count what they send and misbehave on demand, and fuzzing.
 
+pub mod fuzz;
 pub mod http;
 pub mod s3;
 

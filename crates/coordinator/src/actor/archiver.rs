@@ -165,6 +165,7 @@ mod tests {
             store: store.clone(),
             planner,
             sweeper: SweeperHandle::idle(),
+            archiver: ArchiverHandle::default(),
             running: running.clone(),
         };
         let (dispatcher, _life) = dispatcher::new(parts, stop.clone());
@@ -175,6 +176,7 @@ mod tests {
                 running.subscribe(),
                 store.clone(),
             ),
+            door: crate::room::Door::open(),
             stop: stop.clone(),
         };
 

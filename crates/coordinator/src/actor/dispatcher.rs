@@ -3,13 +3,13 @@
 //! Woken by reports, by effects of the log and by retries that come due; never by polling. Completions that arrive
 //! together go into one proposal, and so do grants.
 
-use super::archiver::{self, ArchiverHandle};
+use super::archiver::ArchiverHandle;
 use super::planner::PlannerHandle;
 use super::registry::{Held, Registry};
 use super::sweeper::SweeperHandle;
 use crate::raft::{Consensus, Gathered};
 use recode_core::machine::decide::{self, Tidy};
-use recode_core::machine::{LeaseGrant, Order, ReadyTask, Retention, ready::is_heavy};
+use recode_core::machine::{LeaseGrant, Order, ReadyTask, ready::is_heavy};
 use recode_core::schedule::{self, FreeNode, Problem, Reason};
 use recode_core::{Command, Outcome, Rejected, State};
 use recode_store::WorkStore;
@@ -133,6 +133,8 @@ pub struct Parts {
     pub planner: PlannerHandle,
     /// As above.
     pub sweeper: SweeperHandle,
+    /// As above.
+    pub archiver: ArchiverHandle,
     /// Gets what runs, as Nodes said last. It outlives this Leader: watchers stay.
     pub running: watch::Sender<Running>,
 }
@@ -144,16 +146,9 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         mailbox,
         consensus: parts.consensus.clone(),
     };
-    let (archiver, archiving) = archiver::new(
-        parts.consensus.clone(),
-        parts.store.clone(),
-        Retention::default(),
-        stop.clone(),
-    );
     let dispatcher = Dispatcher {
         registry: Registry::new(Instant::now()),
         parts,
-        archiver,
         orders: BTreeMap::new(),
         next_exchange: 0,
         finished: BTreeMap::new(),
@@ -161,19 +156,11 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         storing: JoinSet::new(),
         due: false,
     };
-    let life = async move {
-        // They end together; the archiver has nothing to finish.
-        tokio::select! {
-            () = dispatcher.run(inbox, stop) => {}
-            () = archiving => {}
-        }
-    };
-    (handle, life)
+    (handle, dispatcher.run(inbox, stop))
 }
 
 struct Dispatcher {
     parts: Parts,
-    archiver: ArchiverHandle,
     registry: Registry,
     orders: BTreeMap<NodeId, mpsc::Sender<NodeOrders>>,
     next_exchange: u64,
@@ -261,7 +248,7 @@ impl Dispatcher {
         for job in effects.ended {
             match shared.look(|state| decide::tidy(state, job)) {
                 Tidy::Keep => {}
-                Tidy::Archive => self.archiver.archive(job),
+                Tidy::Archive => self.parts.archiver.archive(job),
                 Tidy::Sweep => self.parts.sweeper.ended(job),
             }
         }

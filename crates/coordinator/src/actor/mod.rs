@@ -1,7 +1,8 @@
 //! The tasks that work while this coordinator leads. Each owns its state; the others see a handle.
 
 pub mod announcer;
-mod archiver;
+pub mod archiver;
+pub mod copier;
 pub mod dispatcher;
 mod job_set;
 pub mod levels;

@@ -1,6 +1,7 @@
 //! A coordinator's log as lines to read, for people and programs. Looks only: it may run on a copy, on the folder of a
 //! coordinator that has stopped, or beside one that runs.
 
+use super::disk::Real;
 use super::identity::Identity;
 use super::snapshot::Snapshots;
 use super::state_machine::{self, Applied};
@@ -89,7 +90,9 @@ pub fn dump(dir: &Path, mut each: impl FnMut(Line) -> io::Result<()>) -> Result<
     };
     let identity = Identity::read(dir).map_err(folder)?;
     let contents = log_store::read(dir)?;
-    let snapshot = Snapshots::at(dir).newest().map_err(folder)?;
+    let snapshot = Snapshots::at(Real::shared(), dir)
+        .newest()
+        .map_err(folder)?;
     let snapshot = snapshot
         .map(|(meta, bytes)| state_machine::restore(&meta, &bytes))
         .transpose()

@@ -8,6 +8,11 @@ use std::path::Path;
 
 const NAME: &str = "identity.json";
 
+/// A name for a cluster that no other has.
+pub fn new_cluster() -> String {
+    format!("{:032x}", recode_types::JobId::generate().0)
+}
+
 /// Cluster, number and address of a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

@@ -4,6 +4,7 @@
 //! them back to apply it. Each segment file begins with a head that repeats the vote and the bounds of the log, so that
 //! older files can go when all their entries are purged.
 
+use super::disk::Disk;
 use super::type_config::TypeConfig;
 use super::type_config::alias::{Entry, LogId, StorageError, Vote};
 use super::wal::{self, Segment, Wal};
@@ -16,10 +17,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, RwLock};
-use tokio::sync::oneshot;
-
-/// A new segment file is begun when the newest holds this much.
-const SEGMENT_BYTES: usize = 8 << 20;
+use tokio::sync::{oneshot, watch};
 
 /// One record of the log file. New variants go to the end: the position is the encoding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -228,6 +226,10 @@ pub fn read(dir: &Path) -> Result<Contents, wal::Error> {
 pub struct LogStore {
     log: Arc<RwLock<Log>>,
     wal: Arc<Wal>,
+    /// A new segment file is begun when the newest holds this much.
+    segment_bytes: usize,
+    /// How far snapshots on disk reach; `None`: there are none beside this log.
+    snapshots: Option<watch::Receiver<Option<u64>>>,
 }
 
 /// What an empty folder starts with.
@@ -235,6 +237,8 @@ pub struct LogStore {
 pub struct Founding {
     /// The first vote, where there is only one voter and thus nobody to ask.
     pub vote: Option<Vote>,
+    /// What a snapshot beside it holds already.
+    pub purged: Option<LogId>,
     /// The first entries.
     pub entries: Vec<Entry>,
 }
@@ -243,10 +247,17 @@ impl LogStore {
     /// Opens the log in `dir`, which exists.
     /// # Errors
     /// [`wal::Error`]: do not start.
-    pub fn open(dir: &Path, founding: Founding) -> Result<Self, wal::Error> {
-        let (wal, segments) = Wal::open(dir, || {
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        founding: Founding,
+        segment_bytes: usize,
+    ) -> Result<Self, wal::Error> {
+        let (wal, segments) = Wal::open(disk, dir, || {
             let head = Head {
                 version: VERSION,
+                purged: founding.purged,
+                next_index: founding.purged.map_or(0, |id| id.index + 1),
                 ..Head::default()
             };
             let vote = founding.vote.map(Record::Vote);
@@ -261,7 +272,33 @@ impl LogStore {
         Ok(Self {
             log: Arc::new(RwLock::new(log)),
             wal: Arc::new(wal),
+            segment_bytes,
+            snapshots: None,
         })
+    }
+
+    /// Entries are purged only when a snapshot that holds them is durable: `durable` says how far the newest reaches.
+    pub fn beside(self, durable: watch::Receiver<Option<u64>>) -> Self {
+        Self {
+            snapshots: Some(durable),
+            ..self
+        }
+    }
+
+    /// What the first file of a log holds that begins with these entries.
+    #[cfg(test)]
+    pub fn records_of(entries: &[Entry], vote: Vote) -> Vec<Vec<u8>> {
+        let last = entries.last().map(|entry| entry.log_id);
+        let head = Head {
+            version: VERSION,
+            ..Head::default()
+        };
+        [Record::Head(head), Record::Vote(vote)]
+            .into_iter()
+            .chain(entries.iter().cloned().map(Record::Entry))
+            .chain([Record::Committed(last)])
+            .map(|record| encode(&record))
+            .collect()
     }
 
     /// Writes what was sent, and gives the folder back. Blocks for as long as that takes.
@@ -283,7 +320,7 @@ impl LogStore {
             .log
             .write()
             .expect("no code panics while it holds this lock");
-        if log.bytes > SEGMENT_BYTES {
+        if log.bytes > self.segment_bytes {
             let head = log.head();
             log.files.push_back(head.next_index);
             log.bytes = 0;
@@ -390,6 +427,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        // A follower that receives a snapshot is told to purge while that is still being written, and would take and confirm
+        // later entries meanwhile. Openraft does nothing else until this returns.
+        if let Some(snapshots) = &mut self.snapshots {
+            let covered = snapshots.wait_for(|last| *last >= Some(log_id.index)).await;
+            covered.map_err(|e| StorageError::from(StorageIOError::write_logs(&e)))?;
+        }
         self.change_durably(Record::Purge(log_id), |log| log.purge(log_id))
             .await
             .map_err(|e| StorageError::from(StorageIOError::write_logs(&e)))?;

@@ -1,6 +1,7 @@
 //! Everything that knows openraft. The rest of the coordinator sees [`Consensus`]: propose commands, look at the state,
 //! take effects, learn of the end.
 
+pub mod disk;
 mod dump;
 mod effects;
 pub mod identity;
@@ -9,24 +10,31 @@ mod log_store;
 mod members;
 pub mod network;
 mod proposer;
+mod restore;
 mod snapshot;
 mod state_machine;
 mod type_config;
 mod wal;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod power_loss;
+#[cfg(test)]
 mod tests;
 
 pub use dump::{Change, Line, dump};
 pub use effects::Gathered;
-pub use identity::Identity;
+pub use identity::{Identity, new_cluster};
 pub use leadership::{Leadership, Quorum};
 pub use members::{ChangeError, FOUNDERS_BELOW};
 pub use network::{Call, Link, LinkError, Peer};
 pub use proposer::ProposeError;
+pub use restore::restore;
 pub use state_machine::Shared;
 pub use type_config::CoordinatorId;
 
+use disk::Disk;
 use log_store::{Founding, LogStore};
 use openraft::{Config, SnapshotPolicy};
 use proposer::Proposer;
@@ -38,13 +46,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use type_config::alias::{Entry, Raft, Vote};
 
 /// The number of the coordinator that founds a cluster alone.
 pub const FIRST: CoordinatorId = 1;
-
-/// Entries between snapshots, and entries kept behind one. Openraft's own figures, which its tests know best.
-const SNAPSHOT_EVERY: u64 = 5000;
 
 /// Entries in one message to a follower, at most; with the size of entries bounded this stays near the size of a message.
 const ENTRIES_TOGETHER: u64 = 64;
@@ -90,6 +96,28 @@ impl Timings {
     }
 }
 
+/// How much is kept of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Entries between two snapshots.
+    pub snapshot_every: u64,
+    /// Entries kept behind a snapshot, for followers that lag.
+    pub behind: u64,
+    /// Bytes of one file of the log.
+    pub segment_bytes: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        // Openraft's own figures for entries, which its tests know best.
+        Self {
+            snapshot_every: 5000,
+            behind: 1000,
+            segment_bytes: 8 << 20,
+        }
+    }
+}
+
 /// How a coordinator takes part.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -102,6 +130,10 @@ pub struct Setup {
     pub link: Arc<dyn Link>,
     /// See there.
     pub timings: Timings,
+    /// See there.
+    pub keep: Keep,
+    /// Where log and snapshots are.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Setup {
@@ -115,6 +147,8 @@ impl Setup {
             founders: BTreeMap::from([(FIRST, String::new())]),
             link: Arc::new(network::Alone),
             timings: Timings::default(),
+            keep: Keep::default(),
+            disk: disk::Real::shared(),
         }
     }
 
@@ -133,6 +167,7 @@ impl Setup {
         let alone = voters.len() == 1 && voters.contains(&self.identity.id);
         Founding {
             vote: alone.then(|| Vote::new_committed(1, self.identity.id)),
+            purged: None,
             entries: vec![Entry {
                 log_id: openraft::LogId::default(),
                 payload: openraft::EntryPayload::Membership(openraft::Membership::new(
@@ -162,6 +197,9 @@ pub enum Error {
         "the data folder {0} is in use by another coordinator: stop that one, or choose another folder"
     )]
     InUse(PathBuf),
+    /// Something is there that could be lost.
+    #[error("the folder {0} is not empty: name a new one")]
+    NotEmpty(PathBuf),
     /// The log is damaged, in use or cannot be written.
     #[error(transparent)]
     Log(#[from] wal::Error),
@@ -170,13 +208,19 @@ pub enum Error {
     Fatal(String),
 }
 
+fn bug_of_ours(what: &str) -> String {
+    format!("{what} panicked, as said above: a bug, please report it; nothing acknowledged is lost")
+}
+
 /// The replicated log and state of this coordinator. Cheap to clone.
 #[derive(Clone)]
 pub struct Consensus {
     raft: Raft,
     shared: Arc<Shared>,
     proposer: Proposer,
+    machine_alive: watch::Receiver<()>,
     log: LogStore,
+    snapshots: Snapshots,
     identity: Arc<Identity>,
     timings: Timings,
     leadership: leadership::Observed,
@@ -192,12 +236,13 @@ impl Consensus {
             path: dir.to_owned(),
             source,
         };
-        std::fs::create_dir_all(dir).map_err(folder)?;
-        let log = LogStore::open(dir, setup.founding())?;
-        let machine = Snapshots::open(dir)
-            .and_then(StateMachine::open)
-            .map_err(folder)?;
-        let shared = machine.shared();
+        let disk = &setup.disk;
+        disk.create_dir_all(dir).map_err(folder)?;
+        let log = LogStore::open(disk, dir, setup.founding(), setup.keep.segment_bytes)?;
+        let snapshots = Snapshots::open(disk, dir).map_err(folder)?;
+        let log = log.beside(snapshots.durable());
+        let machine = StateMachine::open(snapshots.clone()).map_err(folder)?;
+        let (shared, machine_alive) = (machine.shared(), machine.alive());
         setup.timings.check().map_err(Error::Fatal)?;
         let ms = |duration: Duration| duration.as_millis() as u64;
         let config = Config {
@@ -208,7 +253,8 @@ impl Consensus {
             install_snapshot_timeout: 10_000,
             snapshot_max_chunk_size: network::SNAPSHOT_CHUNK_BYTES,
             max_payload_entries: ENTRIES_TOGETHER,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(setup.keep.snapshot_every),
+            max_in_snapshot_log_to_keep: setup.keep.behind,
             ..Config::default()
         };
         let config = config.validate().map_err(|e| Error::Fatal(e.to_string()))?;
@@ -229,7 +275,9 @@ impl Consensus {
             raft,
             shared,
             proposer,
+            machine_alive,
             log,
+            snapshots,
             identity: Arc::new(setup.identity),
             timings: setup.timings,
             leadership,
@@ -243,7 +291,7 @@ impl Consensus {
     }
 
     /// Whether this coordinator leads, or who does.
-    pub fn leadership(&self) -> tokio::sync::watch::Receiver<Leadership> {
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.changes()
     }
 
@@ -266,15 +314,11 @@ impl Consensus {
     /// # Errors
     /// The payload does not read.
     pub async fn answer(&self, call: Call, payload: &[u8]) -> Result<Vec<u8>, String> {
-        fn read<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
-            postcard::from_bytes(payload).map_err(|e| format!("the message does not read: {e}"))
-        }
+        use network::{decode, encode};
         Ok(match call {
-            Call::Append => network::encode(&self.raft.append_entries(read(payload)?).await),
-            Call::Vote => network::encode(&self.raft.vote(read(payload)?).await),
-            Call::InstallSnapshot => {
-                network::encode(&self.raft.install_snapshot(read(payload)?).await)
-            }
+            Call::Append => encode(&self.raft.append_entries(decode(payload)?).await),
+            Call::Vote => encode(&self.raft.vote(decode(payload)?).await),
+            Call::InstallSnapshot => encode(&self.raft.install_snapshot(decode(payload)?).await),
         })
     }
 
@@ -295,6 +339,23 @@ impl Consensus {
         self.proposer.now_ms()
     }
 
+    /// Waits for a snapshot that ends behind entry `seen`, and answers where; `None`: Raft has ended.
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn snapshot_after(&self, seen: Option<u64>) -> Option<u64> {
+        let mut metrics = self.raft.metrics();
+        let newer = |m: &openraft::RaftMetrics<_, _>| m.snapshot.map(|id| id.index) > seen;
+        let found = metrics.wait_for(newer).await.ok()?;
+        found.snapshot.map(|id| id.index)
+    }
+
+    /// The newest snapshot as it lies on disk, with the index of the last entry in it. Blocks.
+    /// # Errors
+    /// What the disk said, or that it does not read.
+    pub fn newest_snapshot(&self) -> std::io::Result<Option<(u64, Vec<u8>)>> {
+        self.snapshots.newest_file()
+    }
+
     /// Waits until the state of this coordinator, which leads, holds everything that was committed before.
     /// # Errors
     /// [`ProposeError`]: it does not lead any more.
@@ -309,6 +370,21 @@ impl Consensus {
 
     /// Resolves when Raft has stopped, with the reason; `None`: it was asked to.
     pub async fn ended(&self) -> Option<String> {
+        let mut alive = self.machine_alive.clone();
+        let panicked = async {
+            while alive.changed().await.is_ok() {}
+            // When Raft stops in order, the state machine may be gone a moment earlier.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            biased;
+            reason = self.raft_ended() => reason,
+            () = self.proposer.gone() => Some(bug_of_ours("proposing")),
+            () = panicked => Some(bug_of_ours("applying an entry")),
+        }
+    }
+
+    async fn raft_ended(&self) -> Option<String> {
         let mut metrics = self.raft.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_and_update().running_state {
@@ -318,7 +394,7 @@ impl Consensus {
                 };
             }
             if metrics.changed().await.is_err() {
-                return None;
+                return Some(bug_of_ours("Raft"));
             }
         }
     }

@@ -149,6 +149,13 @@ pub fn encode(message: &impl Serialize) -> Vec<u8> {
     postcard::to_allocvec(message).expect("plain data always serialises")
 }
 
+/// What [`encode`] wrote.
+/// # Errors
+/// One sentence: it does not read.
+pub fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, String> {
+    postcard::from_bytes(message).map_err(|e| format!("the message does not read: {e}"))
+}
+
 impl RaftNetwork<TypeConfig> for Line {
     async fn append_entries(
         &mut self,

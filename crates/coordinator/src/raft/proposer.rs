@@ -77,6 +77,11 @@ impl Proposer {
         self.clock.now_ms()
     }
 
+    /// Resolves when nothing is proposed any more, though somebody could: the task has panicked.
+    pub async fn gone(&self) {
+        self.mailbox.closed().await;
+    }
+
     pub async fn propose(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, ProposeError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || ProposeError::NotLeading("it stops".into());

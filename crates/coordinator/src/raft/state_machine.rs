@@ -54,6 +54,17 @@ impl Shared {
         self.changes.subscribe()
     }
 
+    /// From here on applying panics.
+    #[cfg(test)]
+    pub fn spoil(self: &Arc<Self>) {
+        let shared = self.clone();
+        let spoiling = std::thread::spawn(move || {
+            let _held = shared.write();
+            panic!("as it should");
+        });
+        assert!(spoiling.join().is_err());
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Applied> {
         self.applied
             .read()
@@ -72,6 +83,8 @@ impl Shared {
 pub struct StateMachine {
     shared: Arc<Shared>,
     snapshots: Snapshots,
+    /// Closed when a panic has taken all of them along.
+    alive: watch::Sender<()>,
 }
 
 impl StateMachine {
@@ -90,13 +103,27 @@ impl StateMachine {
                 changes: watch::Sender::new(0),
             }),
             snapshots,
+            alive: watch::Sender::new(()),
         })
+    }
+
+    /// Closed when Raft has no state machine any more: it has stopped, or applying an entry has panicked, which openraft
+    /// does not notice by itself.
+    pub fn alive(&self) -> watch::Receiver<()> {
+        self.alive.subscribe()
     }
 
     /// What the rest of the coordinator sees.
     pub fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
+}
+
+/// What a snapshot holds beside its description.
+pub(super) fn seal(applied: &Applied) -> Vec<u8> {
+    let mut bytes = applied.at_ms.to_le_bytes().to_vec();
+    bytes.extend(applied.state.encode());
+    bytes
 }
 
 /// The state that a snapshot holds.
@@ -133,8 +160,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
         };
         let written = meta.clone();
         let bytes = tokio::task::spawn_blocking(move || {
-            let mut bytes = applied.at_ms.to_le_bytes().to_vec();
-            bytes.extend(applied.state.encode());
+            let bytes = seal(&applied);
             snapshots.write(&written, &bytes).map(|()| bytes)
         })
         .await

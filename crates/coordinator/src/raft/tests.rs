@@ -29,8 +29,10 @@ struct Builder;
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, Folder> for Builder {
     async fn build(&self) -> Result<(Folder, LogStore, StateMachine), StorageError> {
         let folder = Folder::new();
-        let log = LogStore::open(&folder.0, Founding::default()).unwrap();
-        let machine = StateMachine::open(Snapshots::open(&folder.0).unwrap()).unwrap();
+        let disk = disk::Real::shared();
+        let log = LogStore::open(&disk, &folder.0, Founding::default(), 8 << 20).unwrap();
+        let snapshots = Snapshots::open(&disk, &folder.0).unwrap();
+        let machine = StateMachine::open(snapshots).unwrap();
         Ok((folder, log, machine))
     }
 }
@@ -38,6 +40,20 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Folder> for Builder {
 #[test]
 fn the_store_keeps_openrafts_contract() {
     Suite::test_all(Builder).unwrap();
+}
+
+fn request() -> recode_types::JobRequest {
+    serde_json::from_value(serde_json::json!({
+        "source": "file:///made-up/in.mp4",
+        "outputs": [{
+            "url": "file:///made-up/out.mp4", "container": "mp4", "tracks": "all",
+            "rendition": {
+                "codec": "h264", "encoder": "libx264", "profile": "quality", "scale": "source", "deinterlace": "off"
+            }
+        }],
+        "score": [], "verify_full": false, "strict": false, "overwrite": true, "labels": {}, "priority": 50
+    }))
+    .unwrap()
 }
 
 fn register(name: &str) -> Command {
@@ -195,4 +211,147 @@ async fn a_dump_shows_what_was_asked_and_answered_and_changes_nothing() {
     consensus.propose(vec![register("ccc")]).await.unwrap();
     consensus.stop().await;
     assert_eq!(dumped(&folder).0, [node(3)]);
+}
+
+/// Whether a proposal that has no answer has ended Raft, with its reason.
+async fn reason_of_the_end(consensus: &Consensus) -> String {
+    let ended = tokio::time::timeout(Duration::from_secs(20), consensus.ended());
+    let reason = ended.await.expect("it ends");
+    reason.expect("nobody asked it to stop")
+}
+
+/// Openraft tells a follower to purge before the snapshot that it received is on disk.
+#[tokio::test]
+async fn nothing_is_purged_before_a_snapshot_on_disk_holds_it() {
+    use openraft::storage::RaftLogStorage as _;
+    let folder = Folder::new();
+    let disk = disk::Real::shared();
+    let snapshots = Snapshots::open(&disk, &folder.0).unwrap();
+    let log = LogStore::open(&disk, &folder.0, Founding::default(), 8 << 20).unwrap();
+    let mut log = log.beside(snapshots.durable());
+    let id = |index| openraft::LogId::new(openraft::CommittedLeaderId::new(1, 1), index);
+    let mut purging = Box::pin(log.purge(id(7)));
+    assert!(futures::poll!(&mut purging).is_pending());
+    let meta = |index| openraft::SnapshotMeta {
+        last_log_id: Some(id(index)),
+        ..Default::default()
+    };
+    snapshots.write(&meta(6), b"too early").unwrap();
+    assert!(futures::poll!(&mut purging).is_pending());
+    snapshots.write(&meta(7), b"state").unwrap();
+    purging.await.unwrap();
+    drop(log);
+    // What is there at the start counts.
+    let snapshots = Snapshots::open(&disk, &folder.0).unwrap();
+    assert_eq!(*snapshots.durable().borrow(), Some(7));
+}
+
+#[tokio::test]
+async fn a_panic_while_applying_is_the_end_with_a_reason() {
+    let folder = Folder::new();
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
+    consensus.propose(vec![register("a")]).await.unwrap();
+    consensus.shared().spoil();
+    let raft = consensus.raft.clone();
+    let empty = type_config::Proposal(recode_core::Batch::default().encode());
+    let unanswered = tokio::spawn(async move { raft.client_write(empty).await });
+    let reason = reason_of_the_end(&consensus).await;
+    assert!(reason.contains("applying an entry panicked"), "{reason}");
+    unanswered.abort();
+    consensus.stop().await;
+    drop(consensus);
+    // What was in the log is applied by a process that can.
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
+    assert!(consensus.shared().look(|state| state.nodes.len()) >= 1);
+    consensus.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_while_proposing_is_the_end_with_a_reason() {
+    let folder = Folder::new();
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
+    // What it looks at is gone.
+    consensus.shared().spoil();
+    let proposed = consensus.propose(vec![register("a")]).await;
+    assert!(proposed.is_err(), "{proposed:?}");
+    let reason = reason_of_the_end(&consensus).await;
+    assert!(reason.contains("proposing panicked"), "{reason}");
+    consensus.stop().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_does_not_read_is_the_end_with_a_reason() {
+    let folder = Folder::new();
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
+    let garbage = type_config::Proposal(b"garbage".to_vec());
+    let written = consensus.raft.client_write(garbage).await;
+    assert!(written.is_err(), "{written:?}");
+    let reason = reason_of_the_end(&consensus).await;
+    assert!(reason.contains("not a recode log entry"), "{reason}");
+    consensus.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_cluster_is_founded_anew_from_its_snapshot() {
+    let folder = Folder::new();
+    let consensus = Consensus::open(&folder.0, Setup::alone()).await.unwrap();
+    consensus.barrier().await.unwrap();
+    let submit = |id: &str| Command::SubmitJob {
+        request_id: id.to_owned(),
+        job: recode_types::JobId::generate(),
+        request: Box::new(request()),
+    };
+    let known = consensus.propose(vec![submit("one"), register("a")]).await;
+    let known = known.unwrap();
+    consensus.snapshot().await.unwrap();
+    consensus.propose(vec![submit("too late")]).await.unwrap();
+    let (index, file) = consensus.newest_snapshot().unwrap().unwrap();
+    assert_eq!(Some(index), consensus.view().snapshot);
+    consensus.stop().await;
+
+    let (disk, again) = (disk::Real::shared(), Folder::new());
+    assert!(matches!(
+        restore(&disk, &folder.0, "new", &file),
+        Err(Error::NotEmpty(_))
+    ));
+    let mut damaged = file.clone();
+    damaged[file.len() / 2] ^= 1;
+    assert!(restore(&disk, &again.0, "new", &damaged).is_err());
+    assert_eq!(restore(&disk, &again.0, "new", &file).unwrap(), 1);
+    let setup = Setup {
+        identity: Identity::read(&again.0).unwrap().unwrap(),
+        ..Setup::alone()
+    };
+    assert_eq!(setup.identity.cluster, "new");
+    let consensus = Consensus::open(&again.0, setup).await.unwrap();
+    consensus.barrier().await.unwrap();
+    assert!(consensus.shared().look(|state| state.nodes.is_empty()));
+    let same = consensus
+        .propose(vec![submit("one"), submit("too late")])
+        .await;
+    let same = same.unwrap();
+    let (
+        Outcome::Submitted { job, .. },
+        Outcome::Submitted {
+            job: found,
+            existing,
+        },
+    ) = (&known[0], &same[0])
+    else {
+        panic!("{known:?} {same:?}")
+    };
+    assert_eq!((found, *existing), (job, true));
+    assert!(matches!(
+        same[1],
+        Outcome::Submitted {
+            existing: false,
+            ..
+        }
+    ));
+    assert!(consensus.view().term > 1, "a term of its own");
+    consensus.stop().await;
 }

@@ -2,10 +2,11 @@
 
 use super::raft::adopt;
 use crate::raft::{ChangeError, Consensus, Peer};
+use recode_proto::convert::status::{bad_request, because, not_found};
 use recode_proto::v1::{self, cluster_service_server::ClusterService};
 use recode_types::cluster::{ClusterStatus, CoordinatorStatus};
 use std::time::Duration;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 /// See the module.
 #[derive(Clone)]
@@ -18,13 +19,18 @@ pub struct Cluster {
 
 fn status_of(error: &ChangeError) -> Status {
     let message = error.to_string();
-    match error {
-        ChangeError::NotLeading | ChangeError::Busy => Status::unavailable(message),
-        ChangeError::Refused(_) => Status::failed_precondition(message),
-        ChangeError::Unknown(_) => Status::not_found(message),
-        ChangeError::Outcome => Status::deadline_exceeded(message),
-        ChangeError::Fatal(_) => Status::internal(message),
-    }
+    let (code, reason) = match error {
+        ChangeError::NotLeading => (Code::Unavailable, "NOT_LEADING"),
+        ChangeError::Busy => (Code::Unavailable, "CHANGE_UNDER_WAY"),
+        ChangeError::Refused(_) => (Code::FailedPrecondition, "CHANGE_REFUSED"),
+        ChangeError::Unknown(id) => {
+            let name = id.to_string();
+            return not_found("coordinator", &name, "UNKNOWN_COORDINATOR", message);
+        }
+        ChangeError::Outcome => (Code::DeadlineExceeded, "OUTCOME_UNKNOWN"),
+        ChangeError::Fatal(_) => (Code::Internal, "LOG_STOPPED"),
+    };
+    because(code, reason, message, &[])
 }
 
 /// HOST:PORT, as coordinators are told of each other.
@@ -36,10 +42,11 @@ fn address(text: &str) -> Result<String, Status> {
     if good && text.len() <= 256 && !text.contains(['/', ' ']) {
         return Ok(text.to_owned());
     }
-    Err(Status::invalid_argument(format!(
-        "address is not valid: \"{}\" should be HOST:PORT",
-        text.chars().take(80).collect::<String>()
-    )))
+    let shown: String = text.chars().take(80).collect();
+    Err(bad_request(
+        "address",
+        format!("address is not valid: \"{shown}\" should be HOST:PORT"),
+    ))
 }
 
 /// Adopts the coordinator that waits at `address`, and makes it a voter.
@@ -55,7 +62,7 @@ async fn add(consensus: &Consensus, address: String) -> Result<u64, Status> {
             let cluster = &consensus.identity().cluster;
             let level = consensus.shared().look(|state| state.level);
             let adopted = adopt(cluster, level, id, &address).await;
-            adopted.map_err(Status::failed_precondition)?;
+            adopted.map_err(|why| because(Code::FailedPrecondition, "NOT_ADOPTED", why, &[]))?;
             id
         }
     };
@@ -115,6 +122,12 @@ impl ClusterService for Cluster {
         request: Request<v1::RemoveCoordinatorRequest>,
     ) -> Result<Response<v1::RemoveCoordinatorResponse>, Status> {
         let id = request.into_inner().coordinator;
+        if id == 0 {
+            return Err(bad_request(
+                "coordinator",
+                "coordinator is missing".to_owned(),
+            ));
+        }
         let removed = self.consensus.remove(id).await;
         removed.map_err(|e| status_of(&e))?;
         tracing::info!(coordinator = id, "a coordinator was removed");

@@ -3,10 +3,10 @@
 use crate::raft::{Consensus, Leadership, Quorum};
 use futures::future::{Either, Ready, ready};
 use http::{Request, Response};
-use recode_proto::convert::status::not_leading;
+use recode_proto::convert::status::{because, not_leading};
 use std::task::{Context, Poll};
 use tokio::sync::watch;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// What the gate asks before it lets a call through.
 #[derive(Clone)]
@@ -42,16 +42,20 @@ impl Gate {
                 Err(not_leading(address))
             }
             Leadership::Leads { .. } => match self.consensus.quorum() {
-                Quorum::Stale { .. } => Err(Status::unavailable(
+                Quorum::Stale { .. } => Err(not_now(
                     "this coordinator has lost touch with the others: try again, or ask another",
                 )),
-                Quorum::Fresh if !*self.serving.borrow() => Err(Status::unavailable(
+                Quorum::Fresh if !*self.serving.borrow() => Err(not_now(
                     "this coordinator was elected just now and is getting ready: try again",
                 )),
                 Quorum::Fresh => Ok(()),
             },
         }
     }
+}
+
+fn not_now(message: &str) -> Status {
+    because(Code::Unavailable, "NOT_LEADING", message.to_owned(), &[])
 }
 
 /// Puts the gate before services.

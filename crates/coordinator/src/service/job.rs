@@ -5,6 +5,7 @@ use crate::actor::announcer::{self, Announcer};
 use crate::actor::tails::Tails;
 use crate::actor::view::View;
 use crate::raft::Consensus;
+use crate::room::Door;
 use futures::Stream;
 use recode_core::archive::Archive;
 use recode_core::machine::{Stub, Wish};
@@ -26,6 +27,8 @@ pub struct Jobs {
     pub consensus: Consensus,
     /// What runs, what Nodes said, what was archived.
     pub running: View,
+    /// Whether there is room for new Jobs.
+    pub door: Door,
     /// Ends watches.
     pub stop: CancellationToken,
 }
@@ -160,6 +163,10 @@ impl JobService for Jobs {
             "" => JobId::generate(),
             chosen => job_id(chosen)?,
         };
+        let known = |state: &State| state.requests.contains_key(&request_id);
+        if !self.consensus.shared().look(known) {
+            self.door.pass()?;
+        }
         let name = request_id.clone();
         let command = Command::SubmitJob {
             request_id,

@@ -4,6 +4,7 @@ use crate::raft::network::MAX_MESSAGE_BYTES;
 use crate::raft::{Call, Consensus, CoordinatorId, Link, LinkError, Peer};
 use futures::future::BoxFuture;
 use recode_core::machine::level::LEVEL;
+use recode_proto::convert::status::{bad_request, because};
 use recode_proto::v1::raft_service_client::RaftServiceClient;
 use recode_proto::v1::{self, raft_service_server::RaftService};
 use std::collections::HashMap;
@@ -25,6 +26,10 @@ pub struct Members {
     pub consensus: Consensus,
 }
 
+fn refused(reason: &str, message: String) -> Status {
+    because(Code::FailedPrecondition, reason, message, &[])
+}
+
 impl Members {
     async fn answer(
         &self,
@@ -34,19 +39,27 @@ impl Members {
         let message = request.into_inner();
         let me = self.consensus.identity();
         if (message.cluster.as_str(), message.target) != (me.cluster.as_str(), me.id) {
-            return Err(Status::failed_precondition(format!(
-                "this is coordinator {} of cluster {}, not {} of {}",
-                me.id, me.cluster, message.target, message.cluster
-            )));
+            let named: String = message.cluster.chars().take(64).collect();
+            return Err(refused(
+                "OTHER_COORDINATOR",
+                format!(
+                    "this is coordinator {} of cluster {}, not {} of {named}",
+                    me.id, me.cluster, message.target
+                ),
+            ));
         }
         if message.layout != LAYOUT {
-            return Err(Status::failed_precondition(format!(
-                "messages in layout {} are not understood here, {LAYOUT} is: do not skip a release when upgrading",
-                message.layout
-            )));
+            return Err(refused(
+                "UNKNOWN_LAYOUT",
+                format!(
+                    "messages in layout {} are not understood here, {LAYOUT} is: do not skip a release when upgrading",
+                    message.layout
+                ),
+            ));
         }
         let payload = self.consensus.answer(call, &message.payload).await;
-        let payload = payload.map_err(Status::invalid_argument)?;
+        let payload = payload
+            .map_err(|why| bad_request("payload", format!("payload is not valid: {why}")))?;
         Ok(Response::new(v1::RaftAnswer {
             payload,
             level: LEVEL,
@@ -86,10 +99,13 @@ impl RaftService for Members {
         if (message.cluster.as_str(), message.coordinator) == (me.cluster.as_str(), me.id) {
             return Ok(Response::new(v1::AdoptResponse {}));
         }
-        Err(Status::failed_precondition(format!(
-            "this is coordinator {} of cluster {} already: a new one needs a data folder of its own",
-            me.id, me.cluster
-        )))
+        Err(refused(
+            "ADOPTED_ALREADY",
+            format!(
+                "this is coordinator {} of cluster {} already: a new one needs a data folder of its own",
+                me.id, me.cluster
+            ),
+        ))
     }
 }
 

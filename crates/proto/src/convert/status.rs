@@ -32,12 +32,11 @@ const LEADER: &str = "recode-leader";
 
 /// What a coordinator that does not lead answers. `leader`: HOST:PORT of the one that does, as far as it knows.
 pub fn not_leading(leader: Option<&str>) -> Status {
-    let mut status = match leader {
-        Some(leader) => {
-            Status::unavailable(format!("the coordinator at {leader} leads, ask there"))
-        }
-        None => Status::unavailable("no coordinator leads now: try again"),
+    let message = match leader {
+        Some(leader) => format!("the coordinator at {leader} leads, ask there"),
+        None => "no coordinator leads now: try again".to_owned(),
     };
+    let mut status = because(Code::Unavailable, "NOT_LEADING", message, &[]);
     let address = leader.and_then(|leader| leader.parse().ok());
     if let Some(address) = address {
         status.metadata_mut().insert(LEADER, address);
@@ -99,6 +98,7 @@ mod tests {
         assert_eq!(leader_of(&status), Some("10.0.0.2:7420"));
         assert!(may_retry(status.code()));
         assert_eq!(leader_of(&not_leading(None)), None);
+        assert_eq!(reason(&not_leading(None)).as_deref(), Some("NOT_LEADING"));
     }
 
     #[test]

@@ -6,16 +6,17 @@
 //!
 //! It knows nothing of Raft: see [`super::log_store`]. Why not a library: `docs/decisions/0014-raft-log.md`.
 
-mod record;
+pub(super) mod record;
 mod scan;
 mod writer;
 
+use super::disk::{Disk, Lock, Real};
 use scan::Position;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use tokio::sync::mpsc;
 
 /// Called once, from the writer's thread, when the records are durable or never will be.
 pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -67,13 +68,18 @@ pub struct Wal {
     open: Mutex<Option<Open>>,
 }
 
-#[derive(Debug)]
 struct Open {
     // Unbounded, but its users wait for the flush of what they sent before they send more.
-    jobs: mpsc::Sender<writer::Job>,
+    jobs: mpsc::UnboundedSender<writer::Job>,
     thread: JoinHandle<()>,
     /// Given back only when the thread has ended: a second writer would write between its last records.
-    lock: File,
+    lock: Lock,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open").finish_non_exhaustive()
+    }
 }
 
 impl Wal {
@@ -82,40 +88,41 @@ impl Wal {
     /// # Errors
     /// [`Error::Damaged`]: do not start.
     pub fn open(
+        disk: &Arc<dyn Disk>,
         dir: &Path,
         first: impl FnOnce() -> Vec<Vec<u8>>,
     ) -> Result<(Self, Vec<Segment>), Error> {
-        let lock = lock(dir)?;
+        let lock = disk.lock(dir).map_err(io_error(dir))?;
+        let lock = lock.ok_or_else(|| Error::InUse(dir.to_owned()))?;
         let Found {
             mut segments,
             paths,
             tail,
             headless,
-        } = find(dir)?;
+        } = find(&**disk, dir)?;
         if let Some(path) = headless {
-            fs::remove_file(&path).map_err(io_error(&path))?;
-            sync_dir(dir)?;
+            disk.remove(&path).map_err(io_error(&path))?;
+            sync_dir(&**disk, dir)?;
         }
         let writer = match (paths.last(), tail) {
             (Some(path), Some((end, next))) => {
-                writer::Writer::go_on(dir, path, paths.clone(), end, next)?
+                writer::Writer::go_on(disk, dir, path, paths.clone(), end, next)?
             }
             _ => {
                 let records = first();
-                let writer = writer::Writer::found(dir, &records)?;
+                let writer = writer::Writer::found(disk, dir, &records)?;
                 segments.push(Segment { records });
                 writer
             }
         };
-        let (jobs, inbox) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("raft-log".into())
-            .spawn(move || writer.run(&inbox))
-            .map_err(io_error(dir))?;
+        let (jobs, inbox) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name("raft-log".into());
+        let thread = thread.spawn(move || writer.run(inbox));
+        let thread = thread.map_err(io_error(dir))?;
         Ok((Self::with(jobs, thread, lock), segments))
     }
 
-    fn with(jobs: mpsc::Sender<writer::Job>, thread: JoinHandle<()>, lock: File) -> Self {
+    fn with(jobs: mpsc::UnboundedSender<writer::Job>, thread: JoinHandle<()>, lock: Lock) -> Self {
         Self {
             open: Mutex::new(Some(Open { jobs, thread, lock })),
         }
@@ -168,7 +175,10 @@ impl Wal {
             .lock()
             .expect("no code panics while it holds this lock");
         let refused = match &*open {
-            Some(open) => open.jobs.send(job).err().map(|mpsc::SendError(job)| job),
+            Some(open) => {
+                let sent = open.jobs.send(job);
+                sent.err().map(|mpsc::error::SendError(job)| job)
+            }
             None => Some(job),
         };
         drop(open);
@@ -192,7 +202,7 @@ impl Drop for Wal {
 /// # Errors
 /// As [`Wal::open`].
 pub fn read(dir: &Path) -> Result<Vec<Segment>, Error> {
-    find(dir).map(|found| found.segments)
+    find(&Real, dir).map(|found| found.segments)
 }
 
 /// The sound part of a log.
@@ -206,19 +216,16 @@ struct Found {
     headless: Option<PathBuf>,
 }
 
-fn find(dir: &Path) -> Result<Found, Error> {
+fn find(disk: &dyn Disk, dir: &Path) -> Result<Found, Error> {
     let mut found = Found {
         segments: Vec::new(),
-        paths: segment_paths(dir)?,
+        paths: segment_paths(disk, dir)?,
         tail: None,
         headless: None,
     };
     for (i, path) in found.paths.clone().into_iter().enumerate() {
         let newest = i + 1 == found.paths.len();
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|mut f| f.read_to_end(&mut bytes))
-            .map_err(io_error(&path))?;
+        let bytes = disk.read(&path).map_err(io_error(&path))?;
         let expected = found.tail.map(|(_, next)| next);
         let scan = scan::scan(&bytes, expected, newest).map_err(|damage| Error::Damaged {
             path: path.clone(),
@@ -242,26 +249,10 @@ fn find(dir: &Path) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// Takes the folder for this writer.
-fn lock(dir: &Path) -> Result<File, Error> {
-    let path = dir.join("LOCK");
-    let file = File::create(&path).map_err(io_error(&path))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse(dir.to_owned())),
-        Err(errno) => Err(io_error(&path)(errno.into())),
-    }
-}
-
 /// Segment files by first sequence.
-fn segment_paths(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
-        let path = entry.map_err(io_error(dir))?.path();
-        if path.extension().is_some_and(|e| e == "wal") {
-            paths.push(path);
-        }
-    }
+fn segment_paths(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut paths = disk.list(dir).map_err(io_error(dir))?;
+    paths.retain(|path| path.extension().is_some_and(|e| e == "wal"));
     // Names are zero-padded, so their order is that of the sequences.
     paths.sort();
     Ok(paths)
@@ -271,10 +262,8 @@ fn segment_path(dir: &Path, sequence: u64) -> PathBuf {
     dir.join(format!("{sequence:020}.wal"))
 }
 
-fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(io_error(dir))
+fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    disk.sync_dir(dir).map_err(io_error(dir))
 }
 
 #[cfg(test)]

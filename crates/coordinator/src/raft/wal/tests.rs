@@ -1,5 +1,11 @@
+use super::super::disk::Real;
 use super::*;
-use std::sync::mpsc::sync_channel;
+use std::fs;
+use std::sync::mpsc::{channel, sync_channel};
+
+fn open(dir: &Path, first: impl FnOnce() -> Vec<Vec<u8>>) -> Result<(Wal, Vec<Segment>), Error> {
+    Wal::open(&Real::shared(), dir, first)
+}
 
 fn folder() -> PathBuf {
     let dir = std::env::temp_dir().join(format!(
@@ -35,14 +41,14 @@ fn texts(segments: &[Segment]) -> Vec<String> {
 #[test]
 fn what_was_acknowledged_is_there_after_reopening() {
     let dir = folder();
-    let (wal, segments) = Wal::open(&dir, first).unwrap();
+    let (wal, segments) = open(&dir, first).unwrap();
     assert_eq!(texts(&segments), ["head"]);
     durable(&wal, &["a", "b"]).unwrap();
     wal.append_lazily(b"lazy".to_vec());
     durable(&wal, &["c"]).unwrap();
     drop(wal);
     for _ in 0..3 {
-        let (_, segments) = Wal::open(&dir, || panic!("it is not empty")).unwrap();
+        let (_, segments) = open(&dir, || panic!("it is not empty")).unwrap();
         assert_eq!(texts(&segments), ["head", "a", "b", "lazy", "c"]);
     }
     fs::remove_dir_all(dir).unwrap();
@@ -51,12 +57,12 @@ fn what_was_acknowledged_is_there_after_reopening() {
 #[test]
 fn a_folder_has_one_writer_until_it_has_closed() {
     let dir = folder();
-    let (wal, _) = Wal::open(&dir, first).unwrap();
-    assert!(matches!(Wal::open(&dir, first), Err(Error::InUse(_))));
+    let (wal, _) = open(&dir, first).unwrap();
+    assert!(matches!(open(&dir, first), Err(Error::InUse(_))));
     wal.append_lazily(b"lazy".to_vec());
     wal.close();
     assert!(durable(&wal, &["late"]).is_err());
-    let (_second, segments) = Wal::open(&dir, first).unwrap();
+    let (_second, segments) = open(&dir, first).unwrap();
     assert_eq!(texts(&segments), ["head", "lazy"]);
     fs::remove_dir_all(dir).unwrap();
 }
@@ -64,7 +70,7 @@ fn a_folder_has_one_writer_until_it_has_closed() {
 #[test]
 fn files_rotate_and_the_oldest_go() {
     let dir = folder();
-    let (wal, _) = Wal::open(&dir, first).unwrap();
+    let (wal, _) = open(&dir, first).unwrap();
     for i in 0..4 {
         durable(&wal, &[&format!("r{i}")]).unwrap();
         wal.rotate(format!("head{i}").into_bytes());
@@ -72,7 +78,7 @@ fn files_rotate_and_the_oldest_go() {
     wal.remove_oldest(2);
     durable(&wal, &["last"]).unwrap();
     drop(wal);
-    let (wal, segments) = Wal::open(&dir, first).unwrap();
+    let (wal, segments) = open(&dir, first).unwrap();
     assert_eq!(segments.len(), 3);
     assert_eq!(
         texts(&segments),
@@ -82,7 +88,7 @@ fn files_rotate_and_the_oldest_go() {
     wal.remove_oldest(99);
     durable(&wal, &["x"]).unwrap();
     drop(wal);
-    let (_, segments) = Wal::open(&dir, first).unwrap();
+    let (_, segments) = open(&dir, first).unwrap();
     assert_eq!(texts(&segments), ["head3", "last", "x"]);
     fs::remove_dir_all(dir).unwrap();
 }
@@ -90,21 +96,21 @@ fn files_rotate_and_the_oldest_go() {
 #[test]
 fn a_missing_file_in_the_middle_is_damage() {
     let dir = folder();
-    let (wal, _) = Wal::open(&dir, first).unwrap();
+    let (wal, _) = open(&dir, first).unwrap();
     for i in 0..3 {
         durable(&wal, &[&format!("r{i}")]).unwrap();
         wal.rotate(b"head".to_vec());
     }
     drop(wal);
-    fs::remove_file(&segment_paths(&dir).unwrap()[1]).unwrap();
-    assert!(matches!(Wal::open(&dir, first), Err(Error::Damaged { .. })));
+    fs::remove_file(&segment_paths(&Real, &dir).unwrap()[1]).unwrap();
+    assert!(matches!(open(&dir, first), Err(Error::Damaged { .. })));
     fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
 fn a_new_file_without_a_sound_head_is_as_if_it_never_was() {
     let dir = folder();
-    let (wal, _) = Wal::open(&dir, first).unwrap();
+    let (wal, _) = open(&dir, first).unwrap();
     durable(&wal, &["a"]).unwrap();
     drop(wal);
     fs::write(
@@ -112,11 +118,11 @@ fn a_new_file_without_a_sound_head_is_as_if_it_never_was() {
         [b"RWAL".as_slice(), &[0; 20]].concat(),
     )
     .unwrap();
-    let (wal, segments) = Wal::open(&dir, first).unwrap();
+    let (wal, segments) = open(&dir, first).unwrap();
     assert_eq!(texts(&segments), ["head", "a"]);
     durable(&wal, &["b"]).unwrap();
     drop(wal);
-    let (_, segments) = Wal::open(&dir, first).unwrap();
+    let (_, segments) = open(&dir, first).unwrap();
     assert_eq!(texts(&segments), ["head", "a", "b"]);
     fs::remove_dir_all(dir).unwrap();
 }
@@ -125,14 +131,14 @@ fn a_new_file_without_a_sound_head_is_as_if_it_never_was() {
 #[test]
 fn a_flipped_bit_is_refused_or_changes_nothing() {
     let dir = folder();
-    let (wal, _) = Wal::open(&dir, first).unwrap();
+    let (wal, _) = open(&dir, first).unwrap();
     for i in 0..20 {
         durable(&wal, &[&format!("record {i}"), "and another"]).unwrap();
     }
     drop(wal);
-    let path = segment_paths(&dir).unwrap().remove(0);
+    let path = segment_paths(&Real, &dir).unwrap().remove(0);
     let good = fs::read(&path).unwrap();
-    let whole = texts(&Wal::open(&dir, first).unwrap().1);
+    let whole = texts(&open(&dir, first).unwrap().1);
     let (mut refused, mut same) = (0, 0);
     for bit in 0..good.len() * 8 {
         let mut bad = good.clone();
@@ -154,15 +160,15 @@ fn a_flipped_bit_is_refused_or_changes_nothing() {
 #[test]
 fn a_torn_tail_is_dropped_and_writing_goes_on_behind_the_sound_part() {
     let dir = folder();
-    let (wal, _) = Wal::open(&dir, first).unwrap();
+    let (wal, _) = open(&dir, first).unwrap();
     durable(&wal, &["a"]).unwrap();
     durable(&wal, &["b"]).unwrap();
     drop(wal);
-    let path = segment_paths(&dir).unwrap().remove(0);
+    let path = segment_paths(&Real, &dir).unwrap().remove(0);
     let good = fs::read(&path).unwrap();
     for cut in (good.len() - 120)..good.len() {
         fs::write(&path, &good[..cut]).unwrap();
-        let (wal, segments) = Wal::open(&dir, first).unwrap();
+        let (wal, segments) = open(&dir, first).unwrap();
         let mut expected = texts(&segments);
         assert!(
             ["head", "a", "b"]
@@ -172,7 +178,7 @@ fn a_torn_tail_is_dropped_and_writing_goes_on_behind_the_sound_part() {
         drop(wal);
         expected.push("new".into());
         assert_eq!(
-            texts(&Wal::open(&dir, first).unwrap().1),
+            texts(&open(&dir, first).unwrap().1),
             expected,
             "cut at {cut}"
         );
@@ -194,9 +200,10 @@ fn after_a_failed_write_nothing_is_acknowledged_any_more() {
         .open("/dev/full")
         .unwrap();
     let writer = writer::Writer::on(&dir, path, full, next);
-    let (jobs, inbox) = mpsc::channel();
-    let thread = std::thread::spawn(move || writer.run(&inbox));
-    let wal = Wal::with(jobs, thread, lock(&dir).unwrap());
+    let (jobs, inbox) = mpsc::unbounded_channel();
+    let thread = std::thread::spawn(move || writer.run(inbox));
+    let lock = Real.lock(&dir).unwrap().unwrap();
+    let wal = Wal::with(jobs, thread, lock);
     assert!(durable(&wal, &["a"]).is_err());
     assert!(
         durable(&wal, &["b"]).is_err(),
@@ -212,7 +219,7 @@ fn after_a_failed_write_nothing_is_acknowledged_any_more() {
 fn commits_per_second() {
     let dir = folder();
     let start = std::time::Instant::now();
-    let (wal, _) = Wal::open(&dir, first).unwrap();
+    let (wal, _) = open(&dir, first).unwrap();
     println!("fresh log: {:?}", start.elapsed());
     let start = std::time::Instant::now();
     for i in 0..500 {
@@ -224,7 +231,7 @@ fn commits_per_second() {
         500.0 / start.elapsed().as_secs_f64()
     );
     let start = std::time::Instant::now();
-    let (tx, rx) = mpsc::channel();
+    let (tx, rx) = channel();
     for _ in 0..5000 {
         let tx = tx.clone();
         wal.append(
@@ -240,7 +247,7 @@ fn commits_per_second() {
     );
     drop(wal);
     let start = std::time::Instant::now();
-    drop(Wal::open(&dir, first).unwrap());
+    drop(open(&dir, first).unwrap());
     println!("reopened in {:?}", start.elapsed());
     fs::remove_dir_all(dir).unwrap();
 }

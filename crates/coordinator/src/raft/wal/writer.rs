@@ -1,13 +1,13 @@
 //! The one thread that writes.
 
+use super::super::disk::{Disk, DiskFile};
 use super::scan::Position;
 use super::{Done, Error, io_error, record, segment_path, sync_dir};
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// The most bytes gathered before a flush, so that one does not take for ever.
 const MOST_GATHERED: usize = 4 << 20;
@@ -26,10 +26,11 @@ pub enum Job {
 }
 
 pub struct Writer {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     /// All segment files, oldest first; the last one is written to.
     paths: VecDeque<PathBuf>,
-    file: File,
+    file: Box<dyn DiskFile>,
     /// Bytes of the newest file that are written.
     end: u64,
     next: Position,
@@ -44,17 +45,15 @@ pub struct Writer {
 impl Writer {
     /// Goes on in the newest file, whose first `end` bytes are sound; what follows is cut off.
     pub fn go_on(
+        disk: &Arc<dyn Disk>,
         dir: &Path,
         path: &Path,
         paths: Vec<PathBuf>,
         end: usize,
         next: Position,
     ) -> Result<Self, Error> {
-        let file = OpenOptions::new()
-            .write(true)
-            .open(path)
-            .map_err(io_error(path))?;
-        let length = file.metadata().map_err(io_error(path))?.len();
+        let file = disk.open(path).map_err(io_error(path))?;
+        let length = file.len().map_err(io_error(path))?;
         if length != end as u64 {
             tracing::warn!(
                 file = %path.display(),
@@ -65,18 +64,20 @@ impl Writer {
         }
         // What was read may still be in memory only, if the process before us died between write and flush.
         file.sync_all().map_err(io_error(path))?;
-        Ok(Self::new(dir, paths, file, end as u64, next))
+        let mut writer = Self::new(disk, dir, paths, file, end as u64, next);
+        writer.mark().map_err(io_error(path))?;
+        Ok(writer)
     }
 
     /// Starts the very first file.
-    pub fn found(dir: &Path, records: &[Vec<u8>]) -> Result<Self, Error> {
+    pub fn found(disk: &Arc<dyn Disk>, dir: &Path, records: &[Vec<u8>]) -> Result<Self, Error> {
         let next = Position {
             sequence: 1,
             link: 0,
         };
         let path = segment_path(dir, next.sequence);
-        let file = File::create_new(&path).map_err(io_error(&path))?;
-        let mut writer = Self::new(dir, vec![path.clone()], file, 0, next);
+        let file = disk.create_new(&path).map_err(io_error(&path))?;
+        let mut writer = Self::new(disk, dir, vec![path.clone()], file, 0, next);
         for body in records {
             writer.encode(body);
         }
@@ -84,19 +85,28 @@ impl Writer {
             .write_buffer()
             .and_then(|()| writer.file.sync_all())
             .map_err(io_error(&path))?;
-        sync_dir(dir)?;
+        sync_dir(&**disk, dir)?;
         writer.synced = writer.next.sequence - 1;
         Ok(writer)
     }
 
     /// Writes to a file of the caller's choice.
     #[cfg(test)]
-    pub fn on(dir: &Path, path: PathBuf, file: File, next: Position) -> Self {
-        Self::new(dir, vec![path], file, 0, next)
+    pub fn on(dir: &Path, path: PathBuf, file: std::fs::File, next: Position) -> Self {
+        let disk = super::super::disk::Real::shared();
+        Self::new(&disk, dir, vec![path], Box::new(file), 0, next)
     }
 
-    fn new(dir: &Path, paths: Vec<PathBuf>, file: File, end: u64, next: Position) -> Self {
+    fn new(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        paths: Vec<PathBuf>,
+        file: Box<dyn DiskFile>,
+        end: u64,
+        next: Position,
+    ) -> Self {
         Self {
+            disk: disk.clone(),
             dir: dir.to_owned(),
             paths: paths.into(),
             file,
@@ -109,16 +119,20 @@ impl Writer {
         }
     }
 
-    /// Until every handle is gone.
-    pub fn run(mut self, inbox: &mpsc::Receiver<Job>) {
-        while let Ok(job) = inbox.recv() {
-            self.take(job);
-            while self.buffer.len() < MOST_GATHERED
-                && let Ok(job) = inbox.try_recv()
-            {
-                self.take(job);
-            }
+    /// Until every handle is gone. Blocks.
+    pub fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Job>) {
+        while let Some(job) = inbox.blocking_recv() {
+            self.gather(job, &mut inbox);
             self.carry_out();
+        }
+    }
+
+    fn gather(&mut self, first: Job, inbox: &mut mpsc::UnboundedReceiver<Job>) {
+        self.take(first);
+        while self.buffer.len() < MOST_GATHERED
+            && let Ok(job) = inbox.try_recv()
+        {
+            self.take(job);
         }
     }
 
@@ -169,21 +183,27 @@ impl Writer {
 
     /// Writes what was gathered and, where anybody waits, flushes and tells them.
     fn carry_out(&mut self) {
-        if self.failed.is_none() {
-            let written = self.write_buffer().and_then(|()| {
-                if self.waiting.is_empty() {
-                    return Ok(());
-                }
-                self.file.sync_data()?;
-                self.synced = self.next.sequence - 1;
-                Ok(())
-            });
-            if let Err(error) = written {
-                self.fail(&error.to_string());
-            }
+        self.write();
+        self.flush();
+    }
+
+    fn write(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.write_buffer()
+        {
+            self.fail(&error.to_string());
         }
+    }
+
+    /// Makes durable what is written and tells who waits for it.
+    fn flush(&mut self) {
         if self.waiting.is_empty() {
             return;
+        }
+        if self.failed.is_none()
+            && let Err(error) = self.sync()
+        {
+            self.fail(&error.to_string());
         }
         for done in self.waiting.drain(..) {
             done(match &self.failed {
@@ -191,14 +211,19 @@ impl Writer {
                 Some(reason) => Err(io::Error::other(reason.clone())),
             });
         }
-        // Says at once that the records before it are durable. Lost in a power cut, but not when only the process
-        // dies; without it, damage to the very last record would look like a torn tail.
-        if self.failed.is_none() {
-            self.encode(&[]);
-            if let Err(error) = self.write_buffer() {
-                self.fail(&error.to_string());
-            }
-        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.synced = self.next.sequence - 1;
+        self.mark()
+    }
+
+    /// Says that the records before it are durable, before anybody hears so. Lost in a power cut, but not when only the
+    /// process dies; without it, damage to the very last record would look like a torn tail.
+    fn mark(&mut self) -> io::Result<()> {
+        self.encode(&[]);
+        self.write_buffer()
     }
 
     fn rotate(&mut self, head: &[u8]) -> Result<(), Error> {
@@ -206,13 +231,13 @@ impl Writer {
         self.file.sync_all().map_err(io_error(&old))?;
         self.synced = self.next.sequence - 1;
         let path = segment_path(&self.dir, self.next.sequence);
-        self.file = File::create_new(&path).map_err(io_error(&path))?;
+        self.file = self.disk.create_new(&path).map_err(io_error(&path))?;
         self.end = 0;
         self.encode(head);
         self.write_buffer()
             .and_then(|()| self.file.sync_all())
             .map_err(io_error(&path))?;
-        sync_dir(&self.dir)?;
+        sync_dir(&*self.disk, &self.dir)?;
         self.synced = self.next.sequence - 1;
         self.paths.push_back(path);
         Ok(())
@@ -221,16 +246,21 @@ impl Writer {
     fn remove_oldest(&mut self, count: usize) -> Result<(), Error> {
         for _ in 0..count.min(self.paths.len() - 1) {
             let path = self.paths.pop_front().expect("more than one is left");
-            fs::remove_file(&path).map_err(io_error(&path))?;
+            self.disk.remove(&path).map_err(io_error(&path))?;
             // One at a time, so that files always vanish oldest first.
-            sync_dir(&self.dir)?;
+            sync_dir(&*self.disk, &self.dir)?;
         }
         Ok(())
     }
 
     fn fail(&mut self, reason: &str) {
-        tracing::error!(reason, "the log cannot be written; this coordinator stops");
-        self.failed = Some(reason.to_owned());
+        let reason = format!(
+            "the log in {} cannot be written: {reason}: make room on the disk, or replace it, and start again; nothing \
+             acknowledged is lost",
+            self.dir.display()
+        );
+        tracing::error!(reason, "this coordinator stops");
+        self.failed = Some(reason);
     }
 }
 
