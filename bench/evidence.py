@@ -43,14 +43,16 @@ EVERYTHING = ("crates", "proto", "Cargo.lock", "Cargo.toml")
 TYPES = ("artifact", "container", "rendition", "request", "score", "segment", "source", "table", "task", "time", "travel")
 ENCODES = (*(f"crates/types/src/{noun}.rs" for noun in TYPES), "crates/media", "crates/store", "crates/node/src/run",
            "crates/node/src/slots.rs", "crates/node/src/source.rs", "crates/node/src/blocks.rs", "crates/core/src/plan")  # fmt: skip
-SCOPES = {"1.3": ENCODES, "1.4": ENCODES, "1.6": ENCODES, "1.7": ENCODES, "1.8": (*ENCODES, "crates/core/src/machine")}
+SCOPES = {"1.3": ENCODES, "1.4": ENCODES, "1.6": ENCODES, "1.7": ENCODES, "1.8": (*ENCODES, "crates/core/src/machine"),
+          "2.6": ("crates/coordinator", "crates/core", "crates/types"),
+          "2.11": ("crates/coordinator", "crates/core", "crates/types", "crates/proto", "crates/testkit", "proto")}  # fmt: skip
 
 SETTINGS_LIMIT = {"x264-medium": 0.95, "x265-medium": 0.80, "svtav1-6": 0.85, "vp9-3": 0.79}
 CLIPS = ["animation_720p24", "camera_cuts_720p2997", "screen_1080p60"]
 
 
 def limit(metric, low=None, high=None, of="value", cases=None, least_n=1, absolute=False):
-    """One condition: `of` (value, max, min) of every case of a metric lies between `low` and `high`."""
+    """One condition: `of` (value, max, min, sum) of every case of a metric lies between `low` and `high`."""
     return {
         "metric": metric,
         "low": low,
@@ -152,6 +154,33 @@ LINES = {
                    limit("judge_passes", 1, None, of="min")],
         "least_cases": 2,
     },
+    # Of tests, since they look at the inside.
+    "2.6": {
+        "title": "power loss and flipped bits",
+        "tests": [("recode-coordinator", ["--lib"], "raft::power_loss::many")],
+        "limits": [
+            limit("points", 1000, None, of="sum"),
+            limit("points_with_loss", 500, None, of="sum"),
+            limit("lost", 0, 0, of="max"),
+            limit("flips", 10_000, None, of="sum"),
+            limit("flips_in_snapshot", 3000, None, of="sum"),
+            limit("missed", 0, 0, of="max"),
+        ],
+    },
+    "2.11": {
+        "title": "API under bad input, fuzzed decoders",
+        "tests": [
+            ("recode-coordinator", ["--test", "api_table"], "every_call_answers_as_promised_whatever_comes"),
+            ("recode-proto", ["--test", "fuzz"], "for_long"),
+            ("recode-coordinator", ["--lib"], "raft::fuzz::log_for_long"),
+            ("recode-coordinator", ["--lib"], "raft::fuzz::snapshot_for_long"),
+        ],
+        "limits": [
+            limit("not_as_promised", 0, 0, of="max"),
+            *(limit("cpu_minutes", 30, None, of="sum", cases=case) for case in ("proto", "log", "snapshot")),
+            limit("panics", 0, 0, of="max"),
+        ],
+    },
     "1.12": {
         "title": "messages",
         "limits": [limit("failed", 0, 0), limit("left_out", 0, 0), limit("messages", 30, None)],
@@ -218,7 +247,7 @@ def pool(records):
                 figures[key] = dict(figure, values=list(figure["values"]))
     for figure in figures.values():
         values = figure["values"]
-        figure.update(value=statistics.median(values), n=len(values), min=min(values), max=max(values))
+        figure.update(value=statistics.median(values), n=len(values), min=min(values), max=max(values), sum=sum(values))
     return figures
 
 
@@ -655,6 +684,31 @@ def run_messages():
     return done.returncode
 
 
+def run_tests(name, minutes):
+    """Tests that measure: each prints figures as JSON lines, and has an equal part of the time to itself. Their seeds follow
+    from what was recorded before, so that no piece repeats another."""
+    tests, seed = LINES[name]["tests"], len(read(name)) + 1
+    # What is quick and counts nothing leaves its part to others.
+    env = dict(os.environ, RECODE_SEED=str(seed), RECODE_MINUTES=f"{minutes / max(1, len(tests) - 1):.2f}")
+    figures, status = [], 0
+    for package, target_flags, test in tests:
+        command = ["cargo", "test", "--quiet", "--locked", "--profile", "sim", "--package", package, *target_flags]
+        command += ["--", "--exact", test, "--include-ignored", "--nocapture"]
+        print("$", " ".join(command), flush=True)
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as child:
+            for line in child.stdout:
+                if not line.startswith('{"case"'):
+                    continue
+                found = json.loads(line)
+                figures.append(figure(test, found["case"], found["metric"], found["value"], "", replaces=False))
+                print(f"  {found['case']:<38} {found['metric']:<20} {found['value']:>10.4g}", flush=True)
+        status = status or child.returncode
+    if status:
+        raise CannotRun("a test failed, so that its figures are no figures")
+    write(name, figures, seed)
+    return status
+
+
 def run(name):
     if name not in LINES:
         raise CannotRun(f"there is no line {name}: there are {', '.join(LINES)}")
@@ -668,6 +722,8 @@ def run(name):
         return run_messages()
     if name == "2.1":
         return run_cluster_demo()
+    if "tests" in LINES[name]:
+        return run_tests(name, minutes)
     if not shutil.which("ffmpeg") and not (ROOT / ".tools" / "bin" / "ffmpeg").exists():
         raise CannotRun("no FFmpeg: run `make setup`")
     build()
