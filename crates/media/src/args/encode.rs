@@ -132,6 +132,7 @@ impl EncodeArgs<'_> {
                 deinterlace: o.rendition.deinterlace,
                 fps: o.rendition.fps,
                 size: o.size,
+                aspect: aspect(self.video, o.size),
                 format: formats[i].as_deref(),
                 even: self.is_even(o).then(|| (rates[i], self.ticks(o, rates[i]))),
                 reference: self.reference(),
@@ -163,6 +164,8 @@ impl EncodeArgs<'_> {
             list.opt("-fps_mode", "passthrough");
             list.opt("-enc_time_base", format!("{}:{}", ticks.num, ticks.den));
             list.opt("-fflags", "+bitexact");
+            // A time code among the Source's tags would become a track of the Chunk.
+            list.opt("-map_metadata", -1);
             list.opt("-f", Self::chunk_muxer(output.rendition.codec));
             list.file(&output.path);
         }
@@ -286,6 +289,19 @@ impl EncodeArgs<'_> {
             list.opt("-f", "null").flag("-");
         }
     }
+}
+
+/// The shape of a pixel when the Source's first picture is shown at another size; 0/1 where it is unknown.
+fn aspect(video: &VideoFacts, (width, height): (u32, u32)) -> Rational {
+    let from = video.sample_aspect;
+    if from.num <= 0 || from.den <= 0 || video.height == 0 || width == 0 {
+        return Rational::new(0, 1);
+    }
+    Rational::new(
+        from.num * i64::from(video.width) * i64::from(height),
+        from.den * i64::from(video.height) * i64::from(width),
+    )
+    .reduced()
 }
 
 /// The scoring filter. libvmaf always computes VMAF; the others are further features.

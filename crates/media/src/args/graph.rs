@@ -19,6 +19,9 @@ pub(super) struct Path<'a> {
     pub deinterlace: Deinterlace,
     pub fps: Option<Rational>,
     pub size: (u32, u32),
+    /// Shape of a pixel at that size; 0/1 where unknown. Parameter sets carry it, so it is the same for all Segments of a
+    /// Source that changes it on the way.
+    pub aspect: Rational,
     pub format: Option<&'a str>,
     /// Frames leave evenly spaced, whatever their timestamps were: the rate, and the ticks to count it in.
     pub even: Option<(Rational, TimeBase)>,
@@ -116,6 +119,8 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
     }
     let (w, h) = path.size;
     chain.push(format!("scale={w}:{h}:flags=bicubic"));
+    let Rational { num, den } = path.aspect;
+    chain.push(format!("setsar=sar='{num}\\:{den}':max={}", i32::MAX));
     chain.extend(path.format.map(|f| format!("format={f}")));
     let mut last: Vec<String> = exact.into_iter().collect();
     if let Some((rate, ticks)) = path.even {

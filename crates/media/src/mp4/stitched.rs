@@ -166,10 +166,11 @@ impl Stitcher {
     /// # Errors
     /// [`StitchError`].
     pub fn finish(self, last_duration: i64) -> Result<Stitched, StitchError> {
+        let last_duration = last_duration.max(1);
+        let pauses = self.pauses(last_duration);
         let head = self.head.ok_or(StitchError::Nothing)?;
         let first_pts = *self.pts.first().ok_or(StitchError::Nothing)?;
         let (timescale, factor) = timescale(self.time_base)?;
-        let last_duration = last_duration.max(1);
         // Before the first frame, decode times go back in steps of the shortest frame there, so that they keep growing.
         let step = self
             .pts
@@ -179,9 +180,16 @@ impl Stitcher {
             .min()
             .unwrap_or(last_duration);
         let depth = self.depth;
-        let decoded_at = |i: usize| match i.checked_sub(depth) {
-            Some(shown) => self.pts[shown] - first_pts,
-            None => -((depth - i) as i64) * step,
+        let decoded_at = |i: usize| {
+            // After a pause as at the start.
+            let pause = pauses[..pauses.partition_point(|(at, _)| *at <= i)].last();
+            match (pause, i.checked_sub(depth)) {
+                (Some(&(at, step)), _) if i < at + depth => {
+                    self.pts[at] - first_pts - (at + depth - i) as i64 * step
+                }
+                (_, Some(shown)) => self.pts[shown] - first_pts,
+                (_, None) => -((depth - i) as i64) * step,
+            }
         };
         let mut tables = Tables::default();
         let count = self.samples.len();
@@ -226,6 +234,29 @@ impl Stitcher {
             frames: count as u64,
             payload_bytes: tables.payload(),
         })
+    }
+}
+
+impl Stitcher {
+    /// Frames that come after a pause and before which nothing later is decoded: presentation rank, and the shortest frame
+    /// there. Decoded as early as order alone asks for, one of the frames after the pause would last as long as the pause,
+    /// which muxers add to its own time.
+    fn pauses(&self, last_duration: i64) -> Vec<(usize, i64)> {
+        let mut pauses = Vec::new();
+        let mut highest = 0;
+        for (i, (_, moved)) in self.samples.iter().enumerate() {
+            if i > 0 && highest + 1 == i {
+                let after = &self.pts[i..(i + self.depth + 1).min(self.pts.len())];
+                let step = after.windows(2).map(|pair| pair[1] - pair[0]).min();
+                let step = step.unwrap_or(last_duration);
+                let pause = self.pts[i] - self.pts[i - 1];
+                if pause > step.saturating_mul(self.depth as i64 + 2) {
+                    pauses.push((i, step));
+                }
+            }
+            highest = highest.max((i as i64 + i64::from(moved >> 1)) as usize);
+        }
+        pauses
     }
 }
 
@@ -319,6 +350,33 @@ mod tests {
                 range: 48..78
             }
         );
+    }
+
+    #[test]
+    fn a_pause_lengthens_no_frame_but_the_one_before_it() {
+        // The pause lies between two Chunks, and inside one whose frames do not cross it.
+        let order = [0, 4, 2, 1, 3];
+        let across = [0, 4, 2, 1, 3, 5, 8, 7, 6];
+        let pts = |start: i64, count: i64| (0..count).map(|i| start + 40 * i).collect::<Vec<_>>();
+        let mut inside = pts(20_000, 5);
+        inside.extend(pts(27_000, 4));
+        for (chunk, second) in [(chunk(&order), pts(9_000, 5)), (chunk(&across), inside)] {
+            let mut stitcher = Stitcher::new(TimeBase::new(1, 1000));
+            stitcher.push(&self::chunk(&order), &pts(0, 5)).unwrap();
+            stitcher.push(&chunk, &second).unwrap();
+            let frames = read_back(&stitcher.finish(40).unwrap());
+            let end = second.last().unwrap() + 40;
+            for pair in frames.windows(2) {
+                let [(dts, pts, _), (next, ..)] = pair else {
+                    unreachable!()
+                };
+                assert!(dts < next && dts <= pts, "{frames:?}");
+                assert!(
+                    pts + next - dts <= end,
+                    "lasts too long: {pair:?} of {frames:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -450,7 +450,7 @@ async fn one_process(
     let check_of_chunks = kept
         .then(|| fused_check(work, ffmpeg.has_loopback_decoder(), || logs("check")))
         .flatten();
-    let args = EncodeArgs {
+    let mut args = EncodeArgs {
         input,
         span,
         time_base: frames.table.time_base,
@@ -461,7 +461,7 @@ async fn one_process(
             metrics: work.score.clone(),
             logs: scores.clone(),
         }),
-        check: check_of_chunks.clone(),
+        check: check_of_chunks,
         major: ffmpeg.major(),
     };
     for i in which {
@@ -474,34 +474,19 @@ async fn one_process(
             .require_vmaf()
             .map_err(|e| failure(FailureClass::MissingCapability, e))?;
     }
-    let list = args
-        .build()
-        .map_err(|e| failure(FailureClass::BadInput, e))?;
     attempt.held.start().await;
-    tracing::debug!(args = ?list, "encoding");
-    let invocation = Invocation::new(list).with_stdout();
-    let child = spawn(&ffmpeg.path, invocation)
-        .await
-        .map_err(|e| e.failure)?;
-    let mut seen = Vec::with_capacity(work.segment.rows as usize + 2);
-    let finished = child
-        .wait_lines(
-            |line| {
-                if let Some(frame) = signature(line) {
-                    seen.push(frame);
-                }
-            },
-            attempt.on_progress(),
-        )
-        .await;
-    let finished = match finished {
-        Ok(finished) => finished,
-        Err(error) => {
-            attempt.used(&error.usage);
-            return Err(error.failure.into());
+    let seen = match decoded(attempt, &args, work).await {
+        // FFmpeg's loop-back decoder stumbles over what plain decoders take: pictures in 3D, for one.
+        Err(failed) if args.check.is_some() && may_be_the_check(failed.class) => {
+            tracing::warn!(
+                error = failed.message,
+                "encoding again, with the check in a process of its own"
+            );
+            args.check = None;
+            decoded(attempt, &args, work).await?
         }
+        done => done?,
     };
-    attempt.used(&finished.usage);
     let matched = check(&seen).map_err(Trouble::Mismatch)?;
     let mut indexes = Vec::with_capacity(paths.len());
     for (n, path) in paths.iter().enumerate() {
@@ -523,9 +508,50 @@ async fn one_process(
         paths,
         indexes,
         scores,
-        check: check_of_chunks,
+        check: args.check,
         neighbours: span.neighbours(),
     })
+}
+
+fn may_be_the_check(class: FailureClass) -> bool {
+    matches!(class, FailureClass::Unknown | FailureClass::Killed)
+}
+
+/// Runs the process; answers what it decoded.
+async fn decoded(
+    attempt: &mut Attempt,
+    args: &EncodeArgs<'_>,
+    work: &EncodeWork,
+) -> Result<Vec<Seen>, Failure> {
+    let list = args
+        .build()
+        .map_err(|e| failure(FailureClass::BadInput, e))?;
+    tracing::debug!(args = ?list, "encoding");
+    let invocation = Invocation::new(list).with_stdout();
+    let child = spawn(&attempt.context.ffmpeg.path, invocation)
+        .await
+        .map_err(|e| e.failure)?;
+    let mut seen = Vec::with_capacity(work.segment.rows as usize + 2);
+    let finished = child
+        .wait_lines(
+            |line| {
+                if let Some(frame) = signature(line) {
+                    seen.push(frame);
+                }
+            },
+            attempt.on_progress(),
+        )
+        .await;
+    match finished {
+        Ok(finished) => {
+            attempt.used(&finished.usage);
+            Ok(seen)
+        }
+        Err(error) => {
+            attempt.used(&error.usage);
+            Err(error.failure)
+        }
+    }
 }
 
 /// `0, 12, 12, 1, 2304, 0x6ad8fc11` as framecrc prints it: stream, dts, pts, duration, size, CRC.
