@@ -428,7 +428,8 @@ impl Child {
             failure.stderr_tail = Some(stderr_tail);
             return Err(failed(failure, Some(status), usage, stderr));
         }
-        if !status.success() {
+        // FFmpeg 5 ends with success where the last bytes found no room.
+        if !status.success() || failure::tells_full(&stderr_tail) {
             return Err(failed(
                 classify(status, &stderr_tail),
                 Some(status),

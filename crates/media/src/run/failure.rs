@@ -80,6 +80,11 @@ pub fn classify(status: ExitStatus, stderr_tail: &str) -> Failure {
     }
 }
 
+/// Whether FFmpeg has told of a disk without room, whatever its exit status says.
+pub(super) fn tells_full(stderr_tail: &str) -> bool {
+    stderr_tail.lines().any(is_full)
+}
+
 /// Whether it says that there is no room on a disk.
 fn is_full(line: &str) -> bool {
     line.contains("No space left on device") || line.contains("Disk quota exceeded")
@@ -187,6 +192,16 @@ mod tests {
             "[vf#0:0 @ 0x5] Cannot determine format of input 0:1 after EOF\n[vf#0:0 @ 0x5] Task finished with error code: -1094995529 (Invalid data found when processing input)",
             BadInput,
             "ffmpeg failed: Cannot determine format of input 0:1 after EOF",
+        );
+        // FFmpeg 5.1, which ends with success then.
+        let tail = "[mp4 @ 0x1] Error writing trailer of file:/o.part: No space left on device";
+        assert!(tells_full(tail) && !tells_full("frame= 100"));
+        check(
+            0,
+            tail,
+            OutOfResources,
+            "ffmpeg failed: Error writing trailer of file:/o.part: No space left on device; free some space, or name another \
+             --state or output folder",
         );
         check(9, "", Killed, "ffmpeg was ended by SIGKILL");
         check(11, "", Killed, "ffmpeg was ended by SIGSEGV");

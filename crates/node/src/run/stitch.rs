@@ -2,7 +2,7 @@
 
 use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, from_store, joints, peak, resources, rows};
-use crate::source::{Source, from_read};
+use crate::source::Source;
 use recode_media::args::mux::{self, Cover, Cut, MuxInputs, SourceFile, VideoInput};
 use recode_media::bytes::FileSource;
 use recode_media::mp4::{Span, Stitched, Stitcher, read_chunk, read_rows};
@@ -336,14 +336,16 @@ async fn check_output(
             let file = FileSource::open(path).map_err(resources)?;
             let index = index::read(&file)
                 .await
-                .map_err(from_read)?
+                .map_err(|e| wrong(e.to_string()))?
                 .ok_or_else(|| wrong("it has no index".into()))?;
             let video = index
                 .tracks
                 .iter()
                 .find(|t| t.kind == TrackKind::Video)
                 .ok_or_else(|| wrong("it has no video track".into()))?;
-            let table = index.frame_table(video.stream).map_err(from_read)?;
+            let table = index
+                .frame_table(video.stream)
+                .map_err(|e| wrong(e.to_string()))?;
             (
                 table.time_base,
                 table.rows.iter().map(|row| row.pts).collect(),
