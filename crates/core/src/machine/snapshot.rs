@@ -140,7 +140,7 @@ impl State {
         let read = match open(STATE, "snapshot", bytes)? {
             (1, content) => read::<v1::State>(content).map(Self::from),
             (2, content) => read::<v2::State>(content).map(Self::from),
-            (STATE_VERSION, content) => read(content),
+            (3, content) if LEVEL > 0 => read(content),
             (found, _) => Err(FormatError::Version {
                 found,
                 known: STATE_VERSION,
