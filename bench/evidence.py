@@ -567,7 +567,7 @@ def run_chaos(minutes):
     status = 0
     deadline = time.monotonic() + 60 * minutes
     for case, wanted, share, extra in (
-        ("played FFmpeg", 200, 0.8, []),
+        ("played FFmpeg", 200, 0.8, ["--at-once", "3"]),
         ("real FFmpeg", 10, 1.0, ["--real", "--at-once", "1"]),
     ):
         missing = wanted - known.get(case, 0)
