@@ -146,6 +146,14 @@ fn failure(verb: ErrorVerb, error: &io::Error) -> StorageError {
     StorageIOError::new(ErrorSubject::StateMachine, verb, error).into()
 }
 
+fn not_written(error: &io::Error) -> StorageError {
+    let told = format!(
+        "a snapshot cannot be written: {error}: make room on the disk, or replace it, and start again; nothing acknowledged \
+         is lost"
+    );
+    failure(ErrorVerb::Write, &io::Error::new(error.kind(), told))
+}
+
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         // Copied under the lock, encoded and written outside of it.
@@ -166,7 +174,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
         .await
         .map_err(io::Error::other)
         .and_then(|written| written)
-        .map_err(|e| failure(ErrorVerb::Write, &e))?;
+        .map_err(|e| not_written(&e))?;
         Ok(Snapshot {
             meta,
             snapshot: Box::new(Cursor::new(bytes)),
@@ -240,7 +248,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             .await
             .map_err(io::Error::other)
             .and_then(|written| written)
-            .map_err(|e| failure(ErrorVerb::Write, &e))?;
+            .map_err(|e| not_written(&e))?;
         *self.shared.write() = applied;
         self.shared.changes.send_modify(|count| *count += 1);
         Ok(())

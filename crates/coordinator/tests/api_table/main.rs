@@ -112,7 +112,11 @@ async fn every_call_answers_as_promised_whatever_comes() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     // It goes on as if nothing had been.
-    assert!(jobs.list(false).await.is_ok());
+    assert_eq!(
+        jobs.list(false).await.unwrap().len(),
+        2,
+        "nothing else was accepted"
+    );
     assert_eq!(running.failure(), None);
 
     let mut kinds: BTreeMap<String, BTreeSet<Kind>> = BTreeMap::new();

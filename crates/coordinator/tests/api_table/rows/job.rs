@@ -1,141 +1,9 @@
-//! The table: input and the answer promised for it.
+//! `JobService`.
 
-use super::common::request;
-use super::raw;
-use prost::Message;
-use recode_mesh::{Exchange, Jobs, Leader};
-use recode_proto::convert::MAX_WATCHED;
-use recode_proto::v1;
-use recode_types::{JobId, NodeHello, NodeReport, TaskId, TaskKey};
-use std::collections::BTreeSet;
-use tonic::Code;
-use tonic::transport::Channel;
-
-/// What is wrong with an input, if anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    Wrong,
-    Oversized,
-    /// Fits another state than the one that is.
-    Stale,
-    Repeated,
-}
-
-/// What is promised.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    Taken,
-    /// Taken twice, with the same answer.
-    Same,
-    /// `INVALID_ARGUMENT` about a field.
-    Field(&'static str),
-    /// A code with a reason in its details.
-    Reason(Code, &'static str),
-    /// One of these; from the gRPC library, which gives no details.
-    Code(&'static [Code]),
-}
-
-pub struct Row {
-    pub rpc: &'static str,
-    pub kind: Kind,
-    pub what: &'static str,
-    pub message: Vec<u8>,
-    pub wanted: Answer,
-}
-
-/// Kinds of input that a call cannot get: its message has no fields, or no value of them is wrong.
-pub fn does_not_apply(rpc: &str) -> BTreeSet<Kind> {
-    let none: &[Kind] = match rpc {
-        "ClusterService/Status" | "ClusterService/Snapshot" | "ClusterService/WorkStore" => {
-            &[Kind::Wrong, Kind::Oversized, Kind::Stale]
-        }
-        "NodeService/ListNodes" => &[Kind::Wrong],
-        _ => &[],
-    };
-    none.iter().copied().collect()
-}
-
-/// A cluster with a Job that waits, one that was cancelled, and a node.
-pub struct World {
-    cluster: String,
-    address: String,
-    waiting: String,
-    cancelled: String,
-    node: u64,
-    /// A token for a list without conditions.
-    page_token: String,
-}
-
-const LONG: usize = 5000;
-
-fn long() -> String {
-    "x".repeat(LONG)
-}
-
-fn reason(code: Code, why: &'static str) -> Answer {
-    Answer::Reason(code, why)
-}
+use super::*;
 
 impl World {
-    pub async fn new(jobs: &Jobs, leader: &Leader, channel: &Channel) -> Self {
-        let waiting = jobs.submit("one", &request()).await.unwrap().0.to_string();
-        let cancelled = jobs.submit("two", &request()).await.unwrap().0.to_string();
-        let cancel = v1::CancelRequest {
-            job: cancelled.clone(),
-            request_id: "c".into(),
-            reason: "enough".into(),
-        };
-        let cancel = raw::call(channel, "JobService/Cancel", cancel.encode_to_vec());
-        cancel.await.unwrap();
-        let hello = NodeReport {
-            instance: "one".into(),
-            hello: Some(NodeHello {
-                name: "made up".into(),
-                ..NodeHello::default()
-            }),
-            ..NodeReport::default()
-        };
-        let mut exchange = Exchange::open(leader, hello).await.unwrap();
-        let node = exchange
-            .hear()
-            .await
-            .unwrap()
-            .node
-            .expect("it is welcome")
-            .0;
-        let status = raw::call(channel, "ClusterService/Status", Vec::new()).await;
-        let status = v1::ClusterStatusResponse::decode(&*status.unwrap()).unwrap();
-        let page = v1::ListRequest {
-            limit: 1,
-            ..Default::default()
-        };
-        let page = raw::call(channel, "JobService/List", page.encode_to_vec()).await;
-        let page = v1::ListResponse::decode(&*page.unwrap()).unwrap();
-        assert!(!page.next_page_token.is_empty());
-        Self {
-            cluster: status.cluster,
-            address: status.coordinators[0].address.clone(),
-            waiting,
-            cancelled,
-            node,
-            page_token: page.next_page_token,
-        }
-    }
-
-    pub fn rows(&self) -> Vec<Row> {
-        let mut rows = self.submits();
-        rows.extend(self.lists());
-        rows.extend(self.watches());
-        rows.extend(self.looks_at_a_job());
-        rows.extend(self.wishes());
-        rows.extend(self.nodes());
-        rows.extend(exchanges());
-        rows.extend(self.clusters());
-        rows.extend(self.rafts());
-        rows
-    }
-
-    fn submits(&self) -> Vec<Row> {
+    pub(super) fn submits(&self) -> Vec<Row> {
         let row = |kind, what, id: &str, change: fn(&mut v1::JobRequest), wanted| {
             let mut wire = v1::JobRequest::from(request());
             change(&mut wire);
@@ -244,7 +112,7 @@ impl World {
         ]
     }
 
-    fn lists(&self) -> Vec<Row> {
+    pub(super) fn lists(&self) -> Vec<Row> {
         let row = |kind, what, change: &dyn Fn(&mut v1::ListRequest), wanted| {
             let mut message = v1::ListRequest::default();
             change(&mut message);
@@ -303,7 +171,7 @@ impl World {
         ]
     }
 
-    fn watches(&self) -> Vec<Row> {
+    pub(super) fn watches(&self) -> Vec<Row> {
         let from = |job: &str| v1::WatchFrom {
             job: job.into(),
             from_index: 0,
@@ -384,7 +252,7 @@ impl World {
     }
 
     /// Calls that look at one Job.
-    fn looks_at_a_job(&self) -> Vec<Row> {
+    pub(super) fn looks_at_a_job(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for rpc in [
             "JobService/Get",
@@ -461,7 +329,7 @@ impl World {
     }
 
     /// Calls that want something of a Job.
-    fn wishes(&self) -> Vec<Row> {
+    pub(super) fn wishes(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for (rpc, ended) in [
             ("JobService/Pause", "JOB_ENDED"),
@@ -599,290 +467,5 @@ impl World {
             ),
         ]);
         rows
-    }
-
-    fn nodes(&self) -> Vec<Row> {
-        let mut rows = Vec::new();
-        for rpc in [
-            "NodeService/GetNode",
-            "NodeService/Drain",
-            "NodeService/Undrain",
-        ] {
-            let row = |kind, what, node: u64, wanted| {
-                of(rpc, kind, what, &v1::GetNodeRequest { node }, wanted)
-            };
-            let unknown = || reason(Code::NotFound, "UNKNOWN_NODE");
-            rows.extend([
-                row(Kind::Wrong, "no node", 0, Answer::Field("node")),
-                row(Kind::Oversized, "huge number", u64::MAX, unknown()),
-                row(Kind::Stale, "unknown", 77, unknown()),
-                row(Kind::Repeated, "the same", self.node, Answer::Same),
-            ]);
-        }
-        let list = |kind, what, limit, after, wanted| {
-            let message = v1::ListNodesRequest { limit, after };
-            of("NodeService/ListNodes", kind, what, &message, wanted)
-        };
-        rows.extend([
-            list(Kind::Oversized, "limit", u32::MAX, 0, Answer::Taken),
-            list(Kind::Stale, "behind the end", 1, u64::MAX, Answer::Taken),
-            list(Kind::Repeated, "page", 1, 0, Answer::Same),
-        ]);
-        rows
-    }
-
-    fn clusters(&self) -> Vec<Row> {
-        let add = |kind, what, address: &str, wanted| {
-            let message = v1::AddCoordinatorRequest {
-                address: address.into(),
-            };
-            of("ClusterService/Add", kind, what, &message, wanted)
-        };
-        let remove = |kind, what, coordinator, wanted| {
-            let message = v1::RemoveCoordinatorRequest { coordinator };
-            of("ClusterService/Remove", kind, what, &message, wanted)
-        };
-        use Kind::{Oversized, Repeated, Stale, Wrong};
-        let unknown = || reason(Code::NotFound, "UNKNOWN_COORDINATOR");
-        let last = || reason(Code::FailedPrecondition, "CHANGE_REFUSED");
-        let nobody = reason(Code::FailedPrecondition, "NOT_ADOPTED");
-        vec![
-            add(Wrong, "no address", "", Answer::Field("address")),
-            add(Wrong, "no port", "host", Answer::Field("address")),
-            add(Wrong, "two words", "a b:1", Answer::Field("address")),
-            add(
-                Oversized,
-                "long address",
-                &format!("{}:1", long()),
-                Answer::Field("address"),
-            ),
-            add(Stale, "nobody waits there", "127.0.0.1:1", nobody),
-            add(Repeated, "a member", &self.address, Answer::Same),
-            remove(Wrong, "no coordinator", 0, Answer::Field("coordinator")),
-            remove(Oversized, "huge number", u64::MAX, unknown()),
-            remove(Stale, "unknown", 77, unknown()),
-            remove(Stale, "the last one", 1, last()),
-            remove(Repeated, "the last one again", 1, last()),
-            of(
-                "ClusterService/Status",
-                Repeated,
-                "again",
-                &v1::ClusterStatusRequest {},
-                Answer::Taken,
-            ),
-            of(
-                "ClusterService/WorkStore",
-                Repeated,
-                "again",
-                &v1::WorkStoreRequest {},
-                Answer::Same,
-            ),
-            of(
-                "ClusterService/Snapshot",
-                Repeated,
-                "again",
-                &v1::SnapshotRequest {},
-                Answer::Same,
-            ),
-        ]
-    }
-
-    fn rafts(&self) -> Vec<Row> {
-        let mut rows = Vec::new();
-        // Of term 0, which every coordinator has left behind: what they carry is answered and changes nothing.
-        for (rpc, old) in [
-            ("RaftService/Append", vec![0; 6]),
-            ("RaftService/Vote", vec![0; 4]),
-            ("RaftService/InstallSnapshot", vec![0; 11]),
-        ] {
-            let row = |kind, what, change: &dyn Fn(&mut v1::RaftMessage), wanted| {
-                let mut message = v1::RaftMessage {
-                    cluster: self.cluster.clone(),
-                    target: 1,
-                    layout: 1,
-                    payload: old.clone(),
-                };
-                change(&mut message);
-                of(rpc, kind, what, &message, wanted)
-            };
-            let other = || reason(Code::FailedPrecondition, "OTHER_COORDINATOR");
-            let unknown = reason(Code::FailedPrecondition, "UNKNOWN_LAYOUT");
-            rows.extend([
-                row(
-                    Kind::Wrong,
-                    "garbage",
-                    &|m| m.payload = vec![0xff; 40],
-                    Answer::Field("payload"),
-                ),
-                row(
-                    Kind::Wrong,
-                    "nothing",
-                    &|m| m.payload.clear(),
-                    Answer::Field("payload"),
-                ),
-                row(
-                    Kind::Wrong,
-                    "half",
-                    &|m| m.payload.truncate(2),
-                    Answer::Field("payload"),
-                ),
-                row(Kind::Wrong, "layout", &|m| m.layout = 2, unknown),
-                row(
-                    Kind::Oversized,
-                    "long cluster",
-                    &|m| m.cluster = long(),
-                    other(),
-                ),
-                row(
-                    Kind::Oversized,
-                    "long payload",
-                    &|m| m.payload = vec![0xff; 1 << 20],
-                    Answer::Field("payload"),
-                ),
-                row(
-                    Kind::Stale,
-                    "another cluster",
-                    &|m| m.cluster = "lost".into(),
-                    other(),
-                ),
-                row(
-                    Kind::Stale,
-                    "another coordinator",
-                    &|m| m.target = 2,
-                    other(),
-                ),
-                row(Kind::Repeated, "of an old term", &|_| {}, Answer::Same),
-            ]);
-        }
-        let adopt = |kind, what, cluster: &str, coordinator, wanted| {
-            let message = v1::AdoptRequest {
-                cluster: cluster.into(),
-                coordinator,
-                address: "127.0.0.1:1".into(),
-                ..Default::default()
-            };
-            of("RaftService/Adopt", kind, what, &message, wanted)
-        };
-        let adopted = || reason(Code::FailedPrecondition, "ADOPTED_ALREADY");
-        rows.extend([
-            adopt(Kind::Wrong, "no cluster", "", 0, adopted()),
-            adopt(Kind::Oversized, "long cluster", &long(), 2, adopted()),
-            adopt(Kind::Stale, "another cluster", "lost", 2, adopted()),
-            adopt(
-                Kind::Repeated,
-                "what it is already",
-                &self.cluster,
-                1,
-                Answer::Same,
-            ),
-        ]);
-        rows
-    }
-}
-
-fn exchanges() -> Vec<Row> {
-    let row = |kind, what, change: &dyn Fn(&mut v1::NodeReport), wanted| {
-        let mut message = v1::NodeReport::from(NodeReport {
-            instance: "another".into(),
-            hello: Some(NodeHello {
-                name: "elsewhere".into(),
-                ..NodeHello::default()
-            }),
-            ..NodeReport::default()
-        });
-        change(&mut message);
-        of("NodeService/Exchange", kind, what, &message, wanted)
-    };
-    let hello = |change: fn(&mut v1::NodeHello)| {
-        move |report: &mut v1::NodeReport| change(report.hello.as_mut().expect("it has one"))
-    };
-    let held = || v1::AttemptProgress {
-        task: TaskId {
-            job: JobId::generate(),
-            key: TaskKey::Probe { deep: false },
-        }
-        .to_string(),
-        attempt: 3,
-        ..Default::default()
-    };
-    let ended = |json: &str| v1::FinishedAttempt {
-        task: held().task,
-        attempt: 3,
-        outcome_json: json.into(),
-    };
-    let failed = r#"{"failed":{}}"#;
-    use Kind::{Oversized, Repeated, Stale, Wrong};
-    vec![
-        row(
-            Wrong,
-            "no instance",
-            &|r| r.instance.clear(),
-            Answer::Field("instance"),
-        ),
-        row(
-            Wrong,
-            "no hello",
-            &|r| r.hello = None,
-            Answer::Field("hello"),
-        ),
-        row(
-            Wrong,
-            "no task",
-            &|r| r.running = vec![v1::AttemptProgress::default()],
-            Answer::Field("running.task"),
-        ),
-        row(
-            Wrong,
-            "no outcome",
-            &|r| r.finished = vec![ended(failed)],
-            Answer::Field("finished.outcome_json"),
-        ),
-        row(
-            Oversized,
-            "long instance",
-            &|r| r.instance = long(),
-            Answer::Field("instance"),
-        ),
-        row(
-            Oversized,
-            "long name",
-            &hello(|h| h.name = long()),
-            Answer::Field("hello.name"),
-        ),
-        row(
-            Oversized,
-            "many capabilities",
-            &hello(|h| h.capabilities = vec![String::new(); LONG]),
-            Answer::Field("hello.capabilities"),
-        ),
-        row(
-            Oversized,
-            "many attempts",
-            &|r| r.running = vec![held(); LONG],
-            Answer::Field("running"),
-        ),
-        row(
-            Stale,
-            "holds what it never got",
-            &|r| r.running = vec![held()],
-            Answer::Taken,
-        ),
-        row(Repeated, "the same hello", &|_| {}, Answer::Taken),
-    ]
-}
-
-fn of(
-    rpc: &'static str,
-    kind: Kind,
-    what: &'static str,
-    message: &impl Message,
-    wanted: Answer,
-) -> Row {
-    Row {
-        rpc,
-        kind,
-        what,
-        message: message.encode_to_vec(),
-        wanted,
     }
 }
