@@ -76,7 +76,7 @@ async fn rounds(
     let mut start = Start::default();
     for seed in seed.. {
         start = round(start, dir.path(), seed, points, flips, &mut counts).await;
-        if seed % 5 == 4 {
+        if seed % 5 == 4 || !counts.lost.is_empty() {
             start = Start::default();
         }
         if enough(&counts) {
