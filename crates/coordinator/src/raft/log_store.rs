@@ -32,6 +32,20 @@ enum Record {
     Purge(LogId),
 }
 
+impl Record {
+    /// The entries that it names.
+    fn ids(&self) -> impl Iterator<Item = LogId> {
+        let (first, second) = match self {
+            Self::Head(head) => (head.committed, head.purged),
+            Self::Entry(entry) => (Some(entry.log_id), None),
+            Self::Committed(id) => (*id, None),
+            Self::Purge(id) => (Some(*id), None),
+            Self::Vote(_) | Self::Truncate(_) => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
 /// What a segment file needs to know of those before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Head {
@@ -149,6 +163,9 @@ impl Log {
                     continue;
                 }
                 let record: Record = postcard::from_bytes(body).map_err(|e| e.to_string())?;
+                if record.ids().any(|id| id.index == u64::MAX) {
+                    return Err("no log is that long".into());
+                }
                 match record {
                     Record::Head(head) if i == 0 => {
                         if head.version != VERSION {

@@ -172,3 +172,14 @@ pub fn fuzzed(seed: u64, until: Until) -> Tally {
     assert!(corpus.batches.iter().all(|b| batch(b) == Verdict::Taken));
     fuzz::run(seed, until, |rng| case(&corpus, rng))
 }
+
+/// Found by [`fuzzed`].
+#[test]
+fn an_entry_behind_which_there_can_be_none_is_refused() {
+    let last = Entry {
+        log_id: id(u64::MAX),
+        payload: EntryPayload::Blank,
+    };
+    let records = LogStore::records_of(&[last], Vote::new(3, 2));
+    assert_eq!(opens(file(&records)), Verdict::Refused);
+}

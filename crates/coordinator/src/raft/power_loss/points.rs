@@ -66,7 +66,8 @@ pub async fn try_some(
         if running.len() == AT_ONCE {
             collect(running.join_next().await, counts);
         }
-        let dir = dir.join(format!("{}", i % (2 * AT_ONCE)));
+        // One may still run when many later ones are done.
+        let dir = dir.join(i.to_string());
         running.spawn(async move {
             let moment = point.moment;
             let checked = check(&point, &dir).await;
@@ -96,7 +97,8 @@ async fn check(point: &Point, dir: &Path) -> Result<(), String> {
             .kept(&found)
             .map_err(|problem| format!("coordinator {voter}: {problem}"))?;
     }
-    comes_up(&point.answers, dir).await
+    comes_up(&point.answers, dir).await?;
+    std::fs::remove_dir_all(dir).map_err(|e| e.to_string())
 }
 
 /// What the folder of a coordinator holds. As when it starts, except that nothing runs.
