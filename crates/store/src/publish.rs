@@ -26,6 +26,8 @@ pub struct Publication {
     target: Target,
     part: Part,
     overwrite: bool,
+    /// What is at the name already may be from an earlier try of this very Output: then it is the same, and as good.
+    again: bool,
 }
 
 enum Target {
@@ -54,23 +56,47 @@ impl Publication {
         overwrite: bool,
         scratch: &Path,
     ) -> Result<Self, Error> {
+        Self::open(location, overwrite, false, scratch).await
+    }
+
+    /// As [`Publication::begin`], where an earlier try may have come so far as to give the Output its name, and not so far as
+    /// to say so. What is there is left alone until [`Publication::commit`] compares it with what was made now.
+    ///
+    /// # Errors
+    /// As [`Publication::begin`], but for [`Error::Exists`].
+    pub async fn begin_again(
+        location: &Location,
+        overwrite: bool,
+        scratch: &Path,
+    ) -> Result<Self, Error> {
+        Self::open(location, overwrite, true, scratch).await
+    }
+
+    async fn open(
+        location: &Location,
+        overwrite: bool,
+        again: bool,
+        scratch: &Path,
+    ) -> Result<Self, Error> {
+        let may_exist = overwrite || again;
         match location {
             Location::File(path) => {
                 let path = path.clone();
                 blocking(move || {
-                    let target = check_file(&path, overwrite)?;
+                    let target = check_file(&path, may_exist)?;
                     remove_orphans(&target);
                     let part = Part::create(&target)?;
                     Ok(Self {
                         target: Target::File(target),
                         part,
                         overwrite,
+                        again,
                     })
                 })
                 .await
             }
             Location::S3 { .. } | Location::Memory(_) => {
-                let (objects, key) = check_object(location, overwrite).await?;
+                let (objects, key) = check_object(location, may_exist).await?;
                 let scratch = scratch.join(location.file_name().unwrap_or_default());
                 let part = blocking(move || Part::create(&scratch)).await?;
                 Ok(Self {
@@ -80,6 +106,7 @@ impl Publication {
                     },
                     part,
                     overwrite,
+                    again,
                 })
             }
             Location::Http(_) => Err(read_only(location)),
@@ -117,12 +144,13 @@ impl Publication {
     /// Makes the bytes durable and gives them their name.
     ///
     /// # Errors
-    /// [`Error::Exists`] when somebody else took the name meanwhile: their file is untouched and ours is gone.
+    /// [`Error::Exists`] when somebody else took the name: their file is untouched and ours is gone.
     pub async fn commit(self) -> Result<Published, Error> {
         let Self {
             target,
             part,
             overwrite,
+            again,
         } = self;
         match target {
             Target::File(target) => {
@@ -134,7 +162,10 @@ impl Publication {
                         f.metadata()
                     });
                     let size_bytes = synced.map_err(|e| Error::io("sync", path, e))?.len();
-                    part.rename(&target, overwrite)?;
+                    match part.rename(&target, overwrite) {
+                        Err(Error::Exists { .. }) if again && part.is_same(&target)? => {}
+                        renamed => renamed?,
+                    }
                     local::sync_dir(local::parent_of(&target))?;
                     Ok(Published {
                         url: Location::File(target).to_url()?,
@@ -290,6 +321,12 @@ impl Part {
                 what: format!("\"{}\"", target.display()),
             }),
         }
+    }
+}
+
+impl Part {
+    fn is_same(&self, target: &Path) -> Result<bool, Error> {
+        Ok(local::digest_of_file(&self.path)? == local::digest_of_file(target)?)
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Attempt, Cut, from_store, probe, resources};
 use recode_media::args::copy;
 use recode_media::args::mux::SourceFile;
 use recode_media::run::{Invocation, spawn};
-use recode_store::{Location, Publication};
+use recode_store::Location;
 use recode_types::request::OutputRequest;
 use recode_types::task::{Failure, OutputFacts, TaskResult};
 
@@ -24,9 +24,7 @@ pub async fn run(
         .map_err(|e| e.failure())?;
     let facts = probe::facts_of(&source, &prelude, &ffmpeg);
     let location = Location::parse(&output.url).map_err(from_store)?;
-    let publication = Publication::begin(&location, overwrite, attempt.room.path())
-        .await
-        .map_err(from_store)?;
+    let publication = attempt.publication(&location, overwrite).await?;
     let covers = super::stitch::covers(attempt, &facts, output, &SourceFile::whole(&path)).await?;
     let plan = copy::plan(
         &facts,

@@ -21,7 +21,7 @@ use crate::slots::Held;
 use crate::source::Sources;
 use recode_media::run::ChildUsage;
 use recode_media::toolchain::Ffmpeg;
-use recode_store::WorkStore;
+use recode_store::{Location, Publication, WorkStore};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, TaskResult, Usage, Work};
 use recode_types::{AttemptNo, TaskId};
 use std::sync::Arc;
@@ -81,6 +81,20 @@ impl Attempt {
     /// Key of an artifact of this Attempt.
     pub fn key(&self, name: &str) -> String {
         recode_store::key::of_attempt(&self.task, self.attempt, name)
+    }
+
+    /// Begins an Output. An Attempt before this one may have given it its name and not lived to say so.
+    pub async fn publication(
+        &self,
+        location: &Location,
+        overwrite: bool,
+    ) -> Result<Publication, Failure> {
+        let scratch = self.room.path();
+        let begun = match self.attempt {
+            1 => Publication::begin(location, overwrite, scratch).await,
+            _ => Publication::begin_again(location, overwrite, scratch).await,
+        };
+        begun.map_err(from_store)
     }
 
     /// Counts frames for the progress report.

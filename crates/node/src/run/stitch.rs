@@ -8,7 +8,7 @@ use recode_media::bytes::FileSource;
 use recode_media::mp4::{Span, Stitched, Stitcher, read_chunk, read_rows};
 use recode_media::run::{Invocation, spawn};
 use recode_media::{index, score};
-use recode_store::{Location, Publication};
+use recode_store::Location;
 use recode_types::request::OutputRequest;
 use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, StitchWork, TaskResult};
 use recode_types::{
@@ -100,9 +100,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
     let (frames, video_bytes) = (stitched.frames, stitched.payload_bytes);
 
     let location = Location::parse(&work.output.url).map_err(from_store)?;
-    let publication = Publication::begin(&location, work.overwrite, attempt.room.path())
-        .await
-        .map_err(from_store)?;
+    let publication = attempt.publication(&location, work.overwrite).await?;
     let warnings = mux_all(
         attempt,
         &work,

@@ -44,6 +44,30 @@ fn a_local_output_appears_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_an_earlier_try_has_put_there_is_as_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("out.mp4");
+    block_on(async {
+        let again = async |bytes: &str| {
+            let publication = Publication::begin_again(&at(&target), false, dir.path())
+                .await
+                .unwrap();
+            fs::write(publication.path(), bytes).unwrap();
+            publication.commit().await
+        };
+        // The earlier try may not have come so far.
+        assert_eq!(again("output").await.unwrap().size_bytes, 6);
+        let published = again("output").await.unwrap();
+        assert_eq!(published.size_bytes, 6);
+        assert_eq!(published.url, target.to_str().unwrap());
+        // Somebody else's file stays.
+        assert!(matches!(again("others").await, Err(Error::Exists { .. })));
+        assert_eq!(fs::read(&target).unwrap(), b"output");
+        assert_eq!(names(dir.path()), ["out.mp4"]);
+    });
+}
+
+#[test]
 fn what_a_dead_process_left_is_removed_and_what_lives_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("out.mp4");
