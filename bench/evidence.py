@@ -52,7 +52,7 @@ CLIPS = ["animation_720p24", "camera_cuts_720p2997", "screen_1080p60"]
 
 
 def limit(metric, low=None, high=None, of="value", cases=None, least_n=1, absolute=False):
-    """One condition: `of` (value, max, min, sum) of every case of a metric lies between `low` and `high`."""
+    """One condition: `of` (value, which is the median, or p99, max, min, sum) of every case of a metric lies between both."""
     return {
         "metric": metric,
         "low": low,
@@ -228,6 +228,58 @@ LINES = {
         ],
         "least_cases": 2,
     },
+    "2.5": {
+        "title": "failover under load",
+        "bench": ["control-plane", "--calm", "10", "--failover", "100"],
+        "limits": [
+            limit("gap", None, 2.0, least_n=100),
+            limit("gap", None, 2.5, of="p99", least_n=100),
+            limit("gap", None, 4.0, of="max", least_n=100),
+            limit("encodes_restarted", 0, 0, of="max"),
+            limit("elections", 0, 0, of="max"),
+            limit("minutes", 10, None, of="min"),
+            limit("cores_busy", 0.95, None, of="min"),
+        ],
+    },
+    "2.7": {
+        "title": "transitions a second",
+        "bench": ["control-plane", "--rate", "3"],
+        "limits": [
+            limit("transitions_per_second", 5000, None, least_n=3),
+            limit("share_of_the_highest_rate", 0.45, 0.6, least_n=3),
+            limit("commit_p99", None, 25, cases="at half", least_n=3),
+            limit("dispatch_p99", None, 20, cases="at half", least_n=3),
+        ],
+    },
+    "2.8": {
+        "title": "100,000 Segments x 10 Renditions",
+        "bench": ["control-plane", "--large-job"],
+        "limits": [
+            limit("segments", 100_000, None, of="min"),
+            limit("plan", None, 5, of="max"),
+            limit("log_per_task", None, 200, of="max"),
+            limit("leader_rss", None, 500, of="max"),
+            limit("status_p99", None, 50, of="max"),
+            limit("failover", None, 5, of="max"),
+            limit("leader_cpu_per_task", None, 100, of="max"),
+        ],
+    },
+    "2.9": {
+        "title": "a million Tasks restored",
+        "bench": ["control-plane", "--restore", "7"],
+        "limits": [limit("ready", None, 3, of="max", least_n=7),
+                   limit("entries_behind_the_snapshot", 1, None, of="min")],
+    },
+    "2.10": {
+        "title": "1,000 nodes and 300 clients",
+        "bench": ["control-plane", "--herd", "10"],
+        "limits": [
+            limit("extra_elections", 0, 0, of="max", least_n=10),
+            limit("all_back", None, 30, of="max", least_n=10),
+            limit("exchanges_cut_off", 0, 0, of="max", least_n=10),
+            limit("leader_rss", None, 200, of="max", least_n=10),
+        ],
+    },
 }
 
 
@@ -247,7 +299,10 @@ def pool(records):
                 figures[key] = dict(figure, values=list(figure["values"]))
     for figure in figures.values():
         values = figure["values"]
-        figure.update(value=statistics.median(values), n=len(values), min=min(values), max=max(values), sum=sum(values))
+        # By nearest rank: of fewer than a hundred values it is the largest.
+        p99 = sorted(values)[-(-99 * len(values) // 100) - 1]
+        figure.update(value=statistics.median(values), n=len(values), min=min(values), max=max(values), sum=sum(values),
+                      p99=p99)  # fmt: skip
     return figures
 
 

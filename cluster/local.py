@@ -53,10 +53,12 @@ class Cluster:
             self.start_coordinator(number)
         for number in (1, 2):
             workers = str(max(1, (os.cpu_count() or 2) // 2))
+            # Where coordinators share a machine with encoders, they come first: a heartbeat must not wait for an encode.
             self.start(
                 f"node-{number}",
-                [binary("recode-node"), "--coordinator", ENDPOINT, "--scratch", f"node-{number}", "--workers", workers],
-            )
+                ["nice", "-n", "10", binary("recode-node"), "--coordinator", ENDPOINT, "--scratch", f"node-{number}",
+                 "--workers", workers],
+            )  # fmt: skip
         return self
 
     def __exit__(self, *_):

@@ -1,6 +1,7 @@
 //! The measurements, one per file. Each takes what it needs and adds its figures to a sheet.
 
 pub mod chaos;
+pub mod control_plane;
 pub mod crash;
 pub mod many_chunks;
 pub mod mixed;

@@ -64,20 +64,35 @@ pub fn run(command: &mut Command) -> Result<Run> {
 
 /// CPU seconds of this process's ended children, from the kernel. (The alternative, `getrusage`, is an unsafe call.)
 fn children_cpu() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
-    parse_children_ticks(&stat)
+    seconds_in("/proc/self/stat", OF_CHILDREN)
+}
+
+/// CPU seconds of a process so far, without those of its children.
+/// # Errors
+/// There is no such process.
+pub fn cpu_of(pid: u32) -> Result<f64> {
+    seconds_in(&format!("/proc/{pid}/stat"), OF_ITSELF)
+}
+
+fn seconds_in(path: &str, first: usize) -> Result<f64> {
+    let stat = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    parse_ticks(&stat, first)
         .map(|ticks| ticks as f64 / TICKS_PER_SECOND)
-        .context("unexpected form of /proc/self/stat")
+        .with_context(|| format!("unexpected form of {path}"))
 }
 
 /// The kernel's user-visible clock: 100 on every Linux architecture recode builds for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Fields 16 and 17 of `proc(5)` stat. The program's name may hold spaces and brackets, so fields count from the last `)`.
-fn parse_children_ticks(stat: &str) -> Option<u64> {
+/// Where user and system time of a process, and of its ended children, stand in `proc(5)` stat: fields 14 and 16, counted
+/// from the last `)`, since the program's name may hold spaces and brackets.
+const OF_ITSELF: usize = 11;
+const OF_CHILDREN: usize = 13;
+
+fn parse_ticks(stat: &str, first: usize) -> Option<u64> {
     let mut fields = stat[stat.rfind(')')? + 1..]
         .split_ascii_whitespace()
-        .skip(13);
+        .skip(first);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
@@ -90,7 +105,8 @@ mod tests {
     #[test]
     fn ticks_are_found_behind_an_odd_program_name() {
         let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 130 40 20 0 1";
-        assert_eq!(parse_children_ticks(stat), Some(170));
+        assert_eq!(parse_ticks(stat, OF_CHILDREN), Some(170));
+        assert_eq!(parse_ticks(stat, OF_ITSELF), Some(23));
     }
 
     #[test]

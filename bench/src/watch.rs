@@ -59,7 +59,7 @@ fn look(pid: u32) -> Option<Peak> {
 }
 
 /// `VmHWM` of `proc(5)` status, in bytes.
-fn high_water(status: &str) -> Option<u64> {
+pub fn high_water(status: &str) -> Option<u64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,7 +1,7 @@
 //! The report of an ended Job, built from what the log kept.
 
 use crate::machine::job::Phase;
-use crate::machine::{Chunk, Job, Run};
+use crate::machine::{Chunk, Job, PerSegment, Run};
 use recode_types::event::EventKind;
 use recode_types::report::{JobReport, OutputReport, SegmentReport};
 
@@ -81,7 +81,7 @@ fn outputs(run: &Run) -> Vec<OutputReport> {
         .collect()
 }
 
-fn segments(run: &Run, chunks: &[Option<Chunk>]) -> Vec<SegmentReport> {
+fn segments(run: &Run, chunks: &PerSegment<Chunk>) -> Vec<SegmentReport> {
     let source = &run.plan.source;
     run.plan
         .segments
@@ -100,7 +100,7 @@ fn segments(run: &Run, chunks: &[Option<Chunk>]) -> Vec<SegmentReport> {
                 cpu_seconds: seconds(chunk.usage.cpu_ms),
                 bytes: chunk.facts.payload_bytes,
                 quality: f64::from(chunk.knob.quality_milli) / 1000.0,
-                scores: chunk.facts.scores.clone(),
+                scores: chunk.facts.scores().to_vec(),
                 reused: chunk.facts.reused,
             })
         })

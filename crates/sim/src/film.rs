@@ -321,7 +321,7 @@ impl Template {
             let work = match state.work_for(task.id).expect("it is leased") {
                 Order::Work(work) => *work,
                 Order::Stitch(order) => {
-                    lists.insert(turn, order.chunks.clone());
+                    lists.insert(turn, order.chunks().collect::<Vec<_>>());
                     order.stored(artifact(turn))
                 }
             };

@@ -1,26 +1,32 @@
 //! Hands ready Tasks to Nodes and takes their results.
 //!
-//! Woken by reports, by effects of the log and by retries that come due; never by polling. Completions that arrive
-//! together go into one proposal, and so do grants.
+//! Woken by reports, by effects of the log and by retries that come due; never by polling. All that arrives while one proposal
+//! is written goes into the next one together: Nodes that register, then results and grants. A slot that a result has freed
+//! is granted with the result, not after it.
+
+mod handle;
+mod settle;
+
+pub use handle::DispatcherHandle;
 
 use super::archiver::ArchiverHandle;
 use super::planner::PlannerHandle;
 use super::registry::{Held, Registry};
 use super::sweeper::SweeperHandle;
 use crate::raft::{Consensus, Gathered};
+use handle::Msg;
 use recode_core::machine::decide::{self, Tidy};
-use recode_core::machine::{LeaseGrant, Order, ReadyTask, ready::is_heavy};
-use recode_core::schedule::{self, FreeNode, Problem, Reason};
-use recode_core::{Command, Outcome, Rejected, State};
+use recode_core::machine::ready::is_heavy;
+use recode_core::{Command, Outcome, State};
 use recode_store::WorkStore;
-use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage, Work};
+use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage};
 use recode_types::{
-    AttemptProgress, AttemptToken, Digest, JobId, NodeHeard, NodeId, NodeOrders, NodeReport,
+    AttemptProgress, AttemptToken, JobId, NodeHeard, NodeId, NodeOrders, NodeReport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -30,98 +36,14 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Orders that may wait for one Node. A Node that does not read for that long is cut off and dials again.
 pub const WAITING_ORDERS: usize = 64;
 
-/// Tasks looked at beyond the free slots, so that ones which only some Nodes refuse do not hide others.
-const LOOK_BEYOND: usize = 16;
+/// What runs is told to watchers at most this often.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// What runs, by Job, for watchers.
 pub type Running = Arc<BTreeMap<JobId, Vec<AttemptProgress>>>;
 
 /// What Nodes said last.
 pub type Heard = BTreeMap<NodeId, NodeHeard>;
-
-/// Everything that can happen to the dispatcher, besides effects of the log.
-enum Msg {
-    Opened {
-        report: NodeReport,
-        orders: mpsc::Sender<NodeOrders>,
-        reply: oneshot::Sender<Result<(NodeId, u64), String>>,
-    },
-    Reported {
-        node: NodeId,
-        exchange: u64,
-        report: NodeReport,
-    },
-    Closed {
-        node: NodeId,
-        exchange: u64,
-    },
-    Heard {
-        reply: oneshot::Sender<Heard>,
-    },
-}
-
-/// The dispatcher's public face.
-#[derive(Clone)]
-pub struct DispatcherHandle {
-    // Each exchange sends one message at a time, so this bounds Nodes that wait, not reports.
-    mailbox: mpsc::Sender<Msg>,
-    consensus: Consensus,
-}
-
-impl std::fmt::Debug for DispatcherHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DispatcherHandle").finish_non_exhaustive()
-    }
-}
-
-impl DispatcherHandle {
-    /// A Node opens an exchange with its first report. Answers its number and that of the exchange.
-    /// # Errors
-    /// One sentence: the Node should try again later.
-    pub async fn opened(
-        &self,
-        report: NodeReport,
-        orders: mpsc::Sender<NodeOrders>,
-    ) -> Result<(NodeId, u64), String> {
-        let (reply, answer) = oneshot::channel();
-        let msg = Msg::Opened {
-            report,
-            orders,
-            reply,
-        };
-        let stopped = || "this coordinator stops".to_owned();
-        self.mailbox.send(msg).await.map_err(|_| stopped())?;
-        answer.await.unwrap_or_else(|_| Err(stopped()))
-    }
-
-    /// The next report of an exchange. `false`: the dispatcher is gone, end the exchange.
-    pub async fn reported(&self, node: NodeId, exchange: u64, report: NodeReport) -> bool {
-        let msg = Msg::Reported {
-            node,
-            exchange,
-            report,
-        };
-        self.mailbox.send(msg).await.is_ok()
-    }
-
-    /// An exchange has ended.
-    pub async fn closed(&self, node: NodeId, exchange: u64) {
-        // A dispatcher that is gone has no use for it.
-        let _ = self.mailbox.send(Msg::Closed { node, exchange }).await;
-    }
-
-    /// What Nodes said last; asked for, since it is long and seldom wanted. `None`: the dispatcher is gone.
-    pub async fn heard(&self) -> Option<Heard> {
-        let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Msg::Heard { reply }).await.ok()?;
-        answer.await.ok()
-    }
-
-    /// The log and the state it works with.
-    pub fn consensus(&self) -> &Consensus {
-        &self.consensus
-    }
-}
 
 /// What the dispatcher works with.
 pub struct Parts {
@@ -151,10 +73,14 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         parts,
         orders: BTreeMap::new(),
         next_exchange: 0,
+        opening: Vec::new(),
         finished: BTreeMap::new(),
         expired: Vec::new(),
         storing: JoinSet::new(),
+        one_list: Arc::new(Semaphore::new(1)),
         due: false,
+        reported: false,
+        told: None,
     };
     (handle, dispatcher.run(inbox, stop))
 }
@@ -164,14 +90,29 @@ struct Dispatcher {
     registry: Registry,
     orders: BTreeMap<NodeId, mpsc::Sender<NodeOrders>>,
     next_exchange: u64,
+    /// Nodes that have said hello and are not registered yet.
+    opening: Vec<Opening>,
     /// Reported and not yet in the log.
     finished: BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>,
     /// Nodes found silent.
     expired: Vec<NodeId>,
     /// Grants whose lists are being stored.
     storing: JoinSet<(NodeId, AttemptToken, Result<Grant, String>)>,
+    /// A list may be long: they are made one after the other.
+    one_list: Arc<Semaphore>,
     /// Tasks may be ready or slots may be free.
     due: bool,
+    /// Nodes have said something that watchers were not told yet.
+    reported: bool,
+    /// When they were told last.
+    told: Option<Instant>,
+}
+
+/// A Node that waits for its number.
+struct Opening {
+    report: NodeReport,
+    orders: mpsc::Sender<NodeOrders>,
+    reply: oneshot::Sender<Result<(NodeId, u64), String>>,
 }
 
 #[allow(
@@ -185,6 +126,7 @@ enum Wake {
     Stored(NodeId, AttemptToken, Result<Grant, String>),
     Round,
     Retry,
+    Tell,
 }
 
 impl Dispatcher {
@@ -197,6 +139,7 @@ impl Dispatcher {
             let retry = shared
                 .look(|state| state.next_retry_ms(now_ms))
                 .map(|at| Duration::from_millis(at.saturating_sub(now_ms) + 1));
+            let quiet = self.quiet(Instant::now());
             let wake = tokio::select! {
                 () = stop.cancelled() => Wake::Stop,
                 effects = shared.effects.next() => Wake::Effects(Box::new(effects)),
@@ -207,21 +150,24 @@ impl Dispatcher {
                 },
                 _ = round.tick() => Wake::Round,
                 () = tokio::time::sleep(retry.unwrap_or(ROUND)), if retry.is_some() => Wake::Retry,
+                () = tokio::time::sleep(quiet), if self.reported => Wake::Tell,
             };
             match wake {
                 Wake::Stop | Wake::Msg(None) => return,
                 Wake::Effects(effects) => self.on_effects(*effects),
                 Wake::Msg(Some(msg)) => {
-                    self.on_msg(msg).await;
+                    self.on_msg(msg);
                     // Reports that wait already share the proposals they cause.
                     while let Ok(msg) = inbox.try_recv() {
-                        self.on_msg(msg).await;
+                        self.on_msg(msg);
                     }
                 }
                 Wake::Stored(node, token, grant) => self.on_stored(node, token, grant),
                 Wake::Round => self.on_round(Instant::now()),
                 Wake::Retry => self.due = true,
+                Wake::Tell => {}
             }
+            self.tell_watchers(Instant::now());
             self.carry_out().await;
         }
     }
@@ -254,17 +200,17 @@ impl Dispatcher {
         }
     }
 
-    async fn on_msg(&mut self, msg: Msg) {
+    fn on_msg(&mut self, msg: Msg) {
         match msg {
             Msg::Opened {
                 report,
                 orders,
                 reply,
-            } => {
-                let opened = self.open(report, orders).await;
-                // Who hung up meanwhile is found silent in time.
-                let _ = reply.send(opened);
-            }
+            } => self.opening.push(Opening {
+                report,
+                orders,
+                reply,
+            }),
             Msg::Reported {
                 node,
                 exchange,
@@ -288,28 +234,44 @@ impl Dispatcher {
         }
     }
 
-    /// Registers a Node in the log, which costs one flush, once per process of it.
-    async fn open(
+    /// Registers Nodes in the log, once per process of them; all that come together cost one flush.
+    async fn register(&mut self) {
+        let opening = std::mem::take(&mut self.opening);
+        let commands = opening
+            .iter()
+            .map(|one| Command::RegisterNode {
+                name: one.report.hello.clone().unwrap_or_default().name,
+                incarnation: one.report.instance.clone(),
+            })
+            .collect();
+        let registered = self.parts.consensus.propose(commands).await;
+        for (number, one) in opening.into_iter().enumerate() {
+            let opened = match &registered {
+                Ok(outcomes) => match outcomes.get(number) {
+                    Some(Outcome::Registered { node }) => {
+                        Ok(self.opened(*node, one.report, one.orders))
+                    }
+                    other => Err(format!("the log did not register this node: {other:?}")),
+                },
+                Err(error) => Err(error.to_string()),
+            };
+            // Who hung up meanwhile is found silent in time.
+            let _ = one.reply.send(opened);
+        }
+    }
+
+    /// A Node is registered. Answers its number and that of its exchange.
+    fn opened(
         &mut self,
+        node: NodeId,
         report: NodeReport,
         orders: mpsc::Sender<NodeOrders>,
-    ) -> Result<(NodeId, u64), String> {
-        let hello = report
-            .hello
-            .as_ref()
-            .ok_or("the first report has no hello")?;
-        let command = Command::RegisterNode {
-            name: hello.name.clone(),
-            incarnation: report.instance.clone(),
-        };
-        let outcomes = self.parts.consensus.propose(vec![command]).await;
-        let node = match outcomes.map_err(|e| e.to_string())?.first() {
-            Some(Outcome::Registered { node }) => *node,
-            other => return Err(format!("the log did not register this node: {other:?}")),
-        };
+    ) -> (NodeId, u64) {
         self.next_exchange += 1;
         let exchange = self.next_exchange;
-        tracing::info!(%node, name = hello.name, slots = hello.heavy_slots, "a node reports");
+        let hello = report.hello.as_ref();
+        let (name, slots) = hello.map_or(("", 0), |h| (h.name.as_str(), h.heavy_slots));
+        tracing::info!(%node, name, slots, "a node reports");
         self.registry.opened(node, exchange, report, Instant::now());
         self.orders.insert(node, orders);
         self.order(
@@ -320,7 +282,7 @@ impl Dispatcher {
             },
         );
         self.after_report(node, true);
-        Ok((node, exchange))
+        (node, exchange)
     }
 
     /// Sees what a report changes.
@@ -351,10 +313,24 @@ impl Dispatcher {
         if orders != NodeOrders::default() {
             self.order(node, orders);
         }
-        self.parts
-            .running
-            .send_replace(Arc::new(self.registry.running()));
+        self.reported = true;
         self.due = true;
+    }
+
+    /// How long watchers are told nothing yet.
+    fn quiet(&self, now: Instant) -> Duration {
+        let until = self.told.map(|told| told + TELL_EVERY);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
+    /// Tells watchers what runs, unless that was done just now.
+    fn tell_watchers(&mut self, now: Instant) {
+        if self.reported && self.quiet(now).is_zero() {
+            let running = Arc::new(self.registry.running());
+            self.parts.running.send_replace(running);
+            self.reported = false;
+            self.told = Some(now);
+        }
     }
 
     fn on_round(&mut self, now: Instant) {
@@ -384,55 +360,17 @@ impl Dispatcher {
         }
     }
 
-    /// The only waits on the log: what ended, who is silent, who gets what.
+    /// The only waits on the log: who is there, who is silent, what ended and who gets what.
     async fn carry_out(&mut self) {
-        if !self.finished.is_empty() {
-            self.complete().await;
+        if !self.opening.is_empty() {
+            self.register().await;
         }
         if !self.expired.is_empty() {
             self.expire().await;
         }
-        if std::mem::take(&mut self.due) {
-            self.dispatch().await;
+        if self.due || !self.finished.is_empty() {
+            self.settle().await;
         }
-    }
-
-    async fn complete(&mut self) {
-        let finished = std::mem::take(&mut self.finished);
-        let commands = finished
-            .iter()
-            .map(|(token, (_, outcome))| Command::CompleteAttempt {
-                task: token.task,
-                attempt: token.attempt,
-                outcome: Box::new(outcome.clone()),
-            })
-            .collect();
-        if let Err(error) = self.parts.consensus.propose(commands).await {
-            // Proposed again on the next wake: what the log has taken meanwhile is stale then, which harms nobody.
-            tracing::warn!(%error, "results are not in the log yet");
-            self.finished = finished;
-            return;
-        }
-        let mut acknowledged: BTreeMap<NodeId, Vec<AttemptToken>> = BTreeMap::new();
-        for (token, (node, outcome)) in finished {
-            // Accepted or stale, the log is done with it.
-            let took = match &outcome {
-                AttemptOutcome::Done { usage, .. } => Some(Duration::from_millis(usage.wall_ms)),
-                AttemptOutcome::Failed { .. } => None,
-            };
-            self.registry.ended(node, &token, took);
-            acknowledged.entry(node).or_default().push(token);
-        }
-        for (node, acknowledged) in acknowledged {
-            self.order(
-                node,
-                NodeOrders {
-                    acknowledged,
-                    ..NodeOrders::default()
-                },
-            );
-        }
-        self.due = true;
     }
 
     async fn expire(&mut self) {
@@ -458,138 +396,6 @@ impl Dispatcher {
         self.due = true;
     }
 
-    async fn dispatch(&mut self) {
-        let shared = self.parts.consensus.shared().clone();
-        let now_ms = self.parts.consensus.now_ms();
-        let mut nodes = self.registry.free();
-        let tasks = shared.look(|state| {
-            nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
-            worth_placing(state.ready(now_ms), &nodes)
-        });
-        if tasks.is_empty() {
-            return;
-        }
-        let problem = Problem { nodes, tasks };
-        let solution = schedule::assign(&problem);
-        let stuck: BTreeSet<JobId> = solution
-            .unplaced
-            .iter()
-            .filter(|(_, reason)| *reason == Reason::Refused)
-            .map(|(task, _)| task.job)
-            .collect();
-        let present = self.registry.present();
-        let mut commands: Vec<Command> = shared.look(|state| {
-            let jobs = stuck.iter().filter_map(|job| state.jobs.get(job));
-            jobs.filter_map(|job| decide::stuck(job, &present, now_ms))
-                .collect()
-        });
-        let grants: Vec<LeaseGrant> = solution
-            .placed
-            .iter()
-            .map(|placed| LeaseGrant {
-                task: placed.task,
-                attempt: placed.attempt,
-                node: placed.node,
-            })
-            .collect();
-        if !grants.is_empty() {
-            commands.push(Command::GrantLeases {
-                grants: grants.clone(),
-            });
-        }
-        if commands.is_empty() {
-            return;
-        }
-        let outcomes = match self.parts.consensus.propose(commands).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                // Whether they hold is not known. Who might hold one is cut off: it dials again, which the log hears after
-                // these grants, and then everything is compared. Left on its exchange it would never learn of them.
-                tracing::warn!(%error, "nothing could be granted");
-                for node in grants
-                    .iter()
-                    .map(|grant| grant.node)
-                    .collect::<BTreeSet<_>>()
-                {
-                    self.cut_off(node);
-                }
-                return;
-            }
-        };
-        let Some(Outcome::Granted { results }) = outcomes.last() else {
-            return;
-        };
-        let mut ready: BTreeMap<NodeId, Vec<Grant>> = BTreeMap::new();
-        for (grant, result) in grants.iter().zip(results) {
-            let token = AttemptToken {
-                task: grant.task,
-                attempt: grant.attempt,
-            };
-            if let Err(rejected) = result {
-                tracing::debug!(attempt = %token, %rejected, "not granted");
-                self.due = true;
-                // The log has forgotten it while it was heard (a proposal that landed after its deadline): it must
-                // register anew, or it would be offered work for ever and get none.
-                if *rejected == Rejected::UnknownNode {
-                    self.cut_off(grant.node);
-                    self.registry.forget(grant.node);
-                }
-                continue;
-            }
-            let task = problem.tasks.iter().find(|t| t.id == grant.task);
-            let held = Held {
-                heavy: task.is_some_and(|t| t.heavy),
-                cost: task.map_or(0, |t| t.cost),
-            };
-            self.registry.granted(grant.node, token, held);
-            let now = shared.look(|state| self.prepare(state, grant.node, token));
-            if let Some(grant_now) = now {
-                ready.entry(grant.node).or_default().push(grant_now);
-            }
-        }
-        for (node, grants) in ready {
-            self.send_grants(node, grants);
-        }
-    }
-
-    /// Builds a grant, or has its list stored first.
-    fn prepare(&mut self, state: &State, node: NodeId, token: AttemptToken) -> Option<Grant> {
-        let grant = move |store: &WorkStore, work: Work| Grant {
-            task: token.task,
-            attempt: token.attempt,
-            work_store: store.url().to_owned(),
-            work,
-        };
-        match state.work_for(token.task)? {
-            Order::Work(work) => Some(grant(&self.parts.store, *work)),
-            Order::Stitch(order) => {
-                let store = self.parts.store.clone();
-                self.storing.spawn(async move {
-                    let json =
-                        serde_json::to_vec(&order.chunks).expect("plain data always serialises");
-                    let digest = Digest::of(&json);
-                    let key = recode_store::key::of_plan(token.task.job, &digest, "json");
-                    let stored = store.put(&key, json).await;
-                    let grant = stored
-                        .map(|chunks| grant(&store, order.stored(chunks)))
-                        .map_err(|e| e.to_string());
-                    (node, token, grant)
-                });
-                None
-            }
-        }
-    }
-
-    fn send_grants(&mut self, node: NodeId, grants: Vec<Grant>) {
-        self.order(
-            node,
-            NodeOrders {
-                grants,
-                ..NodeOrders::default()
-            },
-        );
-    }
-
     /// Ends an exchange from this side. The Node dials again.
     fn cut_off(&mut self, node: NodeId) {
         self.orders.remove(&node);
@@ -610,31 +416,6 @@ impl Dispatcher {
     }
 }
 
-/// The first of the ready Tasks that could be placed: as many of each kind as there are slots, and some more.
-fn worth_placing(ready: impl Iterator<Item = ReadyTask>, nodes: &[FreeNode]) -> Vec<ReadyTask> {
-    let room = |slots: u32| {
-        if slots == 0 {
-            0
-        } else {
-            slots as usize + LOOK_BEYOND
-        }
-    };
-    let mut heavy = room(nodes.iter().map(|n| n.heavy).sum());
-    let mut light = room(nodes.iter().map(|n| n.light).sum());
-    let mut tasks = Vec::new();
-    let mut ready = ready;
-    while heavy + light > 0
-        && let Some(task) = ready.next()
-    {
-        let room = if task.heavy { &mut heavy } else { &mut light };
-        if *room > 0 {
-            *room -= 1;
-            tasks.push(task);
-        }
-    }
-    tasks
-}
-
 /// The Leases that the log says a Node holds.
 fn leases_of(state: &State, node: NodeId) -> BTreeSet<AttemptToken> {
     let Some(known) = state.nodes.get(&node) else {
@@ -651,42 +432,4 @@ fn leases_of(state: &State, node: NodeId) -> BTreeSet<AttemptToken> {
             })
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use recode_types::{TaskId, TaskKey};
-
-    #[test]
-    fn many_light_tasks_do_not_hide_heavy_ones_and_full_kinds_are_left_out() {
-        let task = |segment, heavy| ReadyTask {
-            id: TaskId {
-                job: JobId(1),
-                key: TaskKey::Encode { group: 0, segment },
-            },
-            attempt: 1,
-            heavy,
-            cost: 1,
-            priority: 50,
-            avoid: Vec::new(),
-        };
-        let ready = || (0..200).map(|i| task(i, i >= 100));
-        let count = |heavy, light| {
-            let node = FreeNode {
-                node: NodeId(1),
-                heavy,
-                light,
-                speed: 0.0,
-                queued: 0,
-            };
-            let tasks = worth_placing(ready(), &[node]);
-            let heavy = tasks.iter().filter(|t| t.heavy).count();
-            (heavy, tasks.len() - heavy)
-        };
-        assert_eq!(count(2, 1), (2 + LOOK_BEYOND, 1 + LOOK_BEYOND));
-        assert_eq!(count(0, 1), (0, 1 + LOOK_BEYOND));
-        assert_eq!(count(1, 0), (1 + LOOK_BEYOND, 0));
-        assert_eq!(count(0, 0), (0, 0));
-    }
 }

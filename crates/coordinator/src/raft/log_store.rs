@@ -77,6 +77,8 @@ struct Log {
     files: VecDeque<u64>,
     /// Bytes in the newest file.
     bytes: usize,
+    /// Bytes written since this process began.
+    written: u64,
 }
 
 impl Log {
@@ -302,6 +304,11 @@ impl LogStore {
         }
     }
 
+    /// Bytes written since this process began.
+    pub fn written(&self) -> u64 {
+        self.read(|log| log.written)
+    }
+
     /// What the first file of a log holds that begins with these entries.
     #[cfg(test)]
     pub fn records_of(entries: &[Entry], vote: Vote) -> Vec<Vec<u8>> {
@@ -343,7 +350,9 @@ impl LogStore {
             log.bytes = 0;
             self.wal.rotate(encode(&Record::Head(head)));
         }
-        log.bytes += bodies.iter().map(Vec::len).sum::<usize>();
+        let length = bodies.iter().map(Vec::len).sum::<usize>();
+        log.bytes += length;
+        log.written += length as u64;
         change(&mut log);
         match done {
             Some(done) => self.wal.append(bodies, done),

@@ -52,6 +52,10 @@ use type_config::alias::{Entry, Raft, Vote};
 /// The number of the coordinator that founds a cluster alone.
 pub const FIRST: CoordinatorId = 1;
 
+/// Bytes of log after which a snapshot is taken although there are fewer entries than that: entries are held in memory until
+/// they are purged.
+const SNAPSHOT_EVERY_BYTES: u64 = 48 << 20;
+
 /// Entries in one message to a follower, at most; with the size of entries bounded this stays near the size of a message.
 const ENTRIES_TOGETHER: u64 = 64;
 
@@ -179,6 +183,26 @@ impl Setup {
     }
 }
 
+/// Asks for a snapshot whenever the log has grown by [`SNAPSHOT_EVERY_BYTES`] since the last one.
+async fn bound_log(raft: Raft, log: LogStore) {
+    let mut metrics = raft.metrics();
+    let (mut at, mut newest) = (log.written(), None);
+    while metrics.changed().await.is_ok() {
+        let snapshot = metrics.borrow_and_update().snapshot;
+        if snapshot != newest {
+            (at, newest) = (log.written(), snapshot);
+        }
+        if log.written() - at < SNAPSHOT_EVERY_BYTES {
+            continue;
+        }
+        // Asked again only when the log has grown as much again: this one is under way meanwhile.
+        at = log.written();
+        if raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// The log and the state cannot be opened, or stopped working.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -271,6 +295,8 @@ impl Consensus {
         .map_err(|e| Error::Fatal(e.to_string()))?;
         let proposer = Proposer::start(raft.clone(), &shared);
         let leadership = leadership::Observed::start(&raft);
+        // Ends with Raft.
+        tokio::spawn(bound_log(raft.clone(), log.clone()));
         Ok(Self {
             raft,
             shared,

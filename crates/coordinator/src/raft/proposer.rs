@@ -13,8 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 /// How long an entry may take before its outcome counts as unknown.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Commands in one entry. Keeps entries near the 64 KiB that the largest single command, a part of a Plan, may have.
-const MOST_TOGETHER: usize = 64;
+/// Commands that are written together at most.
+const MOST_TOGETHER: usize = 1024;
+
+/// What one entry may hold, unless a single command is larger: as much as the largest of them, a part of a Plan.
+const ENTRY_BYTES: usize = 64 << 10;
 
 /// A proposal without an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,15 +130,70 @@ async fn run(raft: Raft, clock: Clock, mut inbox: mpsc::Receiver<Waiting>) {
     }
 }
 
+/// Writes entries as small as they should be, one after the other, since each waits for a flush of its own.
 async fn write(raft: &Raft, batch: Batch) -> Result<Vec<Outcome>, ProposeError> {
-    let count = batch.0.len();
-    let written = raft.client_write(Proposal(batch.encode()));
-    match tokio::time::timeout(DEADLINE, written).await {
-        Err(_) => Err(ProposeError::Unknown),
-        Ok(Err(error)) => Err(ProposeError::NotLeading(error.to_string())),
-        Ok(Ok(answer)) => {
-            assert_eq!(answer.data.0.len(), count, "apply answers every command");
-            Ok(answer.data.0)
+    let mut outcomes = Vec::with_capacity(batch.0.len());
+    for (count, bytes) in parts(batch) {
+        let written = raft.client_write(Proposal(bytes));
+        match tokio::time::timeout(DEADLINE, written).await {
+            Err(_) => return Err(ProposeError::Unknown),
+            Ok(Err(error)) => return Err(ProposeError::NotLeading(error.to_string())),
+            Ok(Ok(answer)) => {
+                assert_eq!(answer.data.0.len(), count, "apply answers every command");
+                outcomes.extend(answer.data.0);
+            }
+        }
+    }
+    Ok(outcomes)
+}
+
+/// A batch as entries of at most [`ENTRY_BYTES`] where that can be, each with the number of its commands.
+fn parts(batch: Batch) -> Vec<(usize, Vec<u8>)> {
+    let (count, bytes) = (batch.0.len(), batch.encode());
+    let wanted = bytes.len().div_ceil(ENTRY_BYTES);
+    if wanted <= 1 || count <= 1 {
+        return vec![(count, bytes)];
+    }
+    let mut rest = batch.0.into_iter();
+    let each = count.div_ceil(wanted);
+    let mut all = Vec::with_capacity(wanted);
+    while rest.len() > 0 {
+        all.extend(parts(Batch(rest.by_ref().take(each).collect())));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_batches_become_entries_of_bounded_size_and_keep_their_order() {
+        let entry = |number: usize, length: usize| Entry {
+            at_ms: number as u64,
+            command: Command::RegisterNode {
+                name: "n".repeat(length),
+                incarnation: String::new(),
+            },
+        };
+        for lengths in [
+            vec![],
+            vec![10; 100],
+            vec![1000; 1000],
+            vec![200_000, 5, 5, 100_000],
+        ] {
+            let entries = lengths.iter().enumerate();
+            let batch = Batch(entries.map(|(i, length)| entry(i, *length)).collect());
+            let parts = parts(batch.clone());
+            let mut read = Vec::new();
+            for (count, bytes) in &parts {
+                assert!(*count <= 1 || bytes.len() <= ENTRY_BYTES);
+                let part = Batch::decode(bytes).unwrap();
+                assert_eq!(part.0.len(), *count);
+                read.extend(part.0);
+            }
+            assert_eq!(Batch(read), batch);
+            assert!(parts.len() <= 1 + batch.encode().len() / (ENTRY_BYTES / 3));
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod attempts_grow;
 pub mod chunks_fit;
 pub mod chunks_stay;
+pub mod counted_right;
 pub mod events_without_gap;
 pub mod ids_lead_home;
 pub mod lease_on_live_task;
@@ -20,6 +21,7 @@ pub fn check(before: &State, after: &State) -> Result<(), String> {
     attempts_grow::check(before, after)?;
     chunks_fit::check(after)?;
     chunks_stay::check(before, after)?;
+    counted_right::check(after)?;
     events_without_gap::check(before, after)?;
     ids_lead_home::check(after)?;
     lease_on_live_task::check(after)?;

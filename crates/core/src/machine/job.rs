@@ -23,7 +23,7 @@ use recode_types::event::{AttemptLog, Event, EventKind, JobState, JobStatus};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, TaskResult, Usage};
 use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Knob, Segment, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Failed Attempts of one Job whose logs are kept; the oldest are dropped first.
 pub const MOST_LOGS: usize = 16;
@@ -63,6 +63,9 @@ pub struct Job {
     pub wishes: VecDeque<String>,
     /// How often it was paused, resumed or retried; at most [`super::MOST_TURNS`].
     pub turns: u32,
+    /// Tasks with a time before which they are not granted. Follows from `tasks`.
+    #[serde(skip)]
+    pub(super) backoff: BTreeSet<TaskKey>,
 }
 
 /// How far a Job is, with what that state has.
@@ -141,9 +144,27 @@ impl Job {
             logs: VecDeque::new(),
             wishes: VecDeque::new(),
             turns: 0,
+            backoff: BTreeSet::new(),
         };
         job.tell(at_ms, EventKind::Submitted);
         job
+    }
+
+    /// Tasks with a time before which they are not granted.
+    fn backing_off(&self) -> BTreeSet<TaskKey> {
+        let tasks = self.tasks.iter();
+        let waiting = tasks.filter(|(_, task)| task.retry_at_ms > 0);
+        waiting.map(|(key, _)| *key).collect()
+    }
+
+    /// Makes what follows from everything else, after it was read.
+    pub(super) fn complete_from_parts(&mut self) {
+        self.backoff = self.backing_off();
+    }
+
+    /// What is counted as it comes is what there is. For tests of all that changes it.
+    pub fn is_counted_right(&self) -> bool {
+        self.backoff == self.backing_off() && self.run().is_none_or(Run::is_counted_right)
     }
 
     /// How far it is.
@@ -309,6 +330,9 @@ impl Job {
         };
         let reopened = run.set_knobs(output, round, knobs, &mut self.tasks)?;
         if reopened > 0 {
+            let tasks = &self.tasks;
+            self.backoff
+                .retain(|key| tasks.get(key).is_some_and(|t| t.retry_at_ms > 0));
             self.tell(
                 at_ms,
                 EventKind::Reopened {
@@ -496,6 +520,7 @@ impl Job {
             task.reopen();
             task.avoid.clear();
         }
+        self.backoff.clear();
         self.retiring = false;
         let mut chunks_kept = 0;
         self.phase = match run {
@@ -727,6 +752,7 @@ impl Job {
                 // Whatever is short may come back: 1 s, then 4 s.
                 task.retry_at_ms = at_ms * u64::from(!planted!(NoBackoff))
                     + 1000 * 4u64.pow(task.failures.min(4) - 1);
+                self.backoff.insert(key);
                 task.failures >= MAX_FAILURES
             }
             FailureClass::Killed | FailureClass::Unknown => {
@@ -816,6 +842,7 @@ impl Job {
         for task in self.tasks.values_mut() {
             task.reopen();
         }
+        self.backoff.clear();
         self.phase = Phase::Probing {
             deep: !planted!(ReplanLooksQuickly),
         };

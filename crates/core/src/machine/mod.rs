@@ -9,6 +9,7 @@
 //! [`list`] finds Jobs, [`work`] builds what a Node needs to know, [`decide`] holds what the Leader proposes of its own
 //! accord, [`snapshot`] the encodings.
 
+pub mod chunk;
 pub mod command;
 pub mod decide;
 pub mod explain;
@@ -16,6 +17,7 @@ pub mod job;
 pub mod level;
 pub mod list;
 pub mod node;
+pub mod per_segment;
 pub mod ready;
 pub mod retention;
 pub mod run;
@@ -28,13 +30,15 @@ mod chaos;
 #[cfg(test)]
 mod tests;
 
+pub use chunk::Chunk;
 pub use command::{Batch, Command, Effect, Entry, LeaseGrant, Outcome, Rejected, Wish};
 pub use job::{Job, Phase};
 pub use list::Page;
 pub use node::Node;
+pub use per_segment::PerSegment;
 pub use ready::ReadyTask;
 pub use retention::{Retention, Stub};
-pub use run::{Chunk, OutputRun, Run};
+pub use run::{OutputRun, Run};
 pub use task::{Lease, Task};
 pub use work::{Order, StitchOrder};
 

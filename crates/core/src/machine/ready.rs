@@ -43,7 +43,7 @@ impl State {
         self.jobs
             .values()
             .filter(|job| job.is_served())
-            .flat_map(|job| job.tasks.values())
+            .flat_map(|job| job.backoff.iter().filter_map(|key| job.tasks.get(key)))
             .filter(|task| task.lease.is_none())
             .map(|task| task.retry_at_ms)
             .filter(|&at| at > now_ms)

@@ -10,7 +10,9 @@
 //!
 //! Under constant quality all knobs are known from the start and the Output is settled at once.
 
+use super::chunk::Chunk;
 use super::job::wrong_result;
+use super::per_segment::PerSegment;
 use super::task::Task;
 use crate::plan::{Plan, Promise, address, cut, rate};
 use recode_types::source::ReadMode;
@@ -21,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Run {
     /// `SourceFacts`.
     pub facts: ArtifactRef,
@@ -40,6 +43,61 @@ pub struct Run {
     open: BTreeSet<(u32, u16)>,
     /// Trial tasks that nobody has a Lease on and that lack a result, as (rank, group).
     open_trials: BTreeSet<(u32, u16)>,
+    /// Follows from everything else.
+    #[serde(skip)]
+    tally: Tally,
+}
+
+/// How much is finished, so that nobody has to count a hundred thousand Segments to say so.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Tally {
+    /// Encode tasks that lack no Chunk, over all groups.
+    encoded: u32,
+    /// Their source frames.
+    frames: u64,
+    /// Trial tasks that have a result, over all groups.
+    tried: u32,
+    /// Source frames of all Segments.
+    all_frames: u64,
+}
+
+/// A [`Run`] as it is stored.
+#[derive(Deserialize)]
+struct Stored {
+    facts: ArtifactRef,
+    deep: bool,
+    plan: Plan,
+    segments: ArtifactRef,
+    outputs: Vec<OutputRun>,
+    order: Vec<u32>,
+    rank: Vec<u32>,
+    open: BTreeSet<(u32, u16)>,
+    open_trials: BTreeSet<(u32, u16)>,
+}
+
+impl From<Stored> for Run {
+    fn from(mut stored: Stored) -> Self {
+        // Earlier builds kept an empty list for each Segment where there are no trials.
+        for (planned, output) in stored.plan.outputs.iter().zip(&mut stored.outputs) {
+            if matches!(planned.promise, Promise::Quality { .. }) {
+                output.trials = Vec::new();
+            }
+        }
+        let mut run = Self {
+            facts: stored.facts,
+            deep: stored.deep,
+            plan: stored.plan,
+            segments: stored.segments,
+            outputs: stored.outputs,
+            order: stored.order,
+            rank: stored.rank,
+            open: stored.open,
+            open_trials: stored.open_trials,
+            tally: Tally::default(),
+        };
+        run.tally = run.counted();
+        run
+    }
 }
 
 /// One Output on its way.
@@ -48,10 +106,11 @@ pub struct OutputRun {
     /// The knob of each Segment, once decided.
     pub knobs: Vec<Option<Knob>>,
     /// The Chunk of each Segment, once committed.
-    pub chunks: Vec<Option<Chunk>>,
+    pub chunks: PerSegment<Chunk>,
     /// Parameter sets every Chunk must agree on: those of the first.
     pub params: Option<Digest>,
-    /// What the trial of each Segment showed, as (quality_milli, bytes); empty before.
+    /// What the trial of each Segment showed, as (quality_milli, bytes); empty before. Where the quality is what is promised
+    /// there are no trials, and none of these lists.
     pub trials: Vec<Vec<(u32, u64)>>,
     /// What Chunks that were replaced had shown, as (quality_milli, bytes).
     pub history: BTreeMap<u32, Vec<(u32, u64)>>,
@@ -69,21 +128,6 @@ pub struct OutputRun {
     pub whole: BTreeMap<u16, EncodedTrack>,
     /// The finished Output.
     pub result: Option<OutputFacts>,
-}
-
-/// A committed Chunk and who made it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Chunk {
-    /// The Chunk.
-    pub facts: ChunkFacts,
-    /// With which settings.
-    pub knob: Knob,
-    /// On which Node.
-    pub node: NodeId,
-    /// By which Attempt.
-    pub attempt: AttemptNo,
-    /// What that Attempt used, for all Renditions of the group.
-    pub usage: Usage,
 }
 
 /// A track that was encoded whole.
@@ -140,11 +184,12 @@ impl Run {
                         ..OutputRun::default()
                     };
                 }
+                let settled = matches!(planned.promise, Promise::Quality { .. });
                 OutputRun {
                     knobs: (0..count as u32).map(|s| planned.fixed_knob(s)).collect(),
-                    chunks: vec![None; count],
-                    trials: vec![Vec::new(); count],
-                    settled: matches!(planned.promise, Promise::Quality { .. }),
+                    chunks: PerSegment::empty(count),
+                    trials: vec![Vec::new(); if settled { 0 } else { count }],
+                    settled,
                     ..OutputRun::default()
                 }
             })
@@ -164,7 +209,9 @@ impl Run {
             rank,
             open: BTreeSet::new(),
             open_trials: BTreeSet::new(),
+            tally: Tally::default(),
         };
+        run.tally = run.counted();
         run.reopen();
         Some(run)
     }
@@ -190,8 +237,8 @@ impl Run {
 
     /// Committed Chunks, over all Outputs.
     pub fn count_chunks(&self) -> u32 {
-        let chunks = self.outputs.iter().flat_map(|output| &output.chunks);
-        chunks.flatten().count() as u32
+        let chunks = self.outputs.iter().map(|output| output.chunks.filled());
+        chunks.sum::<usize>() as u32
     }
 
     /// Outputs of a group whose knobs need a trial first.
@@ -221,6 +268,14 @@ impl Run {
                     .is_some_and(Option::is_none)
             })
             .collect()
+    }
+
+    /// Whether any Output of a group lacks the Chunk of a Segment.
+    fn is_missing(&self, group: u16, segment: u32) -> bool {
+        let group = self.plan.groups.get(group as usize).into_iter().flatten();
+        group
+            .map(|&output| &self.outputs[output as usize].chunks)
+            .any(|chunks| chunks.get(segment as usize).is_some_and(Option::is_none))
     }
 
     /// Encode tasks that may be granted, in the order of handing out, as (group, segment).
@@ -275,7 +330,7 @@ impl Run {
     pub(super) fn missing_parts(&self, output: u16) -> (u32, u32) {
         let planned = &self.plan.outputs[output as usize];
         let run = &self.outputs[output as usize];
-        let chunks = run.chunks.iter().filter(|c| c.is_none()).count();
+        let chunks = run.chunks.len() - run.chunks.filled();
         let sound = !planned.audio_tracks.is_empty() && run.audio.is_none();
         let tracks = planned.whole_tracks.len() - run.whole.len() + usize::from(sound);
         (chunks as u32, tracks as u32)
@@ -343,9 +398,7 @@ impl Run {
         if !is_remote || self.plan.read_mode != ReadMode::Clip || wanted_first() {
             return true;
         }
-        self.outputs
-            .iter()
-            .all(|run| run.chunks.iter().all(Option::is_some))
+        self.outputs.iter().all(|run| run.chunks.is_full())
     }
 
     fn wants_audio(&self, output: u16) -> bool {
@@ -383,7 +436,7 @@ impl Run {
             && (run.settled || planted!(StitchedUnsettled))
             && run.violations.is_empty()
             && (self.tracks_done(output) || planted!(StitchedWithoutSound))
-            && run.chunks.iter().all(Option::is_some)
+            && run.chunks.is_full()
     }
 
     /// Encoded audio and further video tracks of an Output are there.
@@ -466,17 +519,38 @@ impl Run {
                 .all(|t| !t.is_empty())
     }
 
-    /// Tasks known and Tasks finished.
-    pub(super) fn count_tasks(&self) -> (u32, u32) {
-        let (mut tasks, mut done) = (0, 0);
+    /// Counts from the beginning.
+    fn counted(&self) -> Tally {
+        let segments = &self.plan.segments;
+        let mut tally = Tally {
+            all_frames: segments.iter().map(|s| u64::from(s.rows)).sum(),
+            ..Tally::default()
+        };
         for group in 0..self.plan.groups.len() as u16 {
             let trial = !self.trial_outputs(group).is_empty();
-            for segment in 0..self.plan.segments.len() as u32 {
-                tasks += 1 + u32::from(trial);
-                done += u32::from(self.missing(group, segment).is_empty());
-                done += u32::from(trial && self.tried(group, segment));
+            for segment in segments {
+                if !self.is_missing(group, segment.index) {
+                    tally.encoded += 1;
+                    tally.frames += u64::from(segment.rows);
+                }
+                tally.tried += u32::from(trial && self.tried(group, segment.index));
             }
         }
+        tally
+    }
+
+    /// What is counted as it comes is what there is. For tests of all that changes it.
+    pub fn is_counted_right(&self) -> bool {
+        self.tally == self.counted()
+    }
+
+    /// Tasks known and Tasks finished.
+    pub(super) fn count_tasks(&self) -> (u32, u32) {
+        let segments = self.plan.segments.len() as u32;
+        let groups = 0..self.plan.groups.len() as u16;
+        let trials = groups.filter(|&group| !self.trial_outputs(group).is_empty());
+        let mut tasks = segments * (self.plan.groups.len() + trials.count()) as u32;
+        let mut done = self.tally.encoded + self.tally.tried;
         for key in self.single_tasks() {
             tasks += 1;
             done += u32::from(!self.lacks_result(key));
@@ -500,16 +574,8 @@ impl Run {
 
     /// Source frames whose Chunks are all committed, and source frames to encode; over all groups.
     pub fn count_frames(&self) -> (u64, u64) {
-        let (mut done, mut total) = (0, 0);
-        for group in 0..self.plan.groups.len() as u16 {
-            for segment in &self.plan.segments {
-                total += u64::from(segment.rows);
-                if self.missing(group, segment.index).is_empty() {
-                    done += u64::from(segment.rows);
-                }
-            }
-        }
-        (done, total)
+        let groups = self.plan.groups.len() as u64;
+        (self.tally.frames, self.tally.all_frames * groups)
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -570,12 +636,17 @@ impl Run {
                     made.bytes += chunk.payload_bytes;
                     made.decide |= self.commit(chunk.clone(), node, attempt, *usage);
                 }
-                if self.missing(group, segment).is_empty() && !planted!(FinishedStaysOpen) {
-                    self.open.remove(&(self.rank[segment as usize], group));
+                if !self.is_missing(group, segment) {
+                    self.tally.encoded += 1;
+                    self.tally.frames += made.frames;
+                    if !planted!(FinishedStaysOpen) {
+                        self.open.remove(&(self.rank[segment as usize], group));
+                    }
                 }
             }
             (TaskKey::Trial { group, segment }, TaskResult::Tried { points }) => {
                 let outputs = self.trial_outputs(group);
+                let tried_before = self.tried(group, segment);
                 let each = rate::TRIAL_POINTS;
                 if points.len() != outputs.len() * each
                     || points
@@ -590,6 +661,8 @@ impl Run {
                     self.outputs[*output as usize].trials[segment as usize] = all;
                     made.decide |= self.trials_done(*output);
                 }
+                let tried = self.tried(group, segment) && !tried_before;
+                self.tally.tried += u32::from(tried);
                 made.frames = u64::from(self.plan.segments[segment as usize].rows);
                 self.open_trials
                     .remove(&(self.rank[segment as usize], group));
@@ -713,13 +786,14 @@ impl Run {
         let run = &mut self.outputs[output as usize];
         run.params.get_or_insert(facts.params);
         let knob = run.knobs[segment].expect("a chunk fits only where a knob is known");
-        run.chunks[segment] = Some(Chunk {
-            facts,
+        let chunk = Chunk {
+            facts: facts.into(),
             knob,
             node,
             attempt,
             usage,
-        });
+        };
+        run.chunks.put(segment, chunk);
         if run.settled {
             return false;
         }
@@ -776,7 +850,7 @@ impl Run {
             let key = TaskKey::Encode { group, segment };
             if let Some(old) = match planted!(ReopenKeepsChunk) {
                 true => None,
-                false => run.chunks[at].take(),
+                false => run.chunks.take(at),
             } {
                 reopened += 1;
                 let kept = match planted!(HistoryOfAnother) {
@@ -798,6 +872,9 @@ impl Run {
         let promise = &self.plan.outputs[output as usize].promise;
         if for_peak && reopened > 0 && !matches!(promise, Promise::Quality { .. }) {
             run.settled = false;
+        }
+        if reopened > 0 {
+            self.tally = self.counted();
         }
         Ok(reopened)
     }

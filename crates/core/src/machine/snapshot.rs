@@ -5,13 +5,14 @@
 //!
 //! Entries and snapshots are counted apart, and both are written in the lowest version that holds them, so that what a cluster
 //! of mixed builds writes can be read by all of it: an entry with commands of a later [`super::level`] has a later version, and
-//! so has the snapshot of a cluster that has reached one.
+//! so has the snapshot of a cluster that has reached one. Beside its version an entry says whether it is [`packed`].
 
+mod packed;
 mod v1;
 mod v2;
 
 use super::level::LEVEL;
-use super::{Batch, State};
+use super::{Batch, Entry, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,6 +22,8 @@ pub const BATCH_VERSION: u8 = FIRST_BATCH + LEVEL as u8;
 pub const STATE_VERSION: u8 = if LEVEL == 0 { 2 } else { 3 };
 /// Version of entries whose commands all builds know.
 const FIRST_BATCH: u8 = 1;
+/// Beside the version: the entry is [`packed`].
+const PACKED: u8 = 0x80;
 const BATCH: &[u8; 3] = b"RCB";
 const STATE: &[u8; 3] = b"RCS";
 const HEAD: usize = 8;
@@ -97,7 +100,11 @@ impl Batch {
     /// The bytes of a log entry.
     pub fn encode(&self) -> Vec<u8> {
         let level = self.0.iter().map(|entry| entry.command.level()).max();
-        seal(BATCH, FIRST_BATCH + level.unwrap_or(0) as u8, self)
+        let version = FIRST_BATCH + level.unwrap_or(0) as u8;
+        match packed::pack(&self.0) {
+            Some(packed) => seal(BATCH, version | PACKED, &packed),
+            None => seal(BATCH, version, self),
+        }
     }
 
     /// Reads what [`Batch::encode`] wrote.
@@ -105,7 +112,15 @@ impl Batch {
     /// [`FormatError`]: the log is damaged or newer than this build; do not go on.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         match open(BATCH, "log entry", bytes)? {
-            (FIRST_BATCH..=BATCH_VERSION, content) => read(content),
+            (version, content)
+                if (FIRST_BATCH..=BATCH_VERSION).contains(&(version & !PACKED)) =>
+            {
+                if version & PACKED == 0 {
+                    return read(content);
+                }
+                let packed: Vec<packed::Stored> = read(content)?;
+                Ok(Self(packed.into_iter().map(Entry::from).collect()))
+            }
             (found, _) => Err(FormatError::Version {
                 found,
                 known: BATCH_VERSION,
@@ -146,10 +161,15 @@ impl State {
                 known: STATE_VERSION,
             }),
         };
+        let mut state = read?;
+        state
+            .jobs
+            .values_mut()
+            .for_each(|job| job.complete_from_parts());
         #[cfg(feature = "planted")]
         if planted!(SnapshotLosesTries) {
-            return read.map(Self::without_tries);
+            return Ok(state.without_tries());
         }
-        read
+        Ok(state)
     }
 }

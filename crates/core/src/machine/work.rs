@@ -1,7 +1,7 @@
 //! What a Node needs to know of a Task it is granted, built from the State alone.
 
-use super::State;
 use super::run::Run;
+use super::{Chunk, PerSegment, State};
 use crate::plan::{address, rate};
 use recode_types::task::{ChunkFacts, EncodeRendition, EncodeWork, StitchWork, Work};
 use recode_types::{ArtifactRef, JobRequest, TaskId, TaskKey};
@@ -18,8 +18,7 @@ pub enum Order {
 /// A stitch that lacks only the stored list of its Chunks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StitchOrder {
-    /// To be stored as JSON.
-    pub chunks: Vec<ChunkFacts>,
+    chunks: PerSegment<Chunk>,
     make: StitchParts,
 }
 
@@ -39,6 +38,15 @@ struct StitchParts {
 }
 
 impl StitchOrder {
+    /// The Chunks, in order: to be stored as a JSON list. One by one, since there may be a hundred thousand.
+    pub fn chunks(&self) -> impl ExactSizeIterator<Item = ChunkFacts> + '_ {
+        let all = 0..self.chunks.len();
+        all.map(|at| {
+            let chunk = self.chunks[at].as_ref();
+            chunk.expect("an order has all of them").facts.whole()
+        })
+    }
+
     /// The work, with the list of Chunks where it was stored.
     pub fn stored(self, chunks: ArtifactRef) -> Work {
         let make = self.make;
@@ -182,13 +190,11 @@ impl Run {
 
     fn stitch(&self, request: &JobRequest, output: u16) -> Option<StitchOrder> {
         let run = self.outputs.get(output as usize)?;
-        let chunks = run
-            .chunks
-            .iter()
-            .map(|c| c.as_ref().map(|c| c.facts.clone()))
-            .collect::<Option<Vec<_>>>()?;
+        if !run.chunks.is_full() {
+            return None;
+        }
         Some(StitchOrder {
-            chunks,
+            chunks: run.chunks.clone(),
             make: StitchParts {
                 facts: self.facts.clone(),
                 segments: self.segments.clone(),

@@ -316,7 +316,7 @@ fn stitched(run: &Run, output: u16, at: &str) -> Result<(), String> {
         .chunks
         .iter()
         .flatten()
-        .map(|c| c.facts.clone())
+        .map(|c| c.facts.whole())
         .collect();
     let audio = made.audio.as_ref().map(|a| a.artifact.size_bytes);
     let whole = made.whole.iter();
