@@ -112,9 +112,7 @@ impl Batch {
     /// [`FormatError`]: the log is damaged or newer than this build; do not go on.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         match open(BATCH, "log entry", bytes)? {
-            (version, content)
-                if (FIRST_BATCH..=BATCH_VERSION).contains(&(version & !PACKED)) =>
-            {
+            (version, content) if (FIRST_BATCH..=BATCH_VERSION).contains(&(version & !PACKED)) => {
                 if version & PACKED == 0 {
                     return read(content);
                 }
