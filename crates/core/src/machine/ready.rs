@@ -31,6 +31,13 @@ impl State {
             .flat_map(move |job| job.ready(now_ms))
     }
 
+    /// The light ones of [`State::ready`], without a look at the Segments, of which there may be a hundred thousand.
+    pub fn ready_light(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
+        self.in_turn()
+            .into_iter()
+            .flat_map(move |job| job.ready_light(now_ms))
+    }
+
     /// Jobs that may be granted something, in the order in which they are served.
     pub(super) fn in_turn(&self) -> Vec<&Job> {
         let mut jobs: Vec<&Job> = self.jobs.values().filter(|job| job.is_served()).collect();
@@ -67,18 +74,7 @@ impl Job {
 
     /// This Job's Tasks that may be granted at `now_ms`. See [`State::ready`].
     pub fn ready(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
-        let run = match &self.phase {
-            Phase::Running(run) if !self.paused => Some(&**run),
-            _ => None,
-        };
-        let probe = match self.phase {
-            Phase::Probing { deep } if !self.paused => Some(TaskKey::Probe { deep }),
-            _ => None,
-        };
-        let single = run
-            .into_iter()
-            .flat_map(Run::single_tasks)
-            .filter(|&key| self.is_open(key));
+        let run = self.served_run();
         let trials = run
             .into_iter()
             .flat_map(Run::ready_trials)
@@ -87,17 +83,46 @@ impl Job {
             .into_iter()
             .flat_map(Run::ready_encodes)
             .map(|(group, segment)| TaskKey::Encode { group, segment });
-        probe
-            .into_iter()
-            .chain(single)
+        self.open_singles()
             .chain(trials)
             .chain(encodes)
-            .filter(move |key| {
-                self.tasks.get(key).is_none_or(|task| {
-                    task.lease.is_none() && (task.retry_at_ms <= now_ms || planted!(ReadyTooEarly))
-                })
-            })
+            .filter(move |key| self.may_try(*key, now_ms))
             .map(|key| self.describe(key))
+    }
+
+    /// See [`State::ready_light`].
+    fn ready_light(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
+        self.open_singles()
+            .filter(move |key| !is_heavy(*key) && self.may_try(*key, now_ms))
+            .map(|key| self.describe(key))
+    }
+
+    fn served_run(&self) -> Option<&Run> {
+        match &self.phase {
+            Phase::Running(run) if !self.paused => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Tasks that are not per Segment and wait for nothing but a Node (or have one already).
+    fn open_singles(&self) -> impl Iterator<Item = TaskKey> + '_ {
+        let probe = match self.phase {
+            Phase::Probing { deep } if !self.paused => Some(TaskKey::Probe { deep }),
+            _ => None,
+        };
+        let single = self
+            .served_run()
+            .into_iter()
+            .flat_map(Run::single_tasks)
+            .filter(|&key| self.is_open(key));
+        probe.into_iter().chain(single)
+    }
+
+    /// Nobody has a Lease on it, and it does not back off.
+    fn may_try(&self, key: TaskKey, now_ms: u64) -> bool {
+        self.tasks.get(&key).is_none_or(|task| {
+            task.lease.is_none() && (task.retry_at_ms <= now_ms || planted!(ReadyTooEarly))
+        })
     }
 
     /// Whether a Task lacks a result and waits for nothing but a Node (or has one already).

@@ -99,7 +99,7 @@ impl Dispatcher {
         let mut nodes = self.registry.free();
         let tasks = shared.look(|state| {
             nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
-            worth_placing(state.ready(now_ms), &nodes)
+            worth_placing(state.ready_light(now_ms), state.ready(now_ms), &nodes)
         });
         if tasks.is_empty() {
             return Vec::new();
@@ -213,8 +213,13 @@ async fn store_list(store: &WorkStore, job: JobId, order: StitchOrder) -> Result
     Ok(order.stored(chunks))
 }
 
-/// The first of the ready Tasks that could be placed: as many of each kind as there are slots, and some more.
-fn worth_placing(ready: impl Iterator<Item = ReadyTask>, nodes: &[FreeNode]) -> Vec<ReadyTask> {
+/// The first of the ready Tasks that could be placed: as many of each kind as there are slots, and some more. Looks no
+/// further than that, since there may be a hundred thousand.
+fn worth_placing(
+    light: impl Iterator<Item = ReadyTask>,
+    ready: impl Iterator<Item = ReadyTask>,
+    nodes: &[FreeNode],
+) -> Vec<ReadyTask> {
     let room = |slots: u32| {
         if slots == 0 {
             0
@@ -222,19 +227,11 @@ fn worth_placing(ready: impl Iterator<Item = ReadyTask>, nodes: &[FreeNode]) -> 
             slots as usize + LOOK_BEYOND
         }
     };
-    let mut heavy = room(nodes.iter().map(|n| n.heavy).sum());
-    let mut light = room(nodes.iter().map(|n| n.light).sum());
-    let mut tasks = Vec::new();
-    let mut ready = ready;
-    while heavy + light > 0
-        && let Some(task) = ready.next()
-    {
-        let room = if task.heavy { &mut heavy } else { &mut light };
-        if *room > 0 {
-            *room -= 1;
-            tasks.push(task);
-        }
-    }
+    let mut tasks: Vec<ReadyTask> = light
+        .take(room(nodes.iter().map(|n| n.light).sum()))
+        .collect();
+    let heavy = room(nodes.iter().map(|n| n.heavy).sum());
+    tasks.extend(ready.filter(|task| task.heavy).take(heavy));
     tasks
 }
 
@@ -265,7 +262,8 @@ mod tests {
                 speed: 0.0,
                 queued: 0,
             };
-            let tasks = worth_placing(ready(), &[node]);
+            let light = ready().filter(|task| !task.heavy);
+            let tasks = worth_placing(light, ready(), &[node]);
             let heavy = tasks.iter().filter(|t| t.heavy).count();
             (heavy, tasks.len() - heavy)
         };
