@@ -1,7 +1,7 @@
 # recode: every command a contributor needs. `make` alone lists them.
 .PHONY: help setup demo cluster cluster-demo test build chaos planted fidelity evidence bench tools clean
 PYTHON ?= python3
-SEEDS ?= 10000
+SEEDS ?= 1000
 FROM ?= 0
 
 help:           ## This list
@@ -25,11 +25,15 @@ cluster: setup  ## Three coordinators and two nodes on this machine, until Ctrl-
 cluster-demo: setup ## The same with a job, whose leading coordinator is killed meanwhile
 	@$(PYTHON) cluster/local.py demo
 
-chaos:          ## Simulate SEEDS runs full of faults, of the core alone (FROM=first seed)
-	cargo run --profile sim --locked --package recode-sim -- core --seeds $(FROM)..$$(($(FROM) + $(SEEDS)))
+# One seed is one run where tokio's select! can be seeded.
+SIM = RUSTFLAGS="$(RUSTFLAGS) --cfg tokio_unstable" cargo run --profile sim --locked --package recode-sim
+
+chaos:          ## Simulate SEEDS runs of coordinators and ten times as many of the core alone (FROM=first seed)
+	$(SIM) -- cluster --seeds $(FROM)..$$(($(FROM) + $(SEEDS)))
+	$(SIM) -- core --seeds $$(($(FROM) * 10))..$$((($(FROM) + $(SEEDS)) * 10))
 
 planted:        ## Show that the simulation finds each planted bug (crates/sim/PLANTED.md)
-	cargo run --profile sim --locked --package recode-sim --features planted -- planted
+	$(SIM) --features planted -- planted
 
 fidelity: setup ## Judge every file of RECODE_MEDIA with RECODE_JUDGE (ONLY=glob PASS=names JOBS=2)
 	@$(PYTHON) bench/fidelity/run.py

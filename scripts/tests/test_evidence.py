@@ -56,6 +56,26 @@ class Judge(unittest.TestCase):
         self.assertEqual(evidence.judge(rule, pooled)[0], "short")
 
 
+class Simulation(unittest.TestCase):
+    TOTALS = {"runs": 9, "void": 1, "broken": [], "virtual_hours": 0.2, "tasks": 800, "faults": {"partition": 3}}
+
+    def test_pieces_add_up_and_no_seed_is_run_twice(self):
+        figures = evidence.simulation_figures("cluster", self.TOTALS, known=21)
+        pooled = evidence.pool([{"figures": figures}, {"figures": figures}])
+        self.assertEqual(pooled["cluster", "schedules"]["sum"], 18)
+        self.assertEqual(pooled["cluster, partition", "fired"]["sum"], 6)
+        self.assertEqual(pooled["cluster", "bound_95"]["values"], [0.1])
+        records = [{"seed": {"cluster": 10, "core": 0}}, {"seed": {"cluster": 7, "core": 30}}, {"seed": None}]
+        self.assertEqual(evidence.next_seeds(records), (10, 30))
+
+    def test_a_class_of_faults_that_never_fired_keeps_the_line_open(self):
+        rule = evidence.limit("fired", 1, None, of="sum")
+        fired = [("a", "fired", [0, 0], {}), ("b", "fired", [0, 5], {})]
+        state, text = evidence.judge(rule, evidence.pool([record(*fired)]))
+        self.assertEqual(state, "open")
+        self.assertIn("a 0", text)
+
+
 class BdRate(unittest.TestCase):
     def states(self, rates):
         figures = [

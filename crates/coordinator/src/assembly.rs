@@ -1,16 +1,16 @@
 //! The one place where the coordinator is put together.
 
 use crate::actor::copier::{self, Copies};
-use crate::actor::view::View;
+use crate::artifacts::Store;
 use crate::leader::Policy;
 use crate::raft::{
     self, Consensus, CoordinatorId, FIRST, FOUNDERS_BELOW, Identity, Keep, Setup, Timings,
 };
 use crate::room::{self, Door};
 use crate::seat::Seat;
-use crate::service::gate::{Gate, GateLayer};
-use crate::service::raft::{GrpcLink, MAX_INCOMING_BYTES, Members};
-use crate::service::{cluster::Cluster, health, job::Jobs, node::Nodes};
+use crate::service::gate::GateLayer;
+use crate::service::raft::{GrpcLink, MAX_INCOMING_BYTES};
+use crate::service::{Services, health};
 use crate::wait;
 use recode_core::PlanPolicy;
 use recode_core::machine::Retention;
@@ -24,6 +24,7 @@ use recode_types::Digest;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -272,6 +273,7 @@ async fn setup(config: &Config, listener: &TcpListener, advertise: &str) -> Resu
         timings: config.timings,
         keep: Keep::default(),
         disk: raft::disk::Real::shared(),
+        witness: None,
     })
 }
 
@@ -297,7 +299,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         .unwrap_or_else(|| local_addr.to_string());
     let setup = setup(&config, &listener, &advertise).await?;
     let founded = !setup.founders.is_empty();
-    let (consensus, store) = tokio::try_join!(
+    let (consensus, work_store) = tokio::try_join!(
         async {
             Consensus::open(&config.data_dir, setup)
                 .await
@@ -309,6 +311,7 @@ pub async fn start(config: Config) -> Result<Running, Error> {
                 .map_err(Error::from)
         },
     )?;
+    let store: Store = Arc::new(work_store.clone());
     let me = consensus.identity().id;
     let alone = founded && consensus.voters().await.into_iter().eq([me]);
     let stop = CancellationToken::new();
@@ -349,46 +352,31 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         readers.spawn(watching);
         door
     };
-    let jobs = JobServiceServer::new(Jobs {
-        consensus: consensus.clone(),
-        running: View::new(
-            handle.dispatcher.clone(),
-            handle.running.clone(),
-            store.clone(),
-        ),
-        door,
-        stop: stop.clone(),
-    })
-    .max_decoding_message_size(MAX_MESSAGE_BYTES)
-    .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let nodes = NodeServiceServer::new(Nodes {
-        dispatcher: handle.dispatcher.clone(),
-        readers: readers.clone(),
-        stop: stop.clone(),
-    })
-    .max_decoding_message_size(MAX_MESSAGE_BYTES)
-    .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let members = RaftServiceServer::new(Members {
-        consensus: consensus.clone(),
-    })
-    .max_decoding_message_size(MAX_INCOMING_BYTES)
-    .max_encoding_message_size(MAX_INCOMING_BYTES);
-    let cluster = ClusterServiceServer::new(Cluster {
-        consensus: consensus.clone(),
-        work_store: store.url().to_owned(),
-    })
-    .max_decoding_message_size(MAX_MESSAGE_BYTES)
-    .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let gate = Gate {
-        consensus: consensus.clone(),
-        serving: handle.serving.clone(),
-    };
+    let Services {
+        jobs,
+        nodes,
+        members,
+        cluster,
+        gate,
+    } = Services::new(&consensus, &store, &handle, door, &readers, &stop);
+    let jobs = JobServiceServer::new(jobs)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let nodes = NodeServiceServer::new(nodes)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let members = RaftServiceServer::new(members)
+        .max_decoding_message_size(MAX_INCOMING_BYTES)
+        .max_encoding_message_size(MAX_INCOMING_BYTES);
+    let cluster = ClusterServiceServer::new(cluster)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (reporter, checks) = tonic_health::server::health_reporter();
     readers.spawn(health::report(gate.clone(), reporter, stop.clone()));
     if !config.embedded {
         let copier = copier::Copier::new(
             consensus.clone(),
-            store.clone(),
+            work_store,
             config.copies,
             handle.serving.clone(),
         );
@@ -437,6 +425,24 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     })
 }
 
+/// Resolves when the log or the Leader's seat has failed, with the reason.
+pub async fn cannot_go_on(
+    consensus: &Consensus,
+    seat: &mut JoinHandle<Result<(), String>>,
+) -> String {
+    tokio::select! {
+        biased;
+        reason = consensus.ended() => {
+            format!("the replicated log has stopped: {}", reason.unwrap_or_default())
+        }
+        ended = seat => match ended {
+            Ok(Ok(())) => "the leader's seat has ended".to_owned(),
+            Ok(Err(reason)) => reason,
+            Err(panic) => format!("a part of the leader failed: {panic}"),
+        },
+    }
+}
+
 /// Runs until told to stop or something fails, then ends everything in order.
 async fn live(
     consensus: Consensus,
@@ -447,21 +453,11 @@ async fn live(
     stop: CancellationToken,
 ) {
     let mut serving = std::pin::pin!(serving);
-    let (mut served, mut sat) = (false, false);
+    let mut served = false;
     let reason = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        reason = consensus.ended() => {
-            Some(format!("the replicated log has stopped: {}", reason.unwrap_or_default()))
-        }
-        ended = &mut seat => {
-            sat = true;
-            Some(match ended {
-                Ok(Ok(())) => "the leader's seat has ended".to_owned(),
-                Ok(Err(reason)) => reason,
-                Err(panic) => format!("a part of the leader failed: {panic}"),
-            })
-        }
+        reason = cannot_go_on(&consensus, &mut seat) => Some(reason),
         ended = &mut serving => {
             served = true;
             Some(format!("the listener has ended: {ended:?}"))
@@ -472,7 +468,7 @@ async fn live(
         failed.send_replace(Some(reason));
     }
     stop.cancel();
-    if !sat {
+    if !seat.is_finished() {
         // A panic there is over by now, and the process ends all the same.
         let _ = seat.await;
     }

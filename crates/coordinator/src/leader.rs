@@ -4,10 +4,11 @@ use crate::actor::archiver;
 use crate::actor::dispatcher::{self, DispatcherHandle, Running};
 use crate::actor::sweeper::{self, SweeperHandle};
 use crate::actor::{levels, planner};
+use crate::artifacts::Store;
 use crate::raft::{Consensus, ProposeError};
+use crate::runtime;
 use recode_core::machine::Retention;
 use recode_core::{Command, PlanPolicy};
-use recode_store::WorkStore;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,7 @@ impl Leader {
     /// [`ProposeError`]: it does not lead any more.
     pub async fn start(
         consensus: &Consensus,
-        store: &WorkStore,
+        store: &Store,
         policy: Policy,
         running: &watch::Sender<Running>,
         stop: &CancellationToken,
@@ -58,25 +59,27 @@ impl Leader {
         let shared = consensus.shared();
         // What an earlier Leader was asked and may not have done.
         let pending = shared.look(recode_core::State::pending_effects);
-        shared.effects.add(pending);
+        if !planted!(PendingNotTaken) {
+            shared.effects.add(pending);
+        }
         let mut tasks = JoinSet::new();
         let (planner, planning) =
             planner::new(consensus.clone(), store.clone(), policy.plan, stop.clone());
-        tasks.spawn(async move {
+        tasks.spawn(runtime::task(async move {
             planning.await;
             "planner"
-        });
+        }));
         let levelling = levels::run(consensus.clone(), stop.clone());
-        tasks.spawn(async move {
+        tasks.spawn(runtime::task(async move {
             levelling.await;
             "raising of levels"
-        });
+        }));
         let sweeper = if policy.sweep {
             let (sweeper, sweeping) = sweeper::new(store.clone(), stop.clone());
-            tasks.spawn(async move {
+            tasks.spawn(runtime::task(async move {
                 sweeping.await;
                 "sweeper"
-            });
+            }));
             sweeper
         } else {
             SweeperHandle::idle()
@@ -87,10 +90,10 @@ impl Leader {
             policy.retention,
             stop.clone(),
         );
-        tasks.spawn(async move {
+        tasks.spawn(runtime::task(async move {
             archiving.await;
             "archiver"
-        });
+        }));
         let parts = dispatcher::Parts {
             consensus: consensus.clone(),
             store: store.clone(),
@@ -100,10 +103,10 @@ impl Leader {
             running: running.clone(),
         };
         let (dispatcher, dispatching) = dispatcher::new(parts, stop.clone());
-        tasks.spawn(async move {
+        tasks.spawn(runtime::task(async move {
             dispatching.await;
             "dispatcher"
-        });
+        }));
         Ok(Self { dispatcher, tasks })
     }
 

@@ -3,14 +3,21 @@
 //!
 //! [`assembly::start`] runs one; the binary `recode-coordinator` and an embedding client both call it.
 
+#[macro_use]
+pub mod planted;
+
 mod actor;
+mod artifacts;
 pub mod assembly;
 mod leader;
 mod raft;
 pub mod restore;
 mod room;
+mod runtime;
 mod seat;
 mod service;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod wait;
 
 pub use actor::copier::Copies;

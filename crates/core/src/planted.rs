@@ -17,8 +17,10 @@ macro_rules! planted {
     }};
 }
 
+/// A list of planted bugs: the enum `Planted`, its names and its texts. For this crate and the coordinator's.
 #[cfg(feature = "planted")]
-macro_rules! bugs {
+#[macro_export]
+macro_rules! planted_bugs {
     ($($(#[doc = $text:literal])* $name:ident,)*) => {
         /// One planted bug.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,20 @@ macro_rules! bugs {
                 match self { $(Planted::$name => concat!($($text),*).trim_ascii(),)* }
             }
         }
+
+        thread_local! {
+            static ON: std::cell::Cell<Option<Planted>> = const { std::cell::Cell::new(None) };
+        }
+
+        /// Switches a bug on for this thread, or all off.
+        pub fn plant(bug: Option<Planted>) {
+            ON.set(bug);
+        }
+
+        /// Whether this bug is on.
+        pub fn is(bug: Planted) -> bool {
+            ON.get() == Some(bug)
+        }
     };
 }
 
@@ -41,19 +57,7 @@ mod on {
     use std::cell::Cell;
 
     thread_local! {
-        static ON: Cell<Option<Planted>> = const { Cell::new(None) };
         static TICKS: Cell<u64> = const { Cell::new(0) };
-    }
-
-    /// Switches a bug on for this thread, or all off.
-    pub fn plant(bug: Option<Planted>) {
-        ON.set(bug);
-        TICKS.set(0);
-    }
-
-    /// Whether this bug is on.
-    pub fn is(bug: Planted) -> bool {
-        ON.get() == Some(bug)
     }
 
     /// A clock that no two replicas read alike; 0 unless [`Planted::ReplicaClock`] is on.
@@ -64,7 +68,7 @@ mod on {
         TICKS.get()
     }
 
-    bugs! {
+    planted_bugs! {
         /// A request id that is known makes another Job.
         RequestIdIgnored,
         /// Another request under a known id is answered with the old Job.

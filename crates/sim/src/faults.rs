@@ -74,6 +74,45 @@ faults! {
     CallUnknown = "call unknown",
     /// The work store did not take or give an object.
     StoreFailed = "store failed",
+    /// A write that was not flushed arrived in part, or without one before it, when its process died.
+    TornWrite = "torn write",
+    /// A flush took up to seconds.
+    SlowDisk = "slow disk",
+    /// A disk took no more bytes.
+    DiskFull = "disk full",
+    /// A coordinator ended by itself, since it could not go on.
+    ProcessEnded = "process ended",
+    /// A follower that lagged got a snapshot from the Leader.
+    SnapshotInstalled = "snapshot installed",
+}
+
+impl Fault {
+    /// What may fire in runs of the core alone.
+    pub fn of_core() -> impl Iterator<Item = Fault> {
+        use Fault::{DiskFull, ProcessEnded, SlowDisk, SnapshotInstalled, TornWrite};
+        let others = [
+            TornWrite,
+            SlowDisk,
+            DiskFull,
+            ProcessEnded,
+            SnapshotInstalled,
+        ];
+        Fault::ALL.into_iter().filter(move |f| !others.contains(f))
+    }
+
+    /// What may fire in runs of whole coordinators.
+    pub fn of_cluster() -> impl Iterator<Item = Fault> {
+        use Fault::{CommandAbsurd, CommandEchoed, ProposalLate, ProposalLost, SlowLog};
+        // The log of these runs is the real one: what happens to it follows from the rest, and is not counted.
+        let others = [
+            CommandAbsurd,
+            CommandEchoed,
+            ProposalLate,
+            ProposalLost,
+            SlowLog,
+        ];
+        Fault::ALL.into_iter().filter(move |f| !others.contains(f))
+    }
 }
 
 /// How often each class fired.

@@ -16,7 +16,7 @@ use recode_types::{
     OutputRequest, Rational, Rendition, Segment, SourceFacts, TaskKey,
 };
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// One kind of Job.
 #[derive(Clone, Debug)]
@@ -26,8 +26,10 @@ pub struct Template {
     /// The quick look at the Source is wrong: encodes find out, and it is planned again.
     pub index_lies: bool,
     /// After a quick look, and after a deep one.
-    plans: [Rc<Plan>; 2],
-    ends: [Rc<Made>; 2],
+    plans: [Arc<Plan>; 2],
+    ends: [Arc<Made>; 2],
+    /// Facts and frame table as they are stored.
+    stored: [Arc<(Vec<u8>, Vec<u8>)>; 2],
 }
 
 /// What a Job must come to: per Output the Chunks' addresses and knobs, in order.
@@ -64,6 +66,9 @@ pub fn template_of(url: &str) -> usize {
 pub fn facts_artifact(template: usize, deep: bool) -> ArtifactRef {
     artifact((template as u64) << 1 | u64::from(deep))
 }
+
+/// Added to the number of facts: that of their frame table.
+const TABLES: u64 = 1 << 20;
 
 impl Library {
     /// Makes them all, and each Job's end as it is without faults.
@@ -153,6 +158,18 @@ impl Library {
         &self.templates[template].ends[usize::from(deep)]
     }
 
+    /// What is stored under the number of facts or of a frame table.
+    pub fn object(&self, number: u64) -> Option<Vec<u8>> {
+        let (of, is_table) = (number % TABLES, number / TABLES);
+        let template = self.templates.get((of >> 1) as usize)?;
+        let (facts, table) = &*template.stored[(of & 1) as usize];
+        match is_table {
+            0 => Some(facts.clone()),
+            1 => Some(table.clone()),
+            _ => None,
+        }
+    }
+
     /// How an honest Node ends an Attempt. `number` makes its artifacts unlike all others.
     pub fn honest(&self, work: &Work, number: u64) -> AttemptOutcome {
         let result = match work {
@@ -228,22 +245,31 @@ impl Template {
             labels: BTreeMap::new(),
             priority: 50,
         };
-        let plan = |deep| {
+        let looked = |deep| {
             // A deep look finds more frames where the quick one was wrong.
             let more = if index_lies && deep { 7 } else { 0 };
             let table = table(seconds, more);
-            let facts = facts(&request.source, &table, deep);
+            (facts(&request.source, &table, deep), table)
+        };
+        let plan = |deep| {
+            let (facts, table) = looked(deep);
             let plan = recode_core::plan(&facts, &table, &request, &PlanPolicy::default());
-            Rc::new(plan.expect("the request is plain"))
+            Arc::new(plan.expect("the request is plain"))
         };
         let plans = [plan(false), plan(true)];
+        let stored = [false, true].map(|deep| {
+            let (facts, table) = looked(deep);
+            let facts = serde_json::to_vec(&facts).expect("plain data always serialises");
+            Arc::new((facts, table.encode()))
+        });
         let mut template = Self {
             request,
             index_lies,
             plans,
-            ends: [Rc::default(), Rc::default()],
+            ends: [Arc::default(), Arc::default()],
+            stored,
         };
-        template.ends = [false, true].map(|deep| Rc::new(template.alone(number, deep)));
+        template.ends = [false, true].map(|deep| Arc::new(template.alone(number, deep)));
         template
     }
 
@@ -575,7 +601,9 @@ fn facts(url: &str, table: &FrameTable, deep: bool) -> SourceFacts {
         deep,
         decode_threads: 1,
         rows_estimated: false,
-        table: Some(artifact(0)),
+        table: Some(artifact(
+            TABLES + facts_artifact(template_of(url), deep).size_bytes,
+        )),
         index: None,
         rewrapped: None,
         index_digest: None,

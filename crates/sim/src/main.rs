@@ -1,15 +1,18 @@
 //! `recode-sim`: runs simulations from seeds.
 
 use recode_sim::campaign;
+use recode_sim::report::{Kind, Report};
 use std::ops::Range;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const USAGE: &str = "\
-recode-sim core --seeds A..B [--threads N] [--json]
-    Runs of the core alone. Exit code 1: an invariant is broken; its seed and what happened last are printed.
-recode-sim core --seed N
+recode-sim core|cluster --seeds A..B [--threads N] [--minutes M] [--json]
+    Runs of the core alone, or of whole coordinators; none is begun after M minutes. Exit code 1: an invariant is broken;
+    its seed and what happened last are printed.
+recode-sim core|cluster --seed N
     One run, with what happened last.
-recode-sim planted [--seconds N] [--only NAME] [--json]
+recode-sim planted [--seconds N] [--only NAME|core|cluster] [--json]
     Looks for every planted bug, at most N CPU seconds each (needs --features planted).";
 
 fn main() -> ExitCode {
@@ -48,12 +51,23 @@ fn seeds(text: &str) -> Option<Range<u64>> {
 fn run(args: &[String]) -> Result<bool, String> {
     let json = args.iter().any(|a| a == "--json");
     match args.first().map(String::as_str) {
-        Some("core") => {
+        Some(name @ ("core" | "cluster")) => {
+            let kind = if name == "core" {
+                Kind::Core
+            } else {
+                Kind::Cluster
+            };
+            if !kind.is_repeatable() {
+                eprintln!(
+                    "built without --cfg tokio_unstable: a seed may give another run the next time; use `make chaos`"
+                );
+            }
+            let tell = |report: &Report| tell(kind, report);
             let seeds = match value(args, "--seed")? {
                 Some(seed) => {
                     let seed = seed.parse().map_err(|_| "--seed needs a number")?;
-                    let library = std::rc::Rc::new(recode_sim::film::Library::new());
-                    let report = recode_sim::core_alone::run(seed, &library, true);
+                    let library = std::sync::Arc::new(recode_sim::film::Library::new());
+                    let report = kind.run(seed, &library, true);
                     tell(&report);
                     println!("{:?} digest {:016x}", report.fired, report.digest);
                     return Ok(report.broken.is_none());
@@ -62,7 +76,12 @@ fn run(args: &[String]) -> Result<bool, String> {
             };
             let seeds = self::seeds(seeds).ok_or("--seeds needs A..B")?;
             let threads = number(args, "--threads", 2)? as usize;
-            let totals = campaign::run(seeds, threads, &tell);
+            let minutes: Option<f64> = match value(args, "--minutes")? {
+                Some(text) => Some(text.parse().map_err(|_| "--minutes needs a number")?),
+                None => None,
+            };
+            let within = minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+            let totals = campaign::run(kind, seeds, threads, within, &tell);
             if json {
                 println!("{}", totals.json());
             } else {
@@ -78,12 +97,14 @@ fn run(args: &[String]) -> Result<bool, String> {
     }
 }
 
-fn tell(report: &recode_sim::core_alone::Report) {
+fn tell(kind: Kind, report: &Report) {
     let lines: String = report.last.iter().map(|l| format!("  {l}\n")).collect();
     let what = report.broken.as_deref().unwrap_or("nothing is broken");
     eprintln!(
-        "{lines}seed {}: {what}\n  again: recode-sim core --seed {}",
-        report.seed, report.seed
+        "{lines}seed {}: {what}\n  again: recode-sim {} --seed {}",
+        report.seed,
+        kind.name(),
+        report.seed
     );
 }
 

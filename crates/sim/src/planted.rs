@@ -1,18 +1,73 @@
 //! Looks for every planted bug; see PLANTED.md beside the crate.
 
-use crate::core_alone;
 use crate::film::Library;
-use recode_core::planted::{Planted, plant};
+use crate::report::Kind;
+use recode_coordinator::planted as coordinator;
+use recode_core::planted as core;
 use serde_json::json;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+/// A planted bug, by where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Looked for in runs of the core alone.
+    Core(core::Planted),
+    /// Looked for in runs of whole coordinators.
+    Cluster(coordinator::Planted),
+}
+
+impl Bug {
+    /// All of them.
+    pub fn all() -> Vec<Self> {
+        let core = core::Planted::ALL.iter().copied().map(Self::Core);
+        let cluster = coordinator::Planted::ALL.iter().copied().map(Self::Cluster);
+        core.chain(cluster).collect()
+    }
+
+    /// Its name in the list.
+    pub fn name(self) -> String {
+        match self {
+            Self::Core(bug) => format!("{bug:?}"),
+            Self::Cluster(bug) => format!("{bug:?}"),
+        }
+    }
+
+    /// What is wrong.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Core(bug) => bug.text(),
+            Self::Cluster(bug) => bug.text(),
+        }
+    }
+
+    /// What is run to find it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Core(_) => Kind::Core,
+            Self::Cluster(_) => Kind::Cluster,
+        }
+    }
+}
+
+/// Switches a bug on for this thread, or all off.
+fn plant(bug: Option<Bug>) {
+    core::plant(match bug {
+        Some(Bug::Core(bug)) => Some(bug),
+        _ => None,
+    });
+    coordinator::plant(match bug {
+        Some(Bug::Cluster(bug)) => Some(bug),
+        _ => None,
+    });
+}
 
 /// How one bug was found, or not.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The bug.
-    pub bug: Planted,
+    pub bug: Bug,
     /// Seed and broken invariant.
     pub by: Option<(u64, String)>,
     /// Runs that were needed.
@@ -22,15 +77,15 @@ pub struct Found {
 }
 
 /// Runs seeds from `first` on until a bug shows or the budget is used up.
-pub fn find(bug: Planted, first: u64, budget: Duration) -> Found {
+pub fn find(bug: Bug, first: u64, budget: Duration) -> Found {
     // Made without the bug: what a Job must come to is not to be asked of a broken core.
     plant(None);
-    let library = Rc::new(Library::new());
+    let library = Arc::new(Library::new());
     plant(Some(bug));
     let began = cpu();
     let (mut runs, mut by) = (0, None);
     while by.is_none() && cpu().saturating_sub(began) < budget {
-        let report = core_alone::run(first + runs, &library, false);
+        let report = bug.kind().run(first + runs, &library, false);
         by = report.broken.map(|what| (report.seed, what));
         runs += 1;
     }
@@ -59,11 +114,8 @@ fn cpu() -> Duration {
 
 /// Looks for all bugs, or the one of that name, on two threads, and prints what was found. `false`: some were not.
 pub fn find_all(seconds: u64, only: Option<&str>, json: bool) -> bool {
-    let bugs: Vec<Planted> = Planted::ALL
-        .iter()
-        .copied()
-        .filter(|bug| only.is_none_or(|name| format!("{bug:?}") == name))
-        .collect();
+    let mut bugs = Bug::all();
+    bugs.retain(|bug| only.is_none_or(|name| bug.name() == name || bug.kind().name() == name));
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
@@ -82,7 +134,8 @@ pub fn find_all(seconds: u64, only: Option<&str>, json: bool) -> bool {
             .flat_map(|one| one.join().expect("panics of runs are caught inside"))
             .collect()
     });
-    all.sort_by_key(|one| one.bug as usize);
+    let order = |bug: Bug| bugs.iter().position(|one| *one == bug);
+    all.sort_by_key(|one| order(one.bug));
     let missed = all.iter().filter(|one| one.by.is_none()).count();
     let slowest = all.iter().map(|one| one.cpu).max().unwrap_or_default();
     if json {
@@ -90,7 +143,8 @@ pub fn find_all(seconds: u64, only: Option<&str>, json: bool) -> bool {
             .iter()
             .map(|one| {
                 json!({
-                    "bug": format!("{:?}", one.bug),
+                    "bug": one.bug.name(),
+                    "kind": one.bug.kind().name(),
                     "text": one.bug.text(),
                     "seed": one.by.as_ref().map(|b| b.0),
                     "broken": one.by.as_ref().map(|b| &b.1),
@@ -99,7 +153,10 @@ pub fn find_all(seconds: u64, only: Option<&str>, json: bool) -> bool {
                 })
             })
             .collect();
-        println!("{}", json!({"bugs": bugs, "found": all.len() - missed}));
+        println!(
+            "{}",
+            json!({"bugs": bugs, "planted": all.len(), "found": all.len() - missed})
+        );
     } else {
         println!(
             "{} of {} planted bugs found within {seconds} CPU seconds each; slowest {:.1} s",
@@ -112,7 +169,7 @@ pub fn find_all(seconds: u64, only: Option<&str>, json: bool) -> bool {
 }
 
 fn line(one: &Found) -> String {
-    let name = format!("{:?}", one.bug);
+    let name = one.bug.name();
     let how = match &one.by {
         Some((seed, what)) => {
             let short: String = what.chars().take(110).collect();

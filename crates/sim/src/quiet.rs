@@ -30,3 +30,8 @@ pub fn catch<T>(f: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
     CATCHING.set(false);
     result.map_err(|_| SAID.take())
 }
+
+/// What the latest panic of this thread has said.
+pub fn said() -> String {
+    SAID.with_borrow(Clone::clone)
+}

@@ -1,6 +1,7 @@
 //! What a seed draws before its run begins: how many of everything, and which faults at which rates. Each seed leaves
 //! some classes out altogether, since a run in which everything breaks hides what breaks when little does.
 
+use crate::film::Library;
 use crate::rng::Rng;
 
 /// Least faults of a run that counts.
@@ -90,6 +91,8 @@ pub struct Rates {
     pub restore: u32,
     /// Disks that take seconds.
     pub slow_disk: u32,
+    /// Disks that take no more bytes.
+    pub full_disk: u32,
     /// Crashes of Nodes.
     pub node_crash: u32,
     /// Pauses of Nodes.
@@ -151,6 +154,7 @@ impl Schedule {
             absurd: some(rng, 30),
             restore: some(rng, 10),
             slow_disk: some(rng, 6),
+            full_disk: 0,
             node_crash: some(rng, 10),
             node_pause: some(rng, 10),
             clock: some(rng, 6),
@@ -162,5 +166,39 @@ impl Schedule {
             chaos_ms: rng.within(30_000, 75_000),
             rates,
         }
+    }
+
+    /// Draws a plan for whole coordinators: always three of them, and Jobs with enough Tasks together.
+    pub fn draw_cluster(rng: &mut Rng, library: &Library) -> Self {
+        let mut plan = Self::draw(rng, library.templates.len());
+        plan.coordinators = 3;
+        plan.chaos_ms = rng.within(40_000, 70_000);
+        plan.rates.full_disk = if rng.chance(300) {
+            rng.within(1, 4) as u32
+        } else {
+            0
+        };
+        // Of the faults that come at intervals some must be possible.
+        plan.rates.crash = plan.rates.crash.max(1);
+        // Losing one message in forty breaks every stream within seconds.
+        plan.rates.lose = plan.rates.lose.div_ceil(3);
+        let tasks = |job: &JobDraw| {
+            let outputs = library.end(job.template, false);
+            outputs.iter().map(Vec::len).sum::<usize>() + 2 * outputs.len() + 1
+        };
+        // Some Jobs are cancelled before they have done all.
+        let sure = |jobs: &[JobDraw]| {
+            let sure = jobs.iter().filter(|job| job.cancel_after_ms.is_none());
+            sure.map(tasks).sum::<usize>()
+        };
+        while sure(&plan.jobs) < 70 {
+            let more = Self::draw(rng, library.templates.len()).jobs;
+            plan.jobs.extend(more);
+        }
+        for job in &mut plan.jobs {
+            job.at_ms = rng.within(0, plan.chaos_ms * 3 / 4);
+            job.forget = false;
+        }
+        plan
     }
 }

@@ -4,18 +4,18 @@ use recode_sim::campaign;
 use recode_sim::core_alone;
 use recode_sim::faults::Fault;
 use recode_sim::film::Library;
-use std::rc::Rc;
+use recode_sim::report::Kind;
+use std::sync::Arc;
 
 #[test]
 fn whatever_happens_nothing_is_lost_or_done_twice() {
-    let totals = campaign::run(0..50, 2, &|report| {
+    let totals = campaign::run(Kind::Core, 0..50, 2, None, &|report| {
         eprintln!("{}\n{:?}", report.last.join("\n"), report.broken);
     });
     assert_eq!(totals.broken, [], "seeds and what they broke");
     assert!(totals.void < 3, "{} runs had too few faults", totals.void);
-    let silent: Vec<&str> = Fault::ALL
-        .iter()
-        .filter(|fault| totals.fired.of(**fault) == 0)
+    let silent: Vec<&str> = Fault::of_core()
+        .filter(|fault| totals.fired.of(*fault) == 0)
         .map(|fault| fault.name())
         .collect();
     assert!(silent.is_empty(), "these faults never fired: {silent:?}");
@@ -28,13 +28,13 @@ fn whatever_happens_nothing_is_lost_or_done_twice() {
 
 #[test]
 fn one_seed_is_one_run() {
-    let library = Rc::new(Library::new());
+    let library = Arc::new(Library::new());
     let mut digests = std::collections::BTreeSet::new();
     for seed in 1_000..1_006 {
         let first = core_alone::run(seed, &library, false);
         // Lines change nothing, nor does another library, nor the thread.
         let again = std::thread::spawn(move || {
-            let report = core_alone::run(seed, &Rc::new(Library::new()), true);
+            let report = core_alone::run(seed, &Arc::new(Library::new()), true);
             (report.digest, report.fired, report.commands)
         });
         let again = again.join().expect("panics are caught inside");
@@ -52,13 +52,14 @@ fn one_seed_is_one_run() {
 #[test]
 fn planted_bugs_are_found() {
     use recode_core::planted::Planted;
+    use recode_sim::planted::{Bug, find};
     for bug in [
         Planted::StaleAttemptAccepted,
         Planted::LeasesSurviveForget,
         Planted::EventIndexSkipped,
         Planted::PlanNotAsked,
     ] {
-        let found = recode_sim::planted::find(bug, 0, std::time::Duration::from_secs(60));
+        let found = find(Bug::Core(bug), 0, std::time::Duration::from_secs(60));
         assert!(found.by.is_some(), "{bug:?} hides in {} runs", found.runs);
     }
 }

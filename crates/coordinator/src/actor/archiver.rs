@@ -1,11 +1,12 @@
 //! Stores what stays of ended Jobs, so that they may leave the state. What leaves, and when, is `recode_core`'s decision.
 
 use super::job_set::JobSet;
+use crate::artifacts::Store;
 use crate::raft::Consensus;
+use crate::runtime;
 use recode_core::archive;
 use recode_core::machine::{Retention, decide};
 use recode_core::{Command, Outcome};
-use recode_store::WorkStore;
 use recode_types::{Digest, JobId};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,7 @@ impl ArchiverHandle {
 /// Prepares an archiver; the future is its life.
 pub fn new(
     consensus: Consensus,
-    store: WorkStore,
+    store: Store,
     retention: Retention,
     stop: CancellationToken,
 ) -> (ArchiverHandle, impl Future<Output = ()>) {
@@ -72,11 +73,7 @@ async fn retire(consensus: &Consensus, retention: &Retention, wanted: &ArchiverH
     marked.into_iter().for_each(|job| wanted.archive(job));
 }
 
-async fn store_and_leave(
-    consensus: &Consensus,
-    store: &WorkStore,
-    job: JobId,
-) -> Result<(), String> {
+async fn store_and_leave(consensus: &Consensus, store: &Store, job: JobId) -> Result<(), String> {
     let archive = consensus.shared().look(|state| {
         let known = state.jobs.get(&job).filter(|job| job.retiring)?;
         Some(archive::build(known))
@@ -87,7 +84,7 @@ async fn store_and_leave(
     };
     let events = archive.events.len() as u64;
     // A hundred thousand events take a while.
-    let json = tokio::task::spawn_blocking(move || {
+    let json = runtime::blocking(move || {
         serde_json::to_vec(&archive).expect("plain data always serialises")
     })
     .await

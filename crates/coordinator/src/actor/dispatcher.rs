@@ -13,12 +13,13 @@ use super::archiver::ArchiverHandle;
 use super::planner::PlannerHandle;
 use super::registry::{Held, Registry};
 use super::sweeper::SweeperHandle;
+use crate::artifacts::Store;
 use crate::raft::{Consensus, Gathered};
+use crate::runtime;
 use handle::Msg;
 use recode_core::machine::decide::{self, Tidy};
 use recode_core::machine::ready::is_heavy;
 use recode_core::{Command, Outcome, State};
-use recode_store::WorkStore;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage};
 use recode_types::{
     AttemptProgress, AttemptToken, JobId, NodeHeard, NodeId, NodeOrders, NodeReport,
@@ -50,7 +51,7 @@ pub struct Parts {
     /// The log and the state.
     pub consensus: Consensus,
     /// Where lists of Chunks are stored.
-    pub store: WorkStore,
+    pub store: Store,
     /// Gets the effects that are its own.
     pub planner: PlannerHandle,
     /// As above.
@@ -69,7 +70,7 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         consensus: parts.consensus.clone(),
     };
     let dispatcher = Dispatcher {
-        registry: Registry::new(Instant::now()),
+        registry: Registry::new(runtime::now()),
         parts,
         orders: BTreeMap::new(),
         next_exchange: 0,
@@ -139,7 +140,7 @@ impl Dispatcher {
             let retry = shared
                 .look(|state| state.next_retry_ms(now_ms))
                 .map(|at| Duration::from_millis(at.saturating_sub(now_ms) + 1));
-            let quiet = self.quiet(Instant::now());
+            let quiet = self.quiet(runtime::now());
             let wake = tokio::select! {
                 () = stop.cancelled() => Wake::Stop,
                 effects = shared.effects.next() => Wake::Effects(Box::new(effects)),
@@ -163,11 +164,11 @@ impl Dispatcher {
                     }
                 }
                 Wake::Stored(node, token, grant) => self.on_stored(node, token, grant),
-                Wake::Round => self.on_round(Instant::now()),
+                Wake::Round => self.on_round(runtime::now()),
                 Wake::Retry => self.due = true,
                 Wake::Tell => {}
             }
-            self.tell_watchers(Instant::now());
+            self.tell_watchers(runtime::now());
             self.carry_out().await;
         }
     }
@@ -217,7 +218,7 @@ impl Dispatcher {
                 report,
             } => {
                 if self.registry.exchange(node) == Some(exchange) {
-                    self.registry.reported(node, report, Instant::now());
+                    self.registry.reported(node, report, runtime::now());
                     self.after_report(node, false);
                 }
             }
@@ -272,7 +273,7 @@ impl Dispatcher {
         let hello = report.hello.as_ref();
         let (name, slots) = hello.map_or(("", 0), |h| (h.name.as_str(), h.heavy_slots));
         tracing::info!(%node, name, slots, "a node reports");
-        self.registry.opened(node, exchange, report, Instant::now());
+        self.registry.opened(node, exchange, report, runtime::now());
         self.orders.insert(node, orders);
         self.order(
             node,
@@ -297,6 +298,9 @@ impl Dispatcher {
         }
         let mut grants = Vec::new();
         for token in difference.grant_again {
+            if planted!(LostGrantNotRepeated) {
+                continue;
+            }
             let held = Held {
                 heavy: is_heavy(token.task.key),
                 cost: 0,
@@ -340,12 +344,18 @@ impl Dispatcher {
             .shared()
             .look(|state| state.nodes.keys().copied().collect());
         self.expired = self.registry.silent(known.into_iter(), now);
+        if planted!(SilenceNotSeen) {
+            self.expired.clear();
+        }
     }
 
     fn on_stored(&mut self, node: NodeId, token: AttemptToken, grant: Result<Grant, String>) {
         match grant {
             Ok(grant) => self.send_grants(node, vec![grant]),
             Err(message) => {
+                if planted!(ListNotStoredForgotten) {
+                    return;
+                }
                 // The Node never hears of it: the Leader itself says how the Attempt ended.
                 let outcome = AttemptOutcome::Failed {
                     failure: Failure {

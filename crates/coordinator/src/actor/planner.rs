@@ -3,10 +3,11 @@
 //! Reads artifacts and computes; every decision is `recode_core`'s, and counts when the log has taken it.
 
 use super::job_set::JobSet;
+use crate::artifacts::Store;
 use crate::raft::Consensus;
+use crate::runtime;
 use recode_core::machine::{Phase, decide};
 use recode_core::{Command, Effect, PlanPolicy};
-use recode_store::WorkStore;
 use recode_types::task::FailureClass;
 use recode_types::{ArtifactRef, Digest, FrameTable, JobId, JobRequest, SourceFacts, TimeBase};
 use std::sync::Arc;
@@ -42,7 +43,7 @@ impl PlannerHandle {
 /// Prepares a planner; the future is its life.
 pub fn new(
     consensus: Consensus,
-    store: WorkStore,
+    store: Store,
     policy: PlanPolicy,
     stop: CancellationToken,
 ) -> (PlannerHandle, impl Future<Output = ()>) {
@@ -66,7 +67,7 @@ async fn run(planner: Arc<Planner>, wanted: PlannerHandle, stop: CancellationTok
             job = wanted.to_decide.next() => planner.decide(job).await,
             job = wanted.to_plan.next(), if plans.len() < PLANS_AT_ONCE => {
                 let planner = planner.clone();
-                plans.spawn(async move { planner.plan(job).await });
+                plans.spawn(runtime::task(async move { planner.plan(job).await }));
             }
             Some(planned) = plans.join_next() => planned.expect("a panic in a plan is one of the planner"),
         }
@@ -75,7 +76,7 @@ async fn run(planner: Arc<Planner>, wanted: PlannerHandle, stop: CancellationTok
 
 struct Planner {
     consensus: Consensus,
-    store: WorkStore,
+    store: Store,
     policy: PlanPolicy,
 }
 
@@ -130,11 +131,10 @@ impl Planner {
         };
         let policy = self.policy.clone();
         // Millions of rows take a while.
-        let planned = tokio::task::spawn_blocking(move || {
-            recode_core::plan(&facts, &table, &request, &policy)
-        })
-        .await
-        .map_err(|e| (FailureClass::Unknown, format!("planning failed: {e}")))?;
+        let planned =
+            runtime::blocking(move || recode_core::plan(&facts, &table, &request, &policy))
+                .await
+                .map_err(|e| (FailureClass::Unknown, format!("planning failed: {e}")))?;
         let plan = planned.map_err(|e| (FailureClass::BadInput, e.to_string()))?;
         let json = serde_json::to_vec(&plan.segments).expect("plain data always serialises");
         let key = recode_store::key::of_plan(job, &Digest::of(&json), "json");
@@ -150,7 +150,7 @@ impl Planner {
         let mut tries = 0;
         loop {
             match self.store.get(artifact).await {
-                Ok(bytes) => return Ok(bytes.to_vec()),
+                Ok(bytes) => return Ok(bytes),
                 Err(error) => {
                     tries += 1;
                     if tries >= STORE_TRIES || error.retry() == recode_store::Retry::Never {
@@ -182,6 +182,9 @@ impl Planner {
                     // Asked again: a decision that is in the log by then is not made twice, since the Job's state or
                     // its round has moved.
                     tracing::warn!(%job, %error, "a decision is not in the log yet");
+                    if planted!(DecisionForgotten) {
+                        return;
+                    }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     let again = [Effect::Plan { job }, Effect::Decide { job }];
                     self.consensus.shared().effects.add(again);

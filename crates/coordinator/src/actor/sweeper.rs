@@ -1,10 +1,8 @@
 //! Removes what ended Jobs left in the work store.
 
 use super::job_set::JobSet;
-use recode_store::WorkStore;
+use crate::artifacts::Store;
 use recode_types::JobId;
-use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 /// The sweeper's public face.
@@ -29,7 +27,7 @@ impl SweeperHandle {
 }
 
 /// Prepares a sweeper; the future is its life.
-pub fn new(store: WorkStore, stop: CancellationToken) -> (SweeperHandle, impl Future<Output = ()>) {
+pub fn new(store: Store, stop: CancellationToken) -> (SweeperHandle, impl Future<Output = ()>) {
     let jobs = JobSet::default();
     let handle = SweeperHandle {
         ended: Some(jobs.clone()),
@@ -42,10 +40,8 @@ pub fn new(store: WorkStore, stop: CancellationToken) -> (SweeperHandle, impl Fu
             };
             let prefix = recode_store::key::job(job);
             // Nothing of an ended Job is named by anybody any more.
-            let named = BTreeSet::new();
-            let now = SystemTime::now();
-            match recode_store::sweep::sweep(&store, &prefix, &named, now, Duration::ZERO).await {
-                Ok(swept) => tracing::debug!(%job, removed = swept.removed, "swept"),
+            match store.clear(&prefix).await {
+                Ok(removed) => tracing::debug!(%job, removed, "swept"),
                 Err(error) => {
                     tracing::warn!(%job, %error, "could not be swept; tried again by the next leader");
                 }

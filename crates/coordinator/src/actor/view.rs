@@ -1,9 +1,9 @@
 //! What services see beside the state: what runs, what Nodes said, what was archived.
 
 use super::dispatcher::{DispatcherHandle, Heard, Running};
+use crate::artifacts::Store;
 use recode_core::archive::Archive;
 use recode_core::machine::Stub;
-use recode_store::WorkStore;
 use tokio::sync::watch;
 
 /// See the module. Cheap to clone.
@@ -12,7 +12,7 @@ pub struct View {
     /// `None`: this coordinator does not lead.
     dispatcher: watch::Receiver<Option<DispatcherHandle>>,
     running: watch::Receiver<Running>,
-    store: WorkStore,
+    store: Store,
 }
 
 impl View {
@@ -20,7 +20,7 @@ impl View {
     pub fn new(
         dispatcher: watch::Receiver<Option<DispatcherHandle>>,
         running: watch::Receiver<Running>,
-        store: WorkStore,
+        store: Store,
     ) -> Self {
         Self {
             dispatcher,

@@ -1,5 +1,6 @@
-//! The little that log and snapshots ask of a disk, so that tests can have one that remembers, forgets, tears and fills up.
+//! The little that log and snapshots ask of a disk, so that a simulation can have one that forgets, tears and fills up.
 
+use futures::future::BoxFuture;
 use std::any::Any;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
@@ -9,6 +10,9 @@ use std::sync::Arc;
 
 /// Held while a folder is in use.
 pub type Lock = Box<dyn Any + Send>;
+
+/// How long the flush that comes next takes; waited for instead of blocking.
+pub type Pace = Box<dyn Fn() -> BoxFuture<'static, ()> + Send>;
 
 /// Files and folders.
 pub trait Disk: Debug + Send + Sync + 'static {
@@ -30,6 +34,10 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes a folder for one owner; `None`: it has one.
     fn lock(&self, dir: &Path) -> io::Result<Option<Lock>>;
+    /// `None`: flushes block, so whoever flushes often has a thread of its own.
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
 }
 
 /// A file that is written to.

@@ -2,6 +2,7 @@
 
 use super::network::Peer;
 use super::type_config::alias::Raft;
+use crate::runtime;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -49,7 +50,7 @@ impl Observed {
         let look = {
             let (acknowledged, alone) = (acknowledged.clone(), alone.clone());
             move |m: &openraft::RaftMetrics<u64, openraft::BasicNode>| {
-                let now = Instant::now();
+                let now = runtime::now();
                 let at = m
                     .millis_since_quorum_ack
                     .and_then(|ms| now.checked_sub(Duration::from_millis(ms)));
@@ -78,7 +79,7 @@ impl Observed {
         let first = look(&metrics.borrow_and_update());
         let (tell, changes) = watch::channel(first);
         // Ends with Raft.
-        tokio::spawn(async move {
+        runtime::spawn(async move {
             while metrics.changed().await.is_ok() {
                 let now = look(&metrics.borrow_and_update());
                 tell.send_if_modified(|known| {
@@ -104,7 +105,7 @@ impl Observed {
             return Quorum::Fresh;
         }
         let at = *self.acknowledged.lock().expect("nothing panics with it");
-        match at.map(|at| at.elapsed()) {
+        match at.map(|at| runtime::now().saturating_duration_since(at)) {
             Some(age) if age < longest => Quorum::Fresh,
             age => Quorum::Stale {
                 age_ms: age.map_or(u64::MAX, |age| age.as_millis() as u64),

@@ -231,7 +231,8 @@ pub struct Contents {
 /// # Errors
 /// As [`LogStore::open`].
 pub fn read(dir: &Path) -> Result<Contents, wal::Error> {
-    let log = Log::replay(&wal::read(dir)?).map_err(|reason| contradicts(dir, reason))?;
+    let log =
+        Log::replay(&wal::read(&disk::Real, dir)?).map_err(|reason| contradicts(dir, reason))?;
     Ok(Contents {
         vote: log.vote,
         committed: log.committed,
@@ -345,7 +346,10 @@ impl LogStore {
             .write()
             .expect("no code panics while it holds this lock");
         if log.bytes > self.segment_bytes {
-            let head = log.head();
+            let mut head = log.head();
+            if planted!(VoteLostInRotation) {
+                head.vote = None;
+            }
             log.files.push_back(head.next_index);
             log.bytes = 0;
             self.wal.rotate(encode(&Record::Head(head)));
@@ -404,6 +408,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let vote = *vote;
+        if planted!(VoteNotSynced) {
+            self.change(&[Record::Vote(vote)], None, |log| log.vote = Some(vote));
+            return Ok(());
+        }
         self.change_durably(Record::Vote(vote), |log| log.vote = Some(vote))
             .await
             .map_err(|e| StorageIOError::write_vote(&e).into())
@@ -436,7 +444,17 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let records: Vec<Record> = entries.iter().cloned().map(Record::Entry).collect();
+        let mut records: Vec<Record> = entries.iter().cloned().map(Record::Entry).collect();
+        if planted!(AppendReordered) {
+            records.reverse();
+        }
+        if planted!(AppendNotSynced) {
+            self.change(&records, None, |log| {
+                entries.into_iter().for_each(|entry| log.push(entry));
+            });
+            callback.log_io_completed(Ok(()));
+            return Ok(());
+        }
         let done: wal::Done = Box::new(move |result| callback.log_io_completed(result));
         self.change(&records, Some(done), |log| {
             entries.into_iter().for_each(|entry| log.push(entry));
@@ -445,6 +463,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        if planted!(TruncateNotWritten) {
+            let mut log = self.log.write().expect("nothing panics with it");
+            log.truncate(log_id.index);
+            return Ok(());
+        }
         self.change_durably(Record::Truncate(log_id.index), |log| {
             log.truncate(log_id.index);
         })

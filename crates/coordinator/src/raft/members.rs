@@ -98,7 +98,7 @@ async fn in_turn<F>(mut change: impl FnMut() -> F) -> Result<(), ChangeError>
 where
     F: Future<Output = Result<(), ChangeError>>,
 {
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     loop {
         match change().await {
             Err(ChangeError::Busy) if started.elapsed() < DEADLINE => {

@@ -15,6 +15,7 @@ mod snapshot;
 mod state_machine;
 mod type_config;
 mod wal;
+pub mod witness;
 
 #[cfg(test)]
 mod fuzz;
@@ -34,6 +35,7 @@ pub use restore::restore;
 pub use state_machine::Shared;
 pub use type_config::CoordinatorId;
 
+use crate::runtime;
 use disk::Disk;
 use log_store::{Founding, LogStore};
 use openraft::{Config, SnapshotPolicy};
@@ -48,6 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use type_config::alias::{Entry, Raft, Vote};
+use witness::Witness;
 
 /// The number of the coordinator that founds a cluster alone.
 pub const FIRST: CoordinatorId = 1;
@@ -138,6 +141,8 @@ pub struct Setup {
     pub keep: Keep,
     /// Where log and snapshots are.
     pub disk: Arc<dyn Disk>,
+    /// Sees what is applied, where somebody wants to.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 impl Setup {
@@ -153,6 +158,7 @@ impl Setup {
             timings: Timings::default(),
             keep: Keep::default(),
             disk: disk::Real::shared(),
+            witness: None,
         }
     }
 
@@ -265,7 +271,8 @@ impl Consensus {
         let log = LogStore::open(disk, dir, setup.founding(), setup.keep.segment_bytes)?;
         let snapshots = Snapshots::open(disk, dir).map_err(folder)?;
         let log = log.beside(snapshots.durable());
-        let machine = StateMachine::open(snapshots.clone()).map_err(folder)?;
+        let machine =
+            StateMachine::open(snapshots.clone(), setup.witness.clone()).map_err(folder)?;
         let (shared, machine_alive) = (machine.shared(), machine.alive());
         setup.timings.check().map_err(Error::Fatal)?;
         let ms = |duration: Duration| duration.as_millis() as u64;
@@ -324,6 +331,9 @@ impl Consensus {
     /// Whether a quorum has confirmed this Leader lately. One that is cut off does not know that it was replaced, so it
     /// answers nothing as success: others wait at least the shortest election timeout before they elect.
     pub fn quorum(&self) -> Quorum {
+        if planted!(StaleLeaderAnswers) {
+            return Quorum::Fresh;
+        }
         self.leadership.quorum(self.timings.election_min)
     }
 
@@ -431,6 +441,6 @@ impl Consensus {
         let _ = self.raft.shutdown().await;
         let log = self.log.clone();
         // The same for the log's writer.
-        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+        let _ = runtime::blocking(move || log.close()).await;
     }
 }

@@ -4,10 +4,11 @@
 use super::state_machine::Shared;
 use super::type_config::Proposal;
 use super::type_config::alias::Raft;
+use crate::runtime;
 use recode_core::{Batch, Command, Entry, Outcome};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long an entry may take before its outcome counts as unknown.
@@ -54,7 +55,10 @@ struct Clock {
 
 impl Clock {
     fn now_ms(&self) -> u64 {
-        let elapsed = self.started.elapsed().as_millis() as u64;
+        let elapsed = runtime::now().duration_since(self.started).as_millis() as u64;
+        if planted!(ClockGoesBack) {
+            return self.base_ms.load(Ordering::Relaxed) + elapsed;
+        }
         let least = self.shared.at_ms().saturating_sub(elapsed);
         self.base_ms.fetch_max(least, Ordering::Relaxed).max(least) + elapsed
     }
@@ -62,17 +66,14 @@ impl Clock {
 
 impl Proposer {
     pub fn start(raft: Raft, shared: &Arc<Shared>) -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_millis() as u64);
         let clock = Clock {
             shared: shared.clone(),
-            base_ms: Arc::new(AtomicU64::new(wall)),
-            started: Instant::now(),
+            base_ms: Arc::new(AtomicU64::new(runtime::wall_ms())),
+            started: runtime::now(),
         };
         let (mailbox, inbox) = mpsc::channel(1024);
         // Ends when the last handle is gone; everybody who waited for an answer has gone with it.
-        tokio::spawn(run(raft, clock.clone(), inbox));
+        runtime::spawn(run(raft, clock.clone(), inbox));
         Self { mailbox, clock }
     }
 
@@ -115,6 +116,9 @@ async fn run(raft: Raft, clock: Clock, mut inbox: mpsc::Receiver<Waiting>) {
         }
         match write(&raft, Batch(entries)).await {
             Ok(outcomes) => {
+                if planted!(AnswersSwapped) {
+                    waiting.reverse();
+                }
                 let mut outcomes = outcomes.into_iter();
                 for (count, reply) in waiting {
                     // Who does not wait any more finds the outcome in the state.

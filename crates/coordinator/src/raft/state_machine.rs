@@ -6,6 +6,8 @@ use super::effects::Effects;
 use super::snapshot::Snapshots;
 use super::type_config::alias::{Entry, LogId, Membership, SnapshotMeta, StorageError};
 use super::type_config::{Answers, TypeConfig};
+use super::witness::{Place, Witness};
+use crate::runtime;
 use openraft::storage::RaftStateMachine;
 use openraft::{
     EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot,
@@ -85,17 +87,23 @@ pub struct StateMachine {
     snapshots: Snapshots,
     /// Closed when a panic has taken all of them along.
     alive: watch::Sender<()>,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl StateMachine {
     /// From the newest snapshot, or empty.
     /// # Errors
     /// What the disk said, or damage: do not start.
-    pub fn open(snapshots: Snapshots) -> io::Result<Self> {
+    pub fn open(snapshots: Snapshots, witness: Option<Arc<dyn Witness>>) -> io::Result<Self> {
         let applied = match snapshots.newest()? {
             Some((meta, bytes)) => restore(&meta, &bytes)?,
             None => Applied::default(),
         };
+        if let Some(witness) = &witness
+            && let Some(at) = applied.last
+        {
+            witness.restored(place(at), &applied.state);
+        }
         Ok(Self {
             shared: Arc::new(Shared {
                 applied: RwLock::new(applied),
@@ -104,6 +112,7 @@ impl StateMachine {
             }),
             snapshots,
             alive: watch::Sender::new(()),
+            witness,
         })
     }
 
@@ -126,6 +135,14 @@ pub(super) fn seal(applied: &Applied) -> Vec<u8> {
     bytes
 }
 
+fn place(at: LogId) -> Place {
+    Place {
+        index: at.index,
+        term: at.leader_id.term,
+        leader: at.leader_id.node_id,
+    }
+}
+
 /// The state that a snapshot holds.
 /// # Errors
 /// `InvalidData`: it does not read.
@@ -134,11 +151,19 @@ pub(super) fn restore(meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<Applied> 
     let (at, sealed) = bytes
         .split_first_chunk::<8>()
         .ok_or_else(|| invalid("the snapshot is too short".into()))?;
+    let mut state = State::decode(sealed).map_err(|e| invalid(e.to_string()))?;
+    if planted!(SnapshotLosesRequests) {
+        state.requests.clear();
+    }
+    let membership = match planted!(SnapshotLosesMembers) {
+        true => Membership::default(),
+        false => meta.last_membership.clone(),
+    };
     Ok(Applied {
-        state: State::decode(sealed).map_err(|e| invalid(e.to_string()))?,
+        state,
         at_ms: u64::from_le_bytes(*at),
         last: meta.last_log_id,
-        membership: meta.last_membership.clone(),
+        membership,
     })
 }
 
@@ -159,15 +184,21 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
         // Copied under the lock, encoded and written outside of it.
         let applied = self.shared.read().clone();
         let snapshots = self.snapshots.clone();
+        let mut last = applied.last;
+        if planted!(SnapshotTooNew)
+            && let Some(last) = &mut last
+        {
+            last.index += 1;
+        }
         let meta = SnapshotMeta {
-            last_log_id: applied.last,
+            last_log_id: last,
             last_membership: applied.membership.clone(),
             snapshot_id: applied
                 .last
                 .map_or_else(|| "0".to_owned(), |id| id.to_string()),
         };
         let written = meta.clone();
-        let bytes = tokio::task::spawn_blocking(move || {
+        let bytes = runtime::blocking(move || {
             let bytes = seal(&applied);
             snapshots.write(&written, &bytes).map(|()| bytes)
         })
@@ -201,7 +232,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let mut applied = self.shared.write();
             for entry in entries {
                 applied.last = Some(entry.log_id);
-                let mut outcomes = Vec::new();
+                let (mut answered, mut sealed) = (Vec::new(), None);
                 match entry.payload {
                     EntryPayload::Blank => {}
                     EntryPayload::Membership(membership) => {
@@ -214,11 +245,21 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                         if let Some(newest) = batch.0.iter().map(|e| e.at_ms).max() {
                             applied.at_ms = applied.at_ms.max(newest);
                         }
-                        for (outcome, asked) in applied.state.apply_batch(&batch) {
-                            outcomes.push(outcome);
-                            effects.extend(asked);
+                        answered = applied.state.apply_batch(&batch);
+                        if planted!(AppliedTwice) && entry.log_id.index.is_multiple_of(32) {
+                            answered = applied.state.apply_batch(&batch);
                         }
+                        sealed = Some(proposal.0);
                     }
+                }
+                if let Some(witness) = &self.witness {
+                    let at = place(entry.log_id);
+                    witness.applied(at, sealed.as_deref(), &answered, &applied.state);
+                }
+                let mut outcomes = Vec::with_capacity(answered.len());
+                for (outcome, asked) in answered {
+                    outcomes.push(outcome);
+                    effects.extend(asked);
                 }
                 answers.push(Answers(outcomes));
             }
@@ -244,11 +285,18 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let bytes = snapshot.into_inner();
         let applied = restore(meta, &bytes).map_err(|e| failure(ErrorVerb::Read, &e))?;
         let (snapshots, meta) = (self.snapshots.clone(), meta.clone());
-        tokio::task::spawn_blocking(move || snapshots.write(&meta, &bytes))
+        runtime::blocking(move || snapshots.write(&meta, &bytes))
             .await
             .map_err(io::Error::other)
             .and_then(|written| written)
             .map_err(|e| not_written(&e))?;
+        if let (Some(witness), Some(at)) = (&self.witness, applied.last) {
+            witness.restored(place(at), &applied.state);
+        }
+        if planted!(SnapshotNotTaken) {
+            self.shared.write().last = applied.last;
+            return Ok(());
+        }
         *self.shared.write() = applied;
         self.shared.changes.send_modify(|count| *count += 1);
         Ok(())

@@ -32,7 +32,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Folder> for Builder {
         let disk = disk::Real::shared();
         let log = LogStore::open(&disk, &folder.0, Founding::default(), 8 << 20).unwrap();
         let snapshots = Snapshots::open(&disk, &folder.0).unwrap();
-        let machine = StateMachine::open(snapshots).unwrap();
+        let machine = StateMachine::open(snapshots, None).unwrap();
         Ok((folder, log, machine))
     }
 }

@@ -110,7 +110,7 @@ impl ClusterService for Cluster {
         let address = address(&request.into_inner().address)?;
         let consensus = self.consensus.clone();
         // Goes on when the caller is gone: the new coordinator itself may have asked, and begins anew once adopted.
-        let added = tokio::spawn(async move { add(&consensus, address).await });
+        let added = crate::runtime::spawn(async move { add(&consensus, address).await });
         let coordinator = added
             .await
             .unwrap_or_else(|panic| Err(Status::internal(panic.to_string())))?;

@@ -19,7 +19,9 @@ pub struct Gate {
 
 impl Gate {
     /// Whether a call to `path` may pass.
-    fn check(&self, path: &str) -> Result<(), Status> {
+    /// # Errors
+    /// Who leads, or why this Leader does not answer now.
+    pub fn check(&self, path: &str) -> Result<(), Status> {
         let service = path.trim_start_matches('/').split('/').next().unwrap_or("");
         let method = path.rsplit('/').next().unwrap_or("");
         let led = match service {

@@ -8,10 +8,67 @@ pub mod job;
 pub mod node;
 pub mod raft;
 
-use crate::raft::ProposeError;
+use crate::actor::view::View;
+use crate::artifacts::Store;
+use crate::raft::{Consensus, ProposeError};
+use crate::room::Door;
+use crate::seat::SeatHandle;
 use recode_core::Rejected;
 use recode_proto::convert::status::{because, not_found};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
+
+/// Everything that answers calls, before a listener is put in front of it.
+pub struct Services {
+    /// For clients.
+    pub jobs: job::Jobs,
+    /// For nodes and those who look after them.
+    pub nodes: node::Nodes,
+    /// For other coordinators.
+    pub members: raft::Members,
+    /// For those who look after the cluster.
+    pub cluster: cluster::Cluster,
+    /// Asked before each call.
+    pub gate: gate::Gate,
+}
+
+impl Services {
+    /// `door` is shut when the disk runs full; `readers` owns what goes on after a call was answered; `stop` ends it.
+    pub fn new(
+        consensus: &Consensus,
+        store: &Store,
+        seat: &SeatHandle,
+        door: Door,
+        readers: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            jobs: job::Jobs {
+                consensus: consensus.clone(),
+                running: View::new(seat.dispatcher.clone(), seat.running.clone(), store.clone()),
+                door,
+                stop: stop.clone(),
+            },
+            nodes: node::Nodes {
+                dispatcher: seat.dispatcher.clone(),
+                readers: readers.clone(),
+                stop: stop.clone(),
+            },
+            members: raft::Members {
+                consensus: consensus.clone(),
+            },
+            cluster: cluster::Cluster {
+                consensus: consensus.clone(),
+                work_store: store.url().to_owned(),
+            },
+            gate: gate::Gate {
+                consensus: consensus.clone(),
+                serving: seat.serving.clone(),
+            },
+        }
+    }
+}
 
 /// What a caller hears when the log said no to something about `name`.
 fn rejected(rejected: Rejected, name: &str) -> Status {

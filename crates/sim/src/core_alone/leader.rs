@@ -815,7 +815,7 @@ impl World {
             Order::Stitch(order) => {
                 let stored = self.calm || !self.rng.chance(self.schedule.rates.store);
                 let list = film::artifact(self.lists.len() as u64);
-                self.lists.push(order.chunks().collect());
+                Rc::make_mut(&mut self.lists).push(order.chunks().collect());
                 let grant = stored.then(|| Box::new(grant(order.stored(list))));
                 let wait = self.rng.within(1, 40);
                 let term = self.coordinators[at].reign.as_ref()?.term;

@@ -24,10 +24,9 @@ mod node;
 mod registry;
 mod world;
 
-use crate::faults::Fired;
 use crate::film::Library;
-use crate::schedule::LEAST_FAULTS;
-use std::rc::Rc;
+use crate::report::Report;
+use std::sync::Arc;
 
 /// How long a run may take to end everything once the faults stop, in virtual time: a full back-off (64 s), silence found
 /// out (15 s) and the work of all Jobs on the slowest Nodes.
@@ -36,40 +35,8 @@ pub const CALM_MS: u64 = 600_000;
 /// Log entries of one run: more means that something goes round in circles.
 pub const MOST_ENTRIES: usize = 6_000;
 
-/// What became of one run.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Its seed.
-    pub seed: u64,
-    /// The invariant that was broken.
-    pub broken: Option<String>,
-    /// What happened last, where lines were asked for.
-    pub last: Vec<String>,
-    /// Faults that fired.
-    pub fired: Fired,
-    /// Equal for equal runs.
-    pub digest: u64,
-    /// Commands in the log.
-    pub commands: u64,
-    /// Attempts that were granted.
-    pub attempts: u64,
-    /// Virtual time until everything had ended.
-    pub virtual_ms: u64,
-    /// Virtual time from the end of the faults on.
-    pub calm_ms: u64,
-    /// Jobs done, failed and cancelled.
-    pub ends: [u64; 3],
-}
-
-impl Report {
-    /// Too few faults fired for the run to count.
-    pub fn is_void(&self) -> bool {
-        self.broken.is_none() && self.fired.total() < LEAST_FAULTS
-    }
-}
-
 /// Runs one seed. `lines`: keep what happened last.
-pub fn run(seed: u64, library: &Rc<Library>, lines: bool) -> Report {
+pub fn run(seed: u64, library: &Arc<Library>, lines: bool) -> Report {
     let mut world = world::World::new(seed, library.clone(), lines);
     let caught = crate::quiet::catch(std::panic::AssertUnwindSafe(|| world.run()));
     if let Err(panic) = caught {

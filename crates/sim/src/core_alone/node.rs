@@ -1,32 +1,21 @@
-//! Make-believe Nodes, modelled after the reporter and the slots of the real one: they answer honestly, late, twice, never,
-//! or with a lie.
+//! Make-believe Nodes: their exchanges, and when their Attempts end. What they hold is [`crate::slots`], how Attempts end
+//! [`crate::fate`].
 
 use super::world::{Event, Place, World};
-use crate::faults::Fault;
+use crate::fate::Fate;
 use crate::film;
 use crate::schedule::NodeDraw;
-use recode_types::task::{AttemptOutcome, FailureClass, TaskResult, Work};
-use recode_types::{
-    AttemptProgress, AttemptToken, Codec, Digest, FinishedAttempt, NodeHello, NodeOrders,
-    NodeReport,
-};
-use std::collections::BTreeMap;
+use crate::slots::Slots;
+use recode_types::task::FailureClass;
+use recode_types::{AttemptToken, NodeOrders, NodeReport};
 
 /// A dial that is not answered.
 const DIAL_MS: u64 = 5_000;
 
-#[derive(Debug)]
-struct Running {
-    work: Work,
-    heavy: bool,
-    started: bool,
-    hung: bool,
-}
-
 /// One Node process.
 #[derive(Debug)]
 pub struct SimNode {
-    pub draw: NodeDraw,
+    pub slots: Slots,
     pub up: bool,
     /// Counts its starts: each is another incarnation.
     pub life: u32,
@@ -35,77 +24,23 @@ pub struct SimNode {
     /// When it dialled, while nobody has answered.
     dialled_at: Option<u64>,
     target: usize,
-    running: BTreeMap<AttemptToken, Running>,
-    finished: BTreeMap<AttemptToken, AttemptOutcome>,
-    sequence: u64,
 }
 
 impl SimNode {
     pub fn new(draw: NodeDraw) -> Self {
         Self {
-            draw,
+            slots: Slots::new(draw),
             up: false,
             life: 0,
             paused_until: 0,
             exchange: None,
             dialled_at: None,
             target: 0,
-            running: BTreeMap::new(),
-            finished: BTreeMap::new(),
-            sequence: 0,
         }
-    }
-
-    pub fn is_busy(&self) -> bool {
-        !self.running.is_empty() || !self.finished.is_empty()
-    }
-
-    /// What it holds, for people.
-    pub fn holds(&self) -> Vec<String> {
-        let running = self.running.keys().map(|t| format!("{t} runs"));
-        let finished = self.finished.keys().map(|t| format!("{t} has ended"));
-        running.chain(finished).collect()
-    }
-
-    fn held(&self, heavy: bool) -> u32 {
-        self.running.values().filter(|r| r.heavy == heavy).count() as u32
     }
 
     fn report(&mut self, index: usize, first: bool) -> NodeReport {
-        self.sequence = if first { 1 } else { self.sequence + 1 };
-        NodeReport {
-            instance: format!("{index}.{}", self.life),
-            sequence: self.sequence,
-            hello: first.then(|| NodeHello {
-                name: format!("host {index}"),
-                heavy_slots: self.draw.heavy,
-                light_slots: self.draw.light,
-                ..NodeHello::default()
-            }),
-            running: self
-                .running
-                .keys()
-                .map(|token| AttemptProgress {
-                    task: token.task,
-                    attempt: token.attempt,
-                    frames: 0,
-                    frames_total: 0,
-                    media_us: 0,
-                })
-                .collect(),
-            finished: self
-                .finished
-                .iter()
-                .map(|(token, outcome)| FinishedAttempt {
-                    token: *token,
-                    outcome: outcome.clone(),
-                })
-                .collect(),
-            // One heavy Attempt more than there are slots: its input is fetched meanwhile.
-            free_heavy: (self.draw.heavy + 1).saturating_sub(self.held(true)),
-            free_light: self.draw.light.saturating_sub(self.held(false)),
-            draining: false,
-        }
+        self.slots.report(index, self.life, first)
     }
 }
 
@@ -129,8 +64,7 @@ impl World {
     pub fn node_dies(&mut self, node: usize) {
         let one = &mut self.nodes[node];
         one.up = false;
-        one.running.clear();
-        one.finished.clear();
+        one.slots.clear();
         one.dialled_at = None;
         if let Some(exchange) = one.exchange.take() {
             self.break_exchange(exchange);
@@ -177,7 +111,7 @@ impl World {
         if !self.lives(node, life) {
             return;
         }
-        let wait = 1_000_000 / self.nodes[node].draw.rate;
+        let wait = 1_000_000 / self.nodes[node].slots.draw.rate;
         self.after(wait, Event::Tick { node, life });
         match (self.nodes[node].exchange, self.nodes[node].dialled_at) {
             (Some(exchange), Some(at)) if self.now - at > DIAL_MS => {
@@ -218,78 +152,41 @@ impl World {
                 orders.acknowledged
             )
         });
-        for token in &orders.acknowledged {
-            one.finished.remove(token);
-        }
-        for token in &orders.revocations {
-            one.running.remove(token);
-            one.finished.remove(token);
-        }
-        let mut owed = !orders.revocations.is_empty();
-        for grant in &orders.grants {
-            let token = AttemptToken {
-                task: grant.task,
-                attempt: grant.attempt,
-            };
-            if one.running.contains_key(&token) || one.finished.contains_key(&token) {
-                continue;
-            }
-            owed = true;
-            let running = Running {
-                heavy: grant.work.is_heavy(),
-                work: grant.work.clone(),
-                started: false,
-                hung: false,
-            };
-            one.running.insert(token, running);
-        }
+        let owed = one.slots.take(orders);
         self.begin(node);
         if owed {
             self.node_says(node);
         }
     }
 
+    fn fate(&mut self) -> Fate<'_> {
+        Fate {
+            rng: &mut self.rng,
+            fired: &mut self.fired,
+            rates: self.schedule.rates,
+            calm: self.calm,
+            library: &self.library,
+            made: &mut self.made,
+        }
+    }
+
     /// Starts what has a slot.
     fn begin(&mut self, node: usize) {
-        let one = &self.nodes[node];
-        let (slots, life) = (one.draw.heavy as usize, one.life);
-        let busy = one
-            .running
-            .values()
-            .filter(|r| r.heavy && r.started)
-            .count();
-        let mut room = slots.saturating_sub(busy);
-        let mut start = Vec::new();
-        for (token, running) in &one.running {
-            if running.started || running.heavy && room == 0 {
+        let life = self.nodes[node].life;
+        for token in self.nodes[node].slots.start() {
+            if self.fate().hangs() {
+                if let Some(running) = self.nodes[node].slots.get(&token) {
+                    running.hung = true;
+                }
                 continue;
             }
-            room -= usize::from(running.heavy);
-            start.push(*token);
-        }
-        for token in start {
-            let hangs = !self.calm && self.rng.chance(self.schedule.rates.hang);
-            let slowness = self.nodes[node].draw.slowness;
-            let running = self.nodes[node]
-                .running
-                .get_mut(&token)
-                .expect("listed above");
-            running.started = true;
-            running.hung = hangs;
-            let usual = match &running.work {
-                Work::Probe { deep: false, .. } => (100, 800),
-                Work::Probe { deep: true, .. } | Work::Whole { .. } => (1_000, 6_000),
-                Work::Encode(_) => (500, 6_000),
-                Work::Trial(_) => (200, 1_500),
-                Work::Audio { .. } | Work::Command { .. } => (500, 4_000),
-                Work::Stitch(_) => (200, 2_000),
+            let slots = &mut self.nodes[node].slots;
+            let draw = slots.draw;
+            let Some(work) = slots.get(&token).map(|r| r.work.clone()) else {
+                continue;
             };
-            if hangs {
-                self.fired.add(Fault::AttemptHung);
-            } else {
-                let wait = self.rng.within(usual.0, usual.1) * slowness / 100;
-                self.after(wait, Event::Ends { node, life, token });
-            }
+            let wait = self.fate().takes_ms(&work, &draw);
+            self.after(wait, Event::Ends { node, life, token });
         }
     }
 
@@ -297,8 +194,7 @@ impl World {
     pub fn end_hung(&mut self) {
         for node in 0..self.nodes.len() {
             let life = self.nodes[node].life;
-            let hung = self.nodes[node].running.iter().filter(|(_, r)| r.hung);
-            for token in hung.map(|(t, _)| *t).collect::<Vec<_>>() {
+            for token in self.nodes[node].slots.hung() {
                 self.after(1, Event::Ends { node, life, token });
             }
         }
@@ -308,150 +204,21 @@ impl World {
         if !self.lives(node, life) {
             return;
         }
-        let Some(running) = self.nodes[node].running.remove(&token) else {
+        let slots = &mut self.nodes[node].slots;
+        let draw = slots.draw;
+        let Some(running) = slots.get(&token) else {
             return;
         };
-        let outcome = if running.hung {
+        let (work, hung) = (running.work.clone(), running.hung);
+        let outcome = if hung {
             film::failed(FailureClass::Killed)
         } else {
-            self.outcome(node, &running.work)
+            let lists = self.lists.clone();
+            self.fate()
+                .outcome(&draw, &work, &|number| lists[number as usize].clone())
         };
-        self.nodes[node].finished.insert(token, outcome);
+        self.nodes[node].slots.end(token, outcome);
         self.begin(node);
         self.node_says(node);
-    }
-
-    fn outcome(&mut self, node: usize, work: &Work) -> AttemptOutcome {
-        let rates = self.schedule.rates;
-        if self.nodes[node].draw.lacks_av1
-            && let Work::Encode(work) | Work::Trial(work) = work
-            && work
-                .renditions
-                .iter()
-                .any(|r| r.rendition.codec == Codec::Av1)
-        {
-            return film::failed(FailureClass::MissingCapability);
-        }
-        if !self.calm && self.rng.chance(rates.fail) {
-            self.fired.add(Fault::AttemptFailed);
-            let class = self.rng.pick(&[
-                FailureClass::Killed,
-                FailureClass::Killed,
-                FailureClass::Killed,
-                FailureClass::OutOfResources,
-                FailureClass::OutOfResources,
-                FailureClass::Store,
-                FailureClass::Store,
-                FailureClass::Unknown,
-                FailureClass::Unknown,
-                FailureClass::IndexLied,
-                FailureClass::MissingCapability,
-                FailureClass::BadInput,
-                FailureClass::SourceChanged,
-                FailureClass::OutputExists,
-            ]);
-            return film::failed(class);
-        }
-        self.made += 1;
-        let honest = match work {
-            Work::Stitch(stitch) => {
-                let request = self.template_of(stitch.facts.size_bytes);
-                let list = &self.lists[stitch.chunks.size_bytes as usize];
-                film::stitch(stitch, list, request)
-            }
-            work => self.library.honest(work, self.made),
-        };
-        if !self.calm
-            && self.rng.chance(rates.lie)
-            && let AttemptOutcome::Done { result, .. } = &honest
-        {
-            let lie = self.lie(work, result.clone());
-            if lie != *result {
-                self.fired.add(Fault::AttemptLied);
-                return film::done(lie, 0);
-            }
-        }
-        honest
-    }
-
-    fn template_of(&self, facts: u64) -> &recode_types::JobRequest {
-        &self.library.templates[(facts >> 1) as usize].request
-    }
-
-    /// Something that was not asked for.
-    fn lie(&mut self, work: &Work, mut result: TaskResult) -> TaskResult {
-        let draw = self.rng.below(10);
-        match &mut result {
-            TaskResult::Encoded { chunks } if !chunks.is_empty() => {
-                let which = self.rng.index(chunks.len());
-                let other = Digest([9; 32]);
-                match draw {
-                    0 => chunks.clear(),
-                    // The bytes of another Segment, under its own name and under this one's.
-                    1 => chunks[which].segment += 1,
-                    2 => {
-                        chunks[which].signature_first += 1;
-                        chunks[which].signature_last += 1;
-                    }
-                    3 => chunks[which].address = other,
-                    4 => chunks[which].output += 1,
-                    5 => chunks[which].params = other,
-                    6 => {
-                        chunks.remove(which);
-                    }
-                    // Twice, and not alike.
-                    7 => {
-                        let mut twin = chunks[which].clone();
-                        twin.params = other;
-                        chunks.push(twin);
-                    }
-                    8 => {
-                        let mut twin = chunks[which].clone();
-                        twin.artifact = film::artifact(self.made + 1_000_000);
-                        chunks.push(twin);
-                    }
-                    _ => {
-                        return TaskResult::Track {
-                            artifact: film::artifact(self.made),
-                            payload_bytes: 1,
-                        };
-                    }
-                }
-            }
-            TaskResult::Tried { points } => match draw {
-                0..3 => points.clear(),
-                3..5 => points.push(vec![(1, 1)]),
-                5..7 => points.iter_mut().for_each(Vec::clear),
-                7..9 => points.iter_mut().flatten().for_each(|p| p.1 = 0),
-                _ => return TaskResult::Encoded { chunks: Vec::new() },
-            },
-            TaskResult::Stitched { output } => match draw {
-                0..3 => output.output += 1,
-                3..5 => {
-                    return TaskResult::Revise {
-                        violations: Vec::new(),
-                    };
-                }
-                5..7 => {
-                    return TaskResult::Revise {
-                        violations: vec![(4_000_000, 500, 1_000)],
-                    };
-                }
-                7..9 if matches!(work, Work::Stitch(_)) => {
-                    let violations = vec![(self.rng.below(4) as u32, 500, 1_000)];
-                    return TaskResult::Revise { violations };
-                }
-                _ => {
-                    return TaskResult::Probed {
-                        facts: film::artifact(0),
-                    };
-                }
-            },
-            TaskResult::Probed { .. } | TaskResult::Track { .. } if draw < 5 => {
-                return TaskResult::Tried { points: Vec::new() };
-            }
-            _ => {}
-        }
-        result
     }
 }

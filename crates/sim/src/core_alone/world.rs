@@ -1,15 +1,16 @@
 //! One run: the queue of events, the network between the places, and the end.
 
+use super::CALM_MS;
 use super::client::{Answer, Call, Client};
 use super::leader::Reply;
 use super::log::{Coordinator, Log};
 use super::node::SimNode;
-use super::{CALM_MS, Report};
 use crate::faults::{Fault, Fired};
 use crate::film::Library;
 use crate::oracle::Oracle;
+use crate::report::Report;
 use crate::rng::{Rng, mix};
-use crate::schedule::Schedule;
+use crate::schedule::{LEAST_FAULTS, Schedule};
 use crate::trace::Trace;
 use recode_core::machine::{Command, Entry, Outcome};
 use recode_types::task::Grant;
@@ -17,6 +18,7 @@ use recode_types::{AttemptToken, JobId, JobState, NodeId, NodeOrders, NodeReport
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A process that messages come from and go to.
@@ -227,7 +229,7 @@ pub struct World {
     pub calm: bool,
     pub fired: Fired,
     pub trace: Trace,
-    pub library: Rc<Library>,
+    pub library: Arc<Library>,
     pub oracle: Oracle,
     pub broken: Option<String>,
     pub log: Log,
@@ -237,7 +239,7 @@ pub struct World {
     pub exchanges: Vec<Exchange>,
     pub cuts: BTreeSet<(Place, Place)>,
     /// Stored lists of Chunks.
-    pub lists: Vec<Vec<recode_types::task::ChunkFacts>>,
+    pub lists: Rc<Vec<Vec<recode_types::task::ChunkFacts>>>,
     /// Artifacts made so far: none is like another.
     pub made: u64,
     pub jobs_named: u64,
@@ -252,7 +254,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, library: Rc<Library>, lines: bool) -> Self {
+    pub fn new(seed: u64, library: Arc<Library>, lines: bool) -> Self {
         let mut rng = Rng::new(seed);
         let schedule = Schedule::draw(&mut rng, library.templates.len());
         let skewed = schedule.nodes.iter().any(|n| n.rate != 1000);
@@ -278,7 +280,7 @@ impl World {
             clients: Vec::new(),
             exchanges: Vec::new(),
             cuts: BTreeSet::new(),
-            lists: Vec::new(),
+            lists: Rc::default(),
             made: 100,
             jobs_named: 0,
             taken: BTreeSet::new(),
@@ -290,7 +292,7 @@ impl World {
             rng,
             schedule,
         };
-        let rates = world.nodes.iter().map(|n| n.draw.rate);
+        let rates = world.nodes.iter().map(|n| n.slots.draw.rate);
         let rates: Vec<u64> = rates
             .chain(world.coordinators.iter().map(|c| c.rate))
             .collect();
@@ -654,11 +656,11 @@ impl World {
 
     /// What is still missing; empty: nothing.
     fn why_not_ended(&self) -> String {
-        if let Some(client) = self.clients.iter().find(|c| !c.is_satisfied()) {
+        if let Some(client) = self.clients.iter().find(|c| !c.wants.is_satisfied()) {
             return format!(
                 "client {} still wants something: {}; {}",
-                client.request_id,
-                client.wants(),
+                client.wants.request_id,
+                client.wants.wants(),
                 self.open_leases()
             );
         }
@@ -674,8 +676,8 @@ impl World {
         if self.log.committed != self.log.entries.len() {
             return "entries wait to be committed".to_owned();
         }
-        if let Some((n, node)) = (self.nodes.iter().enumerate()).find(|(_, n)| n.is_busy()) {
-            return format!("node {n} still runs {:?}", node.holds());
+        if let Some((n, node)) = (self.nodes.iter().enumerate()).find(|(_, n)| n.slots.is_busy()) {
+            return format!("node {n} still runs {:?}", node.slots.holds());
         }
         String::new()
     }
@@ -710,7 +712,7 @@ impl World {
         let missing = self
             .clients
             .iter()
-            .find_map(|client| client.judge(state).err());
+            .find_map(|client| client.wants.judge(state).err());
         if let Some(what) = missing {
             self.broke(what);
         }
@@ -734,6 +736,14 @@ impl World {
         }
         Report {
             seed,
+            void: self.broken.is_none() && self.fired.total() < LEAST_FAULTS,
+            tasks: self
+                .taken
+                .iter()
+                .map(|t| t.task)
+                .collect::<BTreeSet<_>>()
+                .len() as u64,
+            terms: self.log.term,
             broken: self.broken,
             digest: self.trace.digest,
             last: self.trace.last(),

@@ -21,7 +21,7 @@ use recode_core::machine::{Command, Effect, Entry, Outcome, State};
 use recode_core::{Rejected, invariant};
 use recode_types::{JobId, NodeId};
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The judge of one run: sees every committed command once, in order.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct Step<'a> {
 
 impl Oracle {
     /// Of an empty log.
-    pub fn new(library: Rc<Library>) -> Self {
+    pub fn new(library: Arc<Library>) -> Self {
         Self {
             before: State::default(),
             after: State::default(),

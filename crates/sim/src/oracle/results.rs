@@ -2,12 +2,12 @@
 
 use super::{Step, rejected};
 use crate::film::{self, HONEST, Library};
-use recode_core::machine::{Command, Job, Outcome, Phase, Run};
+use recode_core::machine::{Command, Job, Outcome, Phase, Run, Wish};
 use recode_types::event::{Event, EventKind, JobState};
 use recode_types::task::{AttemptOutcome, FailureClass, TaskResult};
 use recode_types::{AttemptNo, JobId, TaskId, TaskKey};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Failures of one Task after which its Job fails, as promised.
 const FAILURES: u32 = 3;
@@ -17,7 +17,7 @@ const TRIES: u32 = 100;
 /// See the module.
 #[derive(Debug)]
 pub struct Results {
-    library: Rc<Library>,
+    library: Arc<Library>,
     failures: BTreeMap<TaskId, u32>,
     tries: BTreeMap<TaskId, u32>,
     /// When a Task that backs off may be granted.
@@ -28,7 +28,7 @@ pub struct Results {
 
 impl Results {
     /// Nothing yet.
-    pub fn new(library: Rc<Library>) -> Self {
+    pub fn new(library: Arc<Library>) -> Self {
         Self {
             library,
             failures: BTreeMap::new(),
@@ -271,7 +271,11 @@ impl Results {
             return Err(format!("the end of {} is not its last event", after.id));
         }
         let by = match &step.entry.command {
-            Command::CancelJob { .. } => after.state() == JobState::Cancelled,
+            Command::CancelJob { .. }
+            | Command::Ask {
+                wish: Wish::Cancel { .. },
+                ..
+            } => after.state() == JobState::Cancelled,
             Command::FailJob { .. } => after.state() == JobState::Failed,
             Command::CompleteAttempt { .. } => after.state() != JobState::Cancelled,
             Command::ExpireLeases { .. }

@@ -9,7 +9,9 @@ use crate::service::job::Jobs;
 use recode_core::{PlanPolicy, machine::Wish};
 use recode_proto::convert::status::reason;
 use recode_proto::v1::{self, job_service_server::JobService};
+use recode_store::WorkStore;
 use recode_types::JobRequest;
+use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::{Code, Request};
 
@@ -39,7 +41,7 @@ async fn an_archived_job_answers_from_its_archive() {
     let consensus = Consensus::open(&folder, Setup::alone()).await.unwrap();
     consensus.barrier().await.unwrap();
     let url = format!("file://{}", dir.join("store").display());
-    let store = WorkStore::open(&url).await.unwrap();
+    let store: Store = Arc::new(WorkStore::open(&url).await.unwrap());
     let stop = CancellationToken::new();
     let (planner, _) = planner::new(
         consensus.clone(),

@@ -2,10 +2,11 @@
 
 use super::super::registry::Held;
 use super::Dispatcher;
+use crate::artifacts::Store;
+use crate::runtime;
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
 use recode_core::schedule::{self, FreeNode, Problem, Reason};
 use recode_core::{Command, Outcome, Rejected, State};
-use recode_store::WorkStore;
 use recode_types::task::{AttemptOutcome, Grant, Work};
 use recode_types::{AttemptToken, Digest, JobId, NodeId, NodeOrders};
 use serde::Serializer as _;
@@ -86,6 +87,9 @@ impl Dispatcher {
         wanted: &[(LeaseGrant, Held)],
     ) {
         self.finished = finished;
+        if planted!(UnknownGrantsForgotten) {
+            return;
+        }
         let nodes: BTreeSet<NodeId> = wanted.iter().map(|(grant, _)| grant.node).collect();
         for node in nodes {
             self.cut_off(node);
@@ -166,7 +170,7 @@ impl Dispatcher {
         node: NodeId,
         token: AttemptToken,
     ) -> Option<Grant> {
-        let grant = move |store: &WorkStore, work: Work| Grant {
+        let grant = move |store: &Store, work: Work| Grant {
             task: token.task,
             attempt: token.attempt,
             work_store: store.url().to_owned(),
@@ -176,12 +180,13 @@ impl Dispatcher {
             Order::Work(work) => Some(grant(&self.parts.store, *work)),
             Order::Stitch(order) => {
                 let (store, one_list) = (self.parts.store.clone(), self.one_list.clone());
-                self.storing.spawn(async move {
+                let stored = async move {
                     let alone = one_list.acquire_owned().await;
                     let _alone = alone.expect("it is never closed");
                     let stored = store_list(&store, token.task.job, *order).await;
                     (node, token, stored.map(|work| grant(&store, work)))
-                });
+                };
+                self.storing.spawn(runtime::task(stored));
                 None
             }
         }
@@ -199,8 +204,8 @@ impl Dispatcher {
 }
 
 /// Stores the list of Chunks of a stitch, which can be long.
-async fn store_list(store: &WorkStore, job: JobId, order: StitchOrder) -> Result<Work, String> {
-    let listed = tokio::task::spawn_blocking(move || {
+async fn store_list(store: &Store, job: JobId, order: StitchOrder) -> Result<Work, String> {
+    let listed = runtime::blocking(move || {
         let mut json = Vec::new();
         let mut list = serde_json::Serializer::new(&mut json);
         let written = list.collect_seq(order.chunks());

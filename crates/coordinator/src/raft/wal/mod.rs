@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
-/// Called once, from the writer's thread, when the records are durable or never will be.
+/// Called once, from the writer's thread or task, when the records are durable or never will be.
 pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// A log that cannot be opened.
@@ -63,6 +63,8 @@ pub struct Segment {
 }
 
 /// Handle to the writer's thread. Closing or dropping it lets the thread finish what it has and waits for it.
+///
+/// On a disk whose flushes are waited for, the writer is a task instead, for which nobody waits.
 #[derive(Debug)]
 pub struct Wal {
     open: Mutex<Option<Open>>,
@@ -71,7 +73,7 @@ pub struct Wal {
 struct Open {
     // Unbounded, but its users wait for the flush of what they sent before they send more.
     jobs: mpsc::UnboundedSender<writer::Job>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
     /// Given back only when the thread has ended: a second writer would write between its last records.
     lock: Lock,
 }
@@ -116,13 +118,25 @@ impl Wal {
             }
         };
         let (jobs, inbox) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name("raft-log".into());
-        let thread = thread.spawn(move || writer.run(inbox));
-        let thread = thread.map_err(io_error(dir))?;
+        let thread = match disk.pace() {
+            Some(pace) => {
+                crate::runtime::spawn(writer.run_at(inbox, pace));
+                None
+            }
+            None => {
+                let thread = std::thread::Builder::new().name("raft-log".into());
+                let thread = thread.spawn(move || writer.run(inbox));
+                Some(thread.map_err(io_error(dir))?)
+            }
+        };
         Ok((Self::with(jobs, thread, lock), segments))
     }
 
-    fn with(jobs: mpsc::UnboundedSender<writer::Job>, thread: JoinHandle<()>, lock: Lock) -> Self {
+    fn with(
+        jobs: mpsc::UnboundedSender<writer::Job>,
+        thread: Option<JoinHandle<()>>,
+        lock: Lock,
+    ) -> Self {
         Self {
             open: Mutex::new(Some(Open { jobs, thread, lock })),
         }
@@ -138,7 +152,7 @@ impl Wal {
         if let Some(Open { jobs, thread, lock }) = open {
             drop(jobs);
             // A panic in the writer was seen by everybody whose callback it dropped.
-            let _ = thread.join();
+            let _ = thread.map(JoinHandle::join);
             drop(lock);
         }
     }

@@ -67,7 +67,8 @@ pub fn read(bytes: &[u8]) -> Option<Found> {
         return None;
     }
     let body = word(4) as usize;
-    if body > MAX_BODY || crc32fast::hash(bytes.get(HEADER..HEADER + body)?) != word(28) {
+    let sound = |bytes: &[u8]| crc32fast::hash(bytes) == word(28) || planted!(TornTailTaken);
+    if body > MAX_BODY || !sound(bytes.get(HEADER..HEADER + body)?) {
         return None;
     }
     Some(Found {

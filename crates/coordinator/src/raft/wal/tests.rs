@@ -203,7 +203,7 @@ fn after_a_failed_write_nothing_is_acknowledged_any_more() {
     let (jobs, inbox) = mpsc::unbounded_channel();
     let thread = std::thread::spawn(move || writer.run(inbox));
     let lock = Real.lock(&dir).unwrap().unwrap();
-    let wal = Wal::with(jobs, thread, lock);
+    let wal = Wal::with(jobs, Some(thread), lock);
     assert!(durable(&wal, &["a"]).is_err());
     assert!(
         durable(&wal, &["b"]).is_err(),

@@ -1,0 +1,78 @@
+//! Tasks, clocks and chance: the one place where this crate takes them from.
+//!
+//! They are tokio's and the system's. With the feature `simulated` several coordinators live in one thread, each as a
+//! [`host::Host`] that can be stopped and killed like a process; whatever runs on none of them is as without the feature.
+
+#[cfg(feature = "simulated")]
+pub mod host;
+
+use recode_types::JobId;
+use std::time::Instant;
+use tokio::task::{JoinError, JoinHandle};
+
+/// What openraft runs on.
+#[cfg(not(feature = "simulated"))]
+pub type Runtime = openraft::TokioRuntime;
+#[cfg(feature = "simulated")]
+pub use host::Runtime;
+
+/// Runs a task beside the caller.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(task(future))
+}
+
+/// What is put into a `JoinSet` or a tracker of tasks, so that it belongs to the same coordinator as the caller.
+#[cfg(not(feature = "simulated"))]
+pub fn task<F: Future>(future: F) -> F {
+    future
+}
+
+/// As above.
+#[cfg(feature = "simulated")]
+pub fn task<F: Future>(future: F) -> host::Hosted<F> {
+    host::Hosted::here(future)
+}
+
+/// Runs what would keep other tasks waiting.
+/// # Errors
+/// It has panicked.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    #[cfg(feature = "simulated")]
+    if host::is_here() {
+        // Time stands still while a simulated coordinator computes.
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await
+}
+
+/// The monotonic clock that timers follow.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Milliseconds since 1970 by the wall clock, which may be wrong and jump.
+pub fn wall_ms() -> u64 {
+    #[cfg(feature = "simulated")]
+    if let Some(wall) = host::wall_ms() {
+        return wall;
+    }
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
+}
+
+/// A number for a new Job, like no other.
+pub fn new_job() -> JobId {
+    #[cfg(feature = "simulated")]
+    if let Some(wall) = host::wall_ms() {
+        let chance = host::draw();
+        return JobId(u128::from(wall) << 64 | u128::from(chance));
+    }
+    JobId::generate()
+}
