@@ -34,6 +34,14 @@ pub enum Quorum {
     },
 }
 
+/// When a quorum had confirmed this Leader at the latest, as far as that is sure. Raft tells how long ago that was when it
+/// said so, but not when it said so: the process may have stood still since. It had not said so yet at `before`, when its
+/// metrics were looked at the last time. What was sure already stays sure.
+fn confirmed(known: Option<Instant>, before: Instant, age_ms: Option<u64>) -> Option<Instant> {
+    let age = Duration::from_millis(age_ms?);
+    before.checked_sub(age).max(known)
+}
+
 /// What is read off Raft's metrics as they change.
 #[derive(Clone, Debug)]
 pub(super) struct Observed {
@@ -49,12 +57,10 @@ impl Observed {
         let alone = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let look = {
             let (acknowledged, alone) = (acknowledged.clone(), alone.clone());
-            move |m: &openraft::RaftMetrics<u64, openraft::BasicNode>| {
-                let now = runtime::now();
-                let at = m
-                    .millis_since_quorum_ack
-                    .and_then(|ms| now.checked_sub(Duration::from_millis(ms)));
-                *acknowledged.lock().expect("nothing panics with it") = at;
+            move |before: Instant, m: &openraft::RaftMetrics<u64, openraft::BasicNode>| {
+                let mut known = acknowledged.lock().expect("nothing panics with it");
+                *known = confirmed(*known, before, m.millis_since_quorum_ack);
+                drop(known);
                 let members = m.membership_config.membership();
                 // Its own vote is the quorum: there is nobody to hear from.
                 let only = members.voter_ids().eq([m.id]);
@@ -76,12 +82,15 @@ impl Observed {
                 Leadership::Follows { leader }
             }
         };
-        let first = look(&metrics.borrow_and_update());
+        let mut before = runtime::now();
+        let first = look(before, &metrics.borrow_and_update());
         let (tell, changes) = watch::channel(first);
         // Ends with Raft.
         runtime::spawn(async move {
             while metrics.changed().await.is_ok() {
-                let now = look(&metrics.borrow_and_update());
+                let seen = runtime::now();
+                let now = look(before, &metrics.borrow_and_update());
+                before = seen;
                 tell.send_if_modified(|known| {
                     let changed = *known != now;
                     *known = now;
@@ -111,5 +120,23 @@ impl Observed {
                 age_ms: age.map_or(u64::MAX, |age| age.as_millis() as u64),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_stood_still_before_it_looked_is_not_fresh() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        // Raft said at 1,010 that a quorum was heard 10 ms ago. Whether that is looked at soon or 20 seconds later, it is
+        // sure only that it was said after the look before, at 1,005.
+        let sure = confirmed(Some(at(700)), at(1_005), Some(10));
+        assert_eq!(sure, Some(at(995)));
+        // What is less sure than what is known changes nothing.
+        assert_eq!(confirmed(sure, at(1_005), Some(400)), sure);
+        assert_eq!(confirmed(sure, at(1_005), None), None, "it leads no more");
     }
 }

@@ -231,8 +231,7 @@ pub struct Contents {
 /// # Errors
 /// As [`LogStore::open`].
 pub fn read(dir: &Path) -> Result<Contents, wal::Error> {
-    let log =
-        Log::replay(&wal::read(&disk::Real, dir)?).map_err(|reason| contradicts(dir, reason))?;
+    let log = Log::replay(&wal::read(dir)?).map_err(|reason| contradicts(dir, reason))?;
     Ok(Contents {
         vote: log.vote,
         committed: log.committed,

@@ -38,7 +38,7 @@ fn opens(file: Vec<u8>) -> Verdict {
     let dir = Path::new("/");
     let name = PathBuf::from("/00000000000000005001.snapshot");
     let shelf = Shelf::holding([(name, file)]);
-    let opened = Snapshots::open(&shelf, dir).and_then(StateMachine::open);
+    let opened = Snapshots::open(&shelf, dir).and_then(|s| StateMachine::open(s, None));
     match opened {
         Ok(machine) => {
             machine.shared().look(|state| {

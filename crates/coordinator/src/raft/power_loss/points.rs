@@ -109,7 +109,7 @@ async fn found(folder: &Path) -> Result<Found, String> {
     let snapshot = Snapshots::open(&disk, folder)
         .and_then(|snapshots| {
             let newest = snapshots.newest()?;
-            StateMachine::open(snapshots)?;
+            StateMachine::open(snapshots, None)?;
             Ok(newest.and_then(|(meta, _)| meta.last_log_id))
         })
         .map_err(|e| format!("{} is refused: {e}", folder.display()))?;

@@ -114,6 +114,7 @@ impl Wires {
         disk: &Arc<dyn Disk>,
     ) -> Result<(), Error> {
         let setup = Setup {
+            witness: None,
             identity: Identity {
                 cluster: "power-loss".into(),
                 id: me,
