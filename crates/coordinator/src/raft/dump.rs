@@ -7,7 +7,7 @@ use super::snapshot::Snapshots;
 use super::state_machine::{self, Applied};
 use super::type_config::CoordinatorId;
 use super::type_config::alias::Entry;
-use super::{Error, disk, log_store};
+use super::{Error, log_store};
 use openraft::EntryPayload;
 use recode_core::{Batch, Command, Outcome};
 use serde::Serialize;
