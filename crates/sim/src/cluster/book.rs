@@ -22,6 +22,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Book {
     entries: Vec<Known>,
+    /// The time of the newest command.
+    at_ms: u64,
     /// Who led in which term. In openraft two may win the same term; then the higher number counts.
     leaders: BTreeSet<(u64, u64)>,
 }
@@ -130,6 +132,13 @@ impl Inner {
         for (entry, answer) in batch.0.iter().zip(answers) {
             self.commands += 1;
             let index = at.index;
+            if entry.at_ms < self.book.at_ms {
+                return Err(format!(
+                    "entry {index} is of {}, and {} was the time before it",
+                    entry.at_ms, self.book.at_ms
+                ));
+            }
+            self.book.at_ms = entry.at_ms;
             let now = self.now_ms();
             self.trace.line(now, || {
                 format!("{index}: {} => {:?}", brief(&entry.command), answer.0)

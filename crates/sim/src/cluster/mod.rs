@@ -1,6 +1,6 @@
 //! Runs of whole coordinators: three of them, with the real openraft, the real log files and snapshots, the real services,
 //! seat, dispatcher, planner and announcer, as make-believe processes in one thread and in virtual time. Make-believe are
-//! disks, network, work store, Nodes and clients. What is real and what is not: `docs/decisions/0020-simulation.md`.
+//! disks, network, work store, Nodes and clients. What is real and what is not: `docs/decisions/0023-simulated-coordinators.md`.
 //!
 //! | here | instead of |
 //! |---|---|
