@@ -47,7 +47,7 @@ pub trait DiskFile: Debug + Send {
     /// Cuts it, or fills it up with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Its length.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
     /// Makes its bytes durable, and what is needed to read them.
     fn sync_data(&self) -> io::Result<()>;
     /// Makes everything about it durable.
@@ -117,7 +117,7 @@ impl DiskFile for File {
         File::set_len(self, len)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

@@ -328,7 +328,7 @@ impl DiskFile for Opened {
         self.with(|content| content.change(Change::Length(len)))
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         self.with(|content| content.now.len() as u64)
     }
 

@@ -72,7 +72,7 @@ impl DiskFile for Void {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.len)
     }
 

@@ -213,8 +213,8 @@ impl RecordingFile {
 }
 
 impl DiskFile for RecordingFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
     }
 
     fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {

@@ -53,7 +53,7 @@ impl Writer {
         next: Position,
     ) -> Result<Self, Error> {
         let file = disk.open(path).map_err(io_error(path))?;
-        let length = file.len().map_err(io_error(path))?;
+        let length = file.length().map_err(io_error(path))?;
         if length != end as u64 {
             tracing::warn!(
                 file = %path.display(),
