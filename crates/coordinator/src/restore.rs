@@ -55,7 +55,7 @@ pub async fn restore(from: &str, cluster: Option<&str>, dir: &Path) -> Result<Re
         .await?
         .ok_or_else(|| Error::NoCopy(from.to_owned()))?;
     let name = raft::new_cluster();
-    let jobs = raft::restore(&raft::disk::Real::shared(), dir, &name, &file)?;
+    let jobs = raft::restore(&raft::disk::Real::shared(), dir, &name, file.into())?;
     Ok(Restored {
         cluster: name,
         from: newest.cluster.clone(),

@@ -8,6 +8,7 @@ pub mod host;
 
 use recode_types::JobId;
 use std::time::Instant;
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 /// What openraft runs on.
@@ -49,6 +50,33 @@ pub async fn blocking<T: Send + 'static>(
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await
+}
+
+/// How much less of a busy processor [`behind`] gets than the rest: a nice value, so about a tenth.
+const BEHIND: i32 = 10;
+
+/// Runs long work that nobody waits for in a thread of its own, which lets others go first.
+/// # Errors
+/// There is no room for a thread, or it has panicked.
+pub async fn behind<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
+    #[cfg(feature = "simulated")]
+    if host::is_here() {
+        return Ok(work());
+    }
+    let (tell, told) = oneshot::channel();
+    let run = move || {
+        // Of this thread alone, on Linux. A system that refuses keeps it as it is.
+        let _ = rustix::process::setpriority_process(None, BEHIND);
+        // Who asked may be gone.
+        let _ = tell.send(work());
+    };
+    std::thread::Builder::new()
+        .name("behind".into())
+        .spawn(run)?;
+    let panicked = || std::io::Error::other("work behind the others has panicked");
+    told.await.map_err(|_| panicked())
 }
 
 /// The monotonic clock that timers follow.

@@ -31,7 +31,7 @@ pub fn build(job: &Job) -> Archive {
         status: job.status(),
         request: job.request.clone(),
         report: report::build(job),
-        events: job.events.clone(),
+        events: job.events.to_vec(),
         logs: job.logs.iter().cloned().collect(),
     }
 }

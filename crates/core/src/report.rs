@@ -46,7 +46,7 @@ fn seconds(ms: u64) -> f64 {
 /// All that was said, each sentence once, in the order of the events.
 fn warnings(job: &Job) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    for event in &job.events {
+    for event in job.events.iter() {
         let said: &[String] = match &event.kind {
             EventKind::Planned { warnings, .. } => warnings,
             EventKind::Warning { text } => std::slice::from_ref(text),

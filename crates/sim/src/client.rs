@@ -120,7 +120,7 @@ impl Client {
         match state.jobs.get(&id) {
             None if self.forgotten => Ok(()),
             None => Err(format!("{id} was accepted and is lost")),
-            Some(job) if job.events != self.events => {
+            Some(job) if *job.events != self.events => {
                 Err(format!("a watcher of {id} saw other events than there are"))
             }
             Some(job) if job.request != *self.request => {

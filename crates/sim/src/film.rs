@@ -378,7 +378,7 @@ pub fn made(state: &State, job: JobId) -> Option<Made> {
     let run = state.jobs.get(&job)?.run()?;
     let chunks = run.outputs.iter().map(|output| {
         let chunks = output.chunks.iter().flatten();
-        chunks.map(|c| (c.facts.address, c.knob)).collect()
+        chunks.map(|c| (c.facts.address, *c.knob)).collect()
     });
     Some(chunks.collect())
 }

@@ -27,6 +27,7 @@ mod profile;
 mod s3;
 
 pub use error::{Error, Retry};
+pub use local::digest_of_file;
 pub use publish::Publication;
 pub use source::Source;
 pub use staging::Staging;

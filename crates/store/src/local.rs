@@ -52,7 +52,7 @@ pub(crate) fn digest_of(
 }
 
 /// Length and digest of a file.
-pub(crate) fn digest_of_file(path: &Path) -> Result<(u64, Digest), Error> {
+pub fn digest_of_file(path: &Path) -> Result<(u64, Digest), Error> {
     let read = || {
         let mut file = File::open(path)?;
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential).ok();
@@ -219,10 +219,22 @@ pub(crate) fn store(target: &Path, content: Content<'_>) -> Result<(u64, Digest)
     Ok((size, digest))
 }
 
+/// A copy is flushed after so many bytes: others flush their own on the same disk, and wait for whatever comes before them.
+const SYNC_EVERY: usize = 8 << 20;
+
 fn copy_synced(from: &Path, to: &Path) -> Result<(u64, Digest), Error> {
     let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;
     write_synced(to, |file| {
-        digest_of(&mut source, |block| file.write_all(block))
+        let mut unsynced = 0;
+        digest_of(&mut source, |block| {
+            file.write_all(block)?;
+            unsynced += block.len();
+            if unsynced >= SYNC_EVERY {
+                file.sync_data()?;
+                unsynced = 0;
+            }
+            Ok(())
+        })
     })
 }
 

@@ -84,7 +84,7 @@ pub enum RateControl {
 }
 
 /// A peak limit that holds over the whole Output, joints included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PeakLimit {
     /// Bits per second at which the buffer fills.
     pub maxrate_bps: u64,
@@ -93,7 +93,7 @@ pub struct PeakLimit {
 }
 
 /// What the Leader settled for one Chunk under global rate control. For a CRF Rendition: its CRF and peak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Knob {
     /// Thousandths of the encoder's CRF or quantiser scale.
     pub quality_milli: u32,

@@ -8,7 +8,7 @@
 //! Below `archive/`, which nobody sweeps. Named by what they hold, so that copying twice is harmless.
 
 use crate::raft::Consensus;
-use recode_store::WorkStore;
+use recode_store::{Take, WorkStore, digest_of_file};
 use recode_types::{ArtifactRef, Digest};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,7 +20,8 @@ const PREFIX: &str = "archive/snapshots/";
 /// How often and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copies {
-    /// A state that has changed is copied after this long, if Raft has not made a snapshot before.
+    /// A state that has changed is copied after this long, if Raft has not made a snapshot before; snapshots of Raft's after a
+    /// tenth of it, or more.
     pub every: Duration,
     /// Copies kept; 0: none are made.
     pub keep: usize,
@@ -131,11 +132,16 @@ impl Copier {
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first one is due at once, when there is nothing yet.
         round.tick().await;
+        let mut rested = tokio::time::Instant::now();
         loop {
+            let newer = async {
+                tokio::time::sleep_until(rested).await;
+                self.consensus.snapshot_after(self.seen).await
+            };
             let timed = tokio::select! {
                 () = stop.cancelled() => return,
                 _ = round.tick() => true,
-                newer = self.consensus.snapshot_after(self.seen) => match newer {
+                newer = newer => match newer {
                     Some(index) => {
                         self.seen = Some(index);
                         false
@@ -151,6 +157,8 @@ impl Copier {
                 () = stop.cancelled() => return,
                 copied = self.copy(timed) => copied,
             };
+            // Under load Raft makes snapshots every few seconds.
+            rested = tokio::time::Instant::now() + self.copies.every / 10;
             if let Err(problem) = copied {
                 let minutes = self.copies.every.as_secs_f64() / 60.0;
                 tracing::warn!(
@@ -168,20 +176,24 @@ impl Copier {
             self.consensus.snapshot().await.map_err(|e| e.to_string())?;
         }
         let consensus = self.consensus.clone();
-        let newest = tokio::task::spawn_blocking(move || consensus.newest_snapshot());
-        let newest = newest.await.map_err(|e| e.to_string())?;
-        let Some((index, bytes)) = newest.map_err(|e| e.to_string())? else {
+        let copied = self.copied;
+        // From disk to store a piece at a time: it may be large, and this coordinator has it in memory once already.
+        let newest = tokio::task::spawn_blocking(move || {
+            let lent = consensus.newest_snapshot().map_err(|e| e.to_string())?;
+            let Some(lent) = lent.filter(|lent| Some(lent.index) > copied) else {
+                return Ok(None);
+            };
+            let (_, digest) = digest_of_file(&lent.path).map_err(|e| e.to_string())?;
+            Ok::<_, String>(Some((lent, digest)))
+        });
+        let Some((lent, digest)) = newest.await.map_err(|e| e.to_string())?? else {
             return Ok(());
         };
-        if self.copied >= Some(index) {
-            return Ok(());
-        }
         let cluster = self.consensus.identity().cluster.clone();
-        let key = key(&cluster, index, &Digest::of(&bytes));
-        let size = bytes.len();
-        let stored = self.store.put(&key, bytes).await;
-        stored.map_err(|e| e.to_string())?;
-        self.copied = Some(index);
+        let key = key(&cluster, lent.index, &digest);
+        let stored = self.store.put_file(&key, &lent.path, Take::Copy).await;
+        let size = stored.map_err(|e| e.to_string())?.size_bytes;
+        self.copied = Some(lent.index);
         tracing::info!(key, size, "the state is copied to the work store");
         let all = list(&self.store, Some(&cluster)).await;
         let all = all.map_err(|e| e.to_string())?;

@@ -94,7 +94,7 @@ pub fn dump(dir: &Path, mut each: impl FnMut(Line) -> io::Result<()>) -> Result<
         .newest()
         .map_err(folder)?;
     let snapshot = snapshot
-        .map(|(meta, bytes)| state_machine::restore(&meta, &bytes))
+        .map(|kept| state_machine::restore(&kept.meta, kept.state()))
         .transpose()
         .map_err(folder)?;
     if contents.entries.is_empty() && snapshot.is_none() {

@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::identity::Identity;
 use super::log_store::{Founding, LogStore};
-use super::snapshot::{self, Snapshots};
+use super::snapshot::{Kept, Snapshots};
 use super::state_machine;
 use super::type_config::alias::{Membership, Vote};
 use super::{Error, FIRST, Keep};
@@ -18,7 +18,12 @@ use std::sync::Arc;
 /// snapshot. Nodes are forgotten: they belong to the lost cluster until they start anew. Answers how many Jobs it holds.
 /// # Errors
 /// The folder holds something, cannot be written, or the snapshot does not read; nothing in it runs then.
-pub fn restore(disk: &Arc<dyn Disk>, dir: &Path, name: &str, file: &[u8]) -> Result<usize, Error> {
+pub fn restore(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    name: &str,
+    file: Vec<u8>,
+) -> Result<usize, Error> {
     let folder = |source| Error::Folder {
         path: dir.to_owned(),
         source,
@@ -33,8 +38,9 @@ pub fn restore(disk: &Arc<dyn Disk>, dir: &Path, name: &str, file: &[u8]) -> Res
             "the copy does not read",
         ))
     };
-    let (mut meta, sealed) = snapshot::decode(file).ok_or_else(damaged)?;
-    let mut applied = state_machine::restore(&meta, &sealed).map_err(folder)?;
+    let kept = Kept::read(file).ok_or_else(damaged)?;
+    let mut applied = state_machine::restore(&kept.meta, kept.state()).map_err(folder)?;
+    let mut meta = kept.meta;
     let nodes: Vec<_> = applied.state.nodes.keys().copied().collect();
     for node in nodes {
         let command = Command::ForgetNode { node };
@@ -46,7 +52,7 @@ pub fn restore(disk: &Arc<dyn Disk>, dir: &Path, name: &str, file: &[u8]) -> Res
     let voters = vec![BTreeSet::from([FIRST])];
     meta.last_membership = Membership::new(Some(last), openraft::Membership::new(voters, members));
     Snapshots::open(disk, dir)
-        .and_then(|snapshots| snapshots.write(&meta, &state_machine::seal(&applied)))
+        .and_then(|snapshots| state_machine::write(&snapshots, &meta, &applied))
         .map_err(folder)?;
     let founding = Founding {
         // Alone, so its own vote is the quorum; of a term that nobody has had.

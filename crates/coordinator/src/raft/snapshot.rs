@@ -4,14 +4,20 @@
 //!   0  magic "RSNP"   4  CRC-32 of the rest   8  length of the meta   12  meta (postcard)   …  state, sealed by core
 //! ```
 
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::type_config::alias::SnapshotMeta;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 
 const MAGIC: &[u8; 4] = b"RSNP";
+/// What is written is flushed after so many bytes: the log has the same disk, and its flushes wait for whatever comes before
+/// them.
+const SYNC_EVERY: usize = 8 << 20;
+/// Bytes in front of the meta.
+const FRONT: usize = 12;
 
 /// The folder that holds the snapshots of one coordinator.
 #[derive(Clone, Debug)]
@@ -57,21 +63,7 @@ impl Snapshots {
     /// The newest snapshot, or `None` when there is none yet.
     /// # Errors
     /// A snapshot that does not read is damage: the entries it stands for are purged. Do not start.
-    pub fn newest(&self) -> io::Result<Option<(SnapshotMeta, Vec<u8>)>> {
-        let found = self.read_newest()?;
-        Ok(found.map(|(_, snapshot)| snapshot))
-    }
-
-    /// The whole file of the newest snapshot, which reads, and the index of the last entry in it.
-    /// # Errors
-    /// As [`Snapshots::newest`].
-    pub fn newest_file(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
-        let found = self.read_newest()?;
-        Ok(found.map(|(file, (meta, _))| (meta.last_log_id.map_or(0, |id| id.index), file)))
-    }
-
-    #[expect(clippy::type_complexity, reason = "a file and what it says")]
-    fn read_newest(&self) -> io::Result<Option<(Vec<u8>, (SnapshotMeta, Vec<u8>))>> {
+    pub fn newest(&self) -> io::Result<Option<Kept>> {
         let (path, bytes) = loop {
             let Some(path) = self.paths()?.pop() else {
                 return Ok(None);
@@ -83,23 +75,53 @@ impl Snapshots {
                 Err(e) => return Err(e),
             }
         };
-        let Some(snapshot) = decode(&bytes) else {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!(
-                    "{} is damaged, so this coordinator must not start; put the file back from a copy, or start with \
-                     an empty data folder and submit unfinished jobs again",
-                    path.display()
-                ),
-            ));
+        Kept::read(bytes).map(Some).ok_or_else(|| damaged(&path))
+    }
+
+    /// The newest snapshot under a second name, for reading while newer ones take its place; `None` when there is none yet. On
+    /// the disk of this machine. Blocks.
+    /// # Errors
+    /// As [`Snapshots::newest`].
+    pub fn lend(&self) -> io::Result<Option<Lent>> {
+        let (path, index) = loop {
+            let Some(newest) = self.paths()?.pop() else {
+                return Ok(None);
+            };
+            let index = index_of(&newest).unwrap_or(0);
+            // Cleared away with what is half written, should this process end before it does that.
+            let lent = newest.with_extension("lent.tmp");
+            match fs::hard_link(&newest, &lent) {
+                Ok(()) => break (lent, index),
+                // A newer one was written meanwhile and this one removed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                // Of a removal that failed: one is lent at a time.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(&lent)?,
+                Err(e) => return Err(e),
+            }
         };
-        Ok(Some((bytes, snapshot)))
+        let lent = Lent { index, path };
+        match is_whole(&mut File::open(&lent.path)?)? {
+            true => Ok(Some(lent)),
+            false => Err(damaged(&lent.path)),
+        }
     }
 
     /// Writes a snapshot; when this returns it is durable and older ones are gone.
     /// # Errors
     /// What the disk said; nothing has changed then.
     pub fn write(&self, meta: &SnapshotMeta, state: &[u8]) -> io::Result<()> {
+        self.write_in_pieces(meta, |sink| sink.write_all(state).map(|()| []))
+    }
+
+    /// As [`Snapshots::write`], of a state that is nowhere as a whole: `state` writes all of it but its head, which is known
+    /// last and answered.
+    /// # Errors
+    /// What the disk said; nothing has changed then.
+    pub fn write_in_pieces<const HEAD: usize>(
+        &self,
+        meta: &SnapshotMeta,
+        state: impl FnOnce(&mut dyn io::Write) -> io::Result<[u8; HEAD]>,
+    ) -> io::Result<()> {
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let path = self.dir.join(format!("{index:020}.snapshot"));
         let temporary = path.with_extension("tmp");
@@ -108,7 +130,23 @@ impl Snapshots {
             self.disk.remove(&temporary)?;
         }
         let file = self.disk.create_new(&temporary)?;
-        file.write_all_at(&encode(meta, state), 0)?;
+        let mut front = vec![0; FRONT];
+        front.extend(postcard::to_allocvec(meta).expect("plain data always serialises"));
+        let length = (front.len() - FRONT) as u32;
+        let mut content = Content {
+            file: file.as_ref(),
+            at: (front.len() + HEAD) as u64,
+            crc: crc32fast::Hasher::new(),
+            unsynced: 0,
+        };
+        front.extend(state(&mut content)?);
+        front[..4].copy_from_slice(MAGIC);
+        front[8..FRONT].copy_from_slice(&length.to_le_bytes());
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&front[8..]);
+        crc.combine(&content.crc);
+        front[4..8].copy_from_slice(&crc.finalize().to_le_bytes());
+        file.write_all_at(&front, 0)?;
         if !planted!(SnapshotNotSynced) {
             file.sync_all()?;
         }
@@ -134,39 +172,119 @@ impl Snapshots {
     }
 }
 
+/// A snapshot that stays on disk until this is dropped.
+#[derive(Debug)]
+pub struct Lent {
+    /// Index of the last entry in it.
+    pub index: u64,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "a lent snapshot stays until the next start");
+        }
+    }
+}
+
+fn damaged(path: &Path) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!(
+            "{} is damaged, so this coordinator must not start; put the file back from a copy, or start with an empty data \
+             folder and submit unfinished jobs again",
+            path.display()
+        ),
+    )
+}
+
+/// Whether the checksum of a file is right, which is read a piece at a time.
+fn is_whole(file: &mut impl Read) -> io::Result<bool> {
+    let mut head = [0; 8];
+    if file.read_exact(&mut head).is_err() {
+        return Ok(false);
+    }
+    let mut crc = crc32fast::Hasher::new();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => break,
+            length => crc.update(&piece[..length]),
+        }
+    }
+    Ok(head[..4] == *MAGIC && head[4..] == crc.finalize().to_le_bytes())
+}
+
 fn index_of(path: &Path) -> Option<u64> {
     path.file_stem()?.to_str()?.parse().ok()
 }
 
-fn encode(meta: &SnapshotMeta, state: &[u8]) -> Vec<u8> {
-    let meta = postcard::to_allocvec(meta).expect("plain data always serialises");
-    let mut out = Vec::with_capacity(12 + meta.len() + state.len());
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&(meta.len() as u32).to_le_bytes());
-    out.extend_from_slice(&meta);
-    out.extend_from_slice(state);
-    let crc = crc32fast::hash(&out[8..]);
-    out[4..8].copy_from_slice(&crc.to_le_bytes());
-    out
+/// What follows the heads of a file that is being written.
+struct Content<'a> {
+    file: &'a dyn DiskFile,
+    at: u64,
+    crc: crc32fast::Hasher,
+    unsynced: usize,
 }
 
-/// What a file holds; `None`: it is damaged, or no snapshot.
-pub fn decode(bytes: &[u8]) -> Option<(SnapshotMeta, Vec<u8>)> {
-    let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    if bytes.get(..4)? != MAGIC || word(4)? != crc32fast::hash(&bytes[8..]) {
-        return None;
+impl io::Write for Content<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        self.crc.update(bytes);
+        self.unsynced += bytes.len();
+        if self.unsynced >= SYNC_EVERY {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(bytes.len())
     }
-    let end = 12usize.checked_add(word(8)? as usize)?;
-    let meta = postcard::from_bytes(bytes.get(12..end)?).ok()?;
-    Some((meta, bytes[end..].to_vec()))
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A snapshot that was read from disk, and is whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Its description.
+    pub meta: SnapshotMeta,
+    file: Vec<u8>,
+    /// Where its state begins.
+    state: usize,
+}
+
+impl Kept {
+    /// Takes the bytes of a file; `None`: it is damaged, or no snapshot.
+    pub fn read(file: Vec<u8>) -> Option<Self> {
+        let word = |at: usize| Some(u32::from_le_bytes(file.get(at..at + 4)?.try_into().ok()?));
+        if file.get(..4)? != MAGIC || word(4)? != crc32fast::hash(file.get(8..)?) {
+            return None;
+        }
+        let state = FRONT.checked_add(word(8)? as usize)?;
+        let meta = postcard::from_bytes(file.get(FRONT..state)?).ok()?;
+        Some(Self { meta, file, state })
+    }
+
+    /// The state in it.
+    pub fn state(&self) -> &[u8] {
+        &self.file[self.state..]
+    }
+
+    /// The state in it, alone.
+    pub fn into_state(mut self) -> Vec<u8> {
+        self.file.drain(..self.state);
+        self.file
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::disk::Real;
     use super::*;
-    use std::fs;
 
     #[test]
     fn a_half_written_snapshot_is_ignored_and_a_damaged_one_refused() {
@@ -176,21 +294,32 @@ mod tests {
         let snapshots = Snapshots::open(&Real::shared(), &dir).unwrap();
         assert!(snapshots.newest().unwrap().is_none());
         let meta = SnapshotMeta::default();
+        assert!(snapshots.lend().unwrap().is_none());
         snapshots.write(&meta, b"state").unwrap();
-        fs::write(dir.join("00000000000000000009.tmp"), b"half").unwrap();
-        let snapshots = Snapshots::open(&Real::shared(), &dir).unwrap();
-        assert_eq!(
-            snapshots.newest().unwrap().unwrap(),
-            (meta, b"state".to_vec())
-        );
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
         let path = dir.join("00000000000000000000.snapshot");
         let good = fs::read(&path).unwrap();
+        fs::write(dir.join("00000000000000000009.tmp"), b"half").unwrap();
+        let lent = snapshots.lend().unwrap().unwrap();
+        assert_eq!(lent.index, 0);
+        assert_eq!(fs::read(&lent.path).unwrap(), good);
+        drop(lent);
+        let snapshots = Snapshots::open(&Real::shared(), &dir).unwrap();
+        let kept = snapshots.newest().unwrap().unwrap();
+        assert_eq!((&kept.meta, kept.state()), (&meta, &b"state"[..]));
+        assert_eq!(kept.into_state(), b"state");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        let in_pieces = |sink: &mut dyn io::Write| {
+            sink.write_all(b"at")?;
+            sink.write_all(b"e").map(|()| *b"st")
+        };
+        snapshots.write_in_pieces(&meta, in_pieces).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), good);
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, &bad).unwrap();
             assert!(snapshots.newest().is_err(), "bit {bit}");
+            assert!(snapshots.lend().is_err(), "bit {bit}");
         }
         fs::remove_dir_all(&dir).unwrap();
     }

@@ -96,7 +96,7 @@ impl StateMachine {
     /// What the disk said, or damage: do not start.
     pub fn open(snapshots: Snapshots, witness: Option<Arc<dyn Witness>>) -> io::Result<Self> {
         let applied = match snapshots.newest()? {
-            Some((meta, bytes)) => restore(&meta, &bytes)?,
+            Some(kept) => restore(&kept.meta, kept.state())?,
             None => Applied::default(),
         };
         if let Some(witness) = &witness
@@ -128,11 +128,20 @@ impl StateMachine {
     }
 }
 
-/// What a snapshot holds beside its description.
-pub(super) fn seal(applied: &Applied) -> Vec<u8> {
-    let mut bytes = applied.at_ms.to_le_bytes().to_vec();
-    bytes.extend(applied.state.encode());
-    bytes
+/// Writes what a snapshot holds beside its description.
+/// # Errors
+/// What the disk said; nothing has changed then.
+pub(super) fn write(
+    snapshots: &Snapshots,
+    meta: &SnapshotMeta,
+    applied: &Applied,
+) -> io::Result<()> {
+    snapshots.write_in_pieces(meta, |sink| {
+        let mut head = [0; 16];
+        head[8..].copy_from_slice(&applied.state.write(sink)?);
+        head[..8].copy_from_slice(&applied.at_ms.to_le_bytes());
+        Ok(head)
+    })
 }
 
 fn place(at: LogId) -> Place {
@@ -182,7 +191,9 @@ fn not_written(error: &io::Error) -> StorageError {
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         // Copied under the lock, encoded and written outside of it.
+        let began = runtime::now();
         let applied = self.shared.read().clone();
+        let copied = runtime::now();
         let snapshots = self.snapshots.clone();
         let mut last = applied.last;
         if planted!(SnapshotTooNew)
@@ -198,17 +209,21 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
                 .map_or_else(|| "0".to_owned(), |id| id.to_string()),
         };
         let written = meta.clone();
-        let bytes = runtime::blocking(move || {
-            let bytes = seal(&applied);
-            snapshots.write(&written, &bytes).map(|()| bytes)
-        })
-        .await
-        .map_err(io::Error::other)
-        .and_then(|written| written)
-        .map_err(|e| not_written(&e))?;
+        // All coordinators do this at about the same time: commits must not wait for it.
+        runtime::behind(move || write(&snapshots, &written, &applied))
+            .await
+            .and_then(|written| written)
+            .map_err(|e| not_written(&e))?;
+        tracing::info!(
+            last = %meta.snapshot_id,
+            copied_ms = copied.duration_since(began).as_millis() as u64,
+            written_ms = runtime::now().duration_since(copied).as_millis() as u64,
+            "a snapshot is written"
+        );
+        // Raft asks for the state with `get_current_snapshot` when a follower needs it; here it looks at the description only.
         Ok(Snapshot {
             meta,
-            snapshot: Box::new(Cursor::new(bytes)),
+            snapshot: Box::default(),
         })
     }
 }
@@ -307,9 +322,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             .snapshots
             .newest()
             .map_err(|e| failure(ErrorVerb::Read, &e))?;
-        Ok(found.map(|(meta, bytes)| Snapshot {
-            meta,
-            snapshot: Box::new(Cursor::new(bytes)),
+        Ok(found.map(|kept| Snapshot {
+            meta: kept.meta.clone(),
+            snapshot: Box::new(Cursor::new(kept.into_state())),
         }))
     }
 }

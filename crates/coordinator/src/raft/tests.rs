@@ -309,19 +309,21 @@ async fn a_lost_cluster_is_founded_anew_from_its_snapshot() {
     let known = known.unwrap();
     consensus.snapshot().await.unwrap();
     consensus.propose(vec![submit("too late")]).await.unwrap();
-    let (index, file) = consensus.newest_snapshot().unwrap().unwrap();
+    let lent = consensus.newest_snapshot().unwrap().unwrap();
+    let (index, file) = (lent.index, std::fs::read(&lent.path).unwrap());
+    drop(lent);
     assert_eq!(Some(index), consensus.view().snapshot);
     consensus.stop().await;
 
     let (disk, again) = (disk::Real::shared(), Folder::new());
     assert!(matches!(
-        restore(&disk, &folder.0, "new", &file),
+        restore(&disk, &folder.0, "new", file.clone()),
         Err(Error::NotEmpty(_))
     ));
     let mut damaged = file.clone();
     damaged[file.len() / 2] ^= 1;
-    assert!(restore(&disk, &again.0, "new", &damaged).is_err());
-    assert_eq!(restore(&disk, &again.0, "new", &file).unwrap(), 1);
+    assert!(restore(&disk, &again.0, "new", damaged).is_err());
+    assert_eq!(restore(&disk, &again.0, "new", file).unwrap(), 1);
     let setup = Setup {
         identity: Identity::read(&again.0).unwrap().unwrap(),
         ..Setup::alone()

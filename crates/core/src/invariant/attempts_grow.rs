@@ -10,7 +10,7 @@ pub fn check(before: &State, after: &State) -> Result<(), String> {
         let Some(now) = after.jobs.get(id) else {
             continue;
         };
-        for (key, task) in &job.tasks {
+        for (key, task) in job.tasks.iter() {
             let attempts = now.tasks.get(key).map_or(0, |t| t.attempts);
             if attempts < task.attempts {
                 return Err(format!(

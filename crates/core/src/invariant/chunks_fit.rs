@@ -15,13 +15,13 @@ pub fn check(state: &State) -> Result<(), String> {
                 if chunk.facts.segment as usize != segment || chunk.facts.output as usize != index {
                     return Err(format!("{at} is that of another segment or output"));
                 }
-                if output.knobs[segment] != Some(chunk.knob) {
+                if output.knobs[segment] != Some(*chunk.knob) {
                     return Err(format!("{at} was made with another knob"));
                 }
                 if run.address(index as u16, segment as u32) != Some(chunk.facts.address) {
                     return Err(format!("{at} answers another address"));
                 }
-                if output.params != Some(chunk.facts.params) {
+                if output.params != Some(*chunk.facts.params) {
                     return Err(format!("{at} has other parameter sets"));
                 }
             }

@@ -7,7 +7,7 @@ use crate::machine::State;
 /// The Job whose events do not follow.
 pub fn check(before: &State, after: &State) -> Result<(), String> {
     for (id, job) in &after.jobs {
-        if let Some((i, e)) = (0u64..).zip(&job.events).find(|(i, e)| *i != e.index) {
+        if let Some((i, e)) = (0u64..).zip(job.events.iter()).find(|(i, e)| *i != e.index) {
             return Err(format!("event {i} of {id} is numbered {}", e.index));
         }
         if let Some(old) = before.jobs.get(id)

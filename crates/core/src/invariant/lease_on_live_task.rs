@@ -10,7 +10,7 @@ use recode_types::TaskId;
 pub fn check(state: &State) -> Result<(), String> {
     let mut leases = 0;
     for (id, job) in &state.jobs {
-        for (key, task) in &job.tasks {
+        for (key, task) in job.tasks.iter() {
             let Some(lease) = task.lease else { continue };
             leases += 1;
             let at = format!("the lease on {key} of {id}");

@@ -20,7 +20,7 @@ pub fn check(before: &State, after: &State) -> Result<(), String> {
         let Some(old) = before.jobs.get(id) else {
             continue;
         };
-        for (key, task) in &job.tasks {
+        for (key, task) in job.tasks.iter() {
             let attempts = old.tasks.get(key).map_or(0, |t| t.attempts);
             if task.attempts == attempts {
                 continue;

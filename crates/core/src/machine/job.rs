@@ -17,13 +17,15 @@
 
 use super::MOST_TURNS;
 use super::command::{Command, Effect, LeaseGrant, Rejected, Wish};
+use super::rows::Rows;
 use super::run::Run;
-use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES, Task};
+use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES};
 use recode_types::event::{AttemptLog, Event, EventKind, JobState, JobStatus};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, TaskResult, Usage};
 use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Knob, Segment, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// Failed Attempts of one Job whose logs are kept; the oldest are dropped first.
 pub const MOST_LOGS: usize = 16;
@@ -48,9 +50,9 @@ pub struct Job {
     /// How far it is.
     pub phase: Phase,
     /// Tasks that were tried; the others have no row.
-    pub tasks: BTreeMap<TaskKey, Task>,
+    pub tasks: Rows,
     /// What happened, in order.
-    pub events: Vec<Event>,
+    pub events: Arc<Vec<Event>>,
     /// What all Attempts used, failed ones included.
     pub used: Ledger,
     /// Nothing of it is granted.
@@ -136,8 +138,8 @@ impl Job {
             request,
             submitted_ms: at_ms,
             phase: Phase::Probing { deep: false },
-            tasks: BTreeMap::new(),
-            events: Vec::new(),
+            tasks: Rows::default(),
+            events: Arc::default(),
             used: Ledger::default(),
             paused: false,
             retiring: false,
@@ -244,7 +246,7 @@ impl Job {
         if matches!(kind, EventKind::Reopened { .. }) && planted!(EventIndexSkipped) {
             index += 1;
         }
-        self.events.push(Event { index, at_ms, kind });
+        Arc::make_mut(&mut self.events).push(Event { index, at_ms, kind });
     }
 
     /// The Lease of a Task, where it is this Attempt's.
@@ -274,7 +276,7 @@ impl Job {
         if !is_open || !is_next {
             return Err(Rejected::NotReady);
         }
-        let task = self.tasks.entry(key).or_default();
+        let task = self.tasks.row(key);
         if task.lease.is_some() {
             return Err(Rejected::NotReady);
         }
@@ -832,7 +834,7 @@ impl Job {
             self.revoke_all(effects);
         }
         if planted!(ReplanDropsEvents) {
-            self.events.truncate(1);
+            Arc::make_mut(&mut self.events).truncate(1);
         }
         self.tell(at_ms, EventKind::Replanning { reason });
         // Attempt numbers go on, so that no earlier Attempt can be taken for a new one.
@@ -851,7 +853,7 @@ impl Job {
     }
 
     fn revoke_all(&mut self, effects: &mut Vec<Effect>) {
-        for (key, task) in &mut self.tasks {
+        for (key, task) in self.tasks.iter_mut() {
             if let Some(lease) = task.lease.take() {
                 effects.push(Effect::Revoke {
                     node: lease.node,

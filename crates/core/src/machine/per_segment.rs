@@ -11,8 +11,9 @@ use std::marker::PhantomData;
 use std::ops::Index;
 use std::sync::Arc;
 
-/// Values of one page: what the first change after a copy has to copy.
-const PAGE: usize = 64;
+/// Values of one page: what the first change after a copy has to copy. Segments come back in another order than theirs, so that
+/// nearly each first change meets another page.
+const PAGE: usize = 16;
 
 type Page<T> = Arc<Vec<Option<T>>>;
 

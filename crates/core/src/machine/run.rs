@@ -12,37 +12,39 @@
 
 use super::chunk::Chunk;
 use super::job::wrong_result;
+use super::open::{self, Open};
 use super::per_segment::PerSegment;
-use super::task::Task;
+use super::rows::Rows;
 use crate::plan::{Plan, Promise, address, cut, rate};
 use recode_types::source::ReadMode;
 use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, TaskResult, Usage};
 use recode_types::{ArtifactRef, AttemptNo, Digest, Knob, NodeId, TaskKey};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Stored")]
+#[serde(try_from = "Stored")]
 pub struct Run {
     /// `SourceFacts`.
     pub facts: ArtifactRef,
     /// Grade of the probe behind them.
     pub deep: bool,
     /// The Plan, with its Segments.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// The Segments as a stored list.
     pub segments: ArtifactRef,
     /// One entry per Output.
     pub outputs: Vec<OutputRun>,
     /// Segments in the order in which they are handed out.
-    pub order: Vec<u32>,
+    pub order: Arc<[u32]>,
     /// Inverse of `order`.
-    rank: Vec<u32>,
+    rank: Arc<[u32]>,
     /// Encode tasks that nobody has a Lease on and that lack Chunks, as (rank, group).
-    open: BTreeSet<(u32, u16)>,
+    open: Open,
     /// Trial tasks that nobody has a Lease on and that lack a result, as (rank, group).
-    open_trials: BTreeSet<(u32, u16)>,
+    open_trials: Open,
     /// Follows from everything else.
     #[serde(skip)]
     tally: Tally,
@@ -71,12 +73,20 @@ struct Stored {
     outputs: Vec<OutputRun>,
     order: Vec<u32>,
     rank: Vec<u32>,
-    open: BTreeSet<(u32, u16)>,
-    open_trials: BTreeSet<(u32, u16)>,
+    open: open::Stored,
+    open_trials: open::Stored,
 }
 
-impl From<Stored> for Run {
-    fn from(mut stored: Stored) -> Self {
+impl TryFrom<Stored> for Run {
+    type Error = &'static str;
+
+    fn try_from(mut stored: Stored) -> Result<Self, Self::Error> {
+        let (segments, groups) = (stored.plan.segments.len(), stored.plan.groups.len());
+        let among = |places: open::Stored| {
+            let places = places.among(segments, groups);
+            places.ok_or("a task is open that the plan does not have")
+        };
+        let (open, open_trials) = (among(stored.open)?, among(stored.open_trials)?);
         // Earlier builds kept an empty list for each Segment where there are no trials.
         for (planned, output) in stored.plan.outputs.iter().zip(&mut stored.outputs) {
             if matches!(planned.promise, Promise::Quality { .. }) {
@@ -86,17 +96,17 @@ impl From<Stored> for Run {
         let mut run = Self {
             facts: stored.facts,
             deep: stored.deep,
-            plan: stored.plan,
+            plan: Arc::new(stored.plan),
             segments: stored.segments,
             outputs: stored.outputs,
-            order: stored.order,
-            rank: stored.rank,
-            open: stored.open,
-            open_trials: stored.open_trials,
+            order: stored.order.into(),
+            rank: stored.rank.into(),
+            open,
+            open_trials,
             tally: Tally::default(),
         };
         run.tally = run.counted();
-        run
+        Ok(run)
     }
 }
 
@@ -104,7 +114,7 @@ impl From<Stored> for Run {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutputRun {
     /// The knob of each Segment, once decided.
-    pub knobs: Vec<Option<Knob>>,
+    pub knobs: Arc<[Option<Knob>]>,
     /// The Chunk of each Segment, once committed.
     pub chunks: PerSegment<Chunk>,
     /// Parameter sets every Chunk must agree on: those of the first.
@@ -202,13 +212,13 @@ impl Run {
         let mut run = Self {
             facts,
             deep,
-            plan,
+            open: Open::none(count, plan.groups.len()),
+            open_trials: Open::none(count, plan.groups.len()),
+            plan: Arc::new(plan),
             segments,
             outputs,
-            order,
-            rank,
-            open: BTreeSet::new(),
-            open_trials: BTreeSet::new(),
+            order: order.into(),
+            rank: rank.into(),
             tally: Tally::default(),
         };
         run.tally = run.counted();
@@ -282,7 +292,7 @@ impl Run {
     pub(super) fn ready_encodes(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
         self.open
             .iter()
-            .map(|&(position, group)| (group, self.order[position as usize]))
+            .map(|(position, group)| (group, self.order[position as usize]))
             .filter(|&(group, segment)| self.knobs_known(group, segment))
     }
 
@@ -290,12 +300,12 @@ impl Run {
     pub(super) fn ready_trials(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
         self.open_trials
             .iter()
-            .map(|&(position, group)| (group, self.order[position as usize]))
+            .map(|(position, group)| (group, self.order[position as usize]))
     }
 
     /// Encode tasks that nobody has a Lease on and that lack Chunks, in the order of handing out.
     pub(super) fn waiting_encodes(&self) -> impl Iterator<Item = TaskKey> + '_ {
-        self.open.iter().map(|&(position, group)| TaskKey::Encode {
+        self.open.iter().map(|(position, group)| TaskKey::Encode {
             group,
             segment: self.order[position as usize],
         })
@@ -372,10 +382,10 @@ impl Run {
         let rank = |segment: u32| self.rank.get(segment as usize);
         match key {
             TaskKey::Encode { group, segment } => {
-                rank(segment).is_some_and(|&r| self.open.contains(&(r, group)))
+                rank(segment).is_some_and(|&r| self.open.contains((r, group)))
             }
             TaskKey::Trial { group, segment } => {
-                rank(segment).is_some_and(|&r| self.open_trials.contains(&(r, group)))
+                rank(segment).is_some_and(|&r| self.open_trials.contains((r, group)))
             }
             _ => false,
         }
@@ -478,11 +488,11 @@ impl Run {
     pub(super) fn leased(&mut self, key: TaskKey) {
         match key {
             TaskKey::Encode { group, segment } => {
-                self.open.remove(&(self.rank[segment as usize], group));
+                self.open.remove((self.rank[segment as usize], group));
             }
             TaskKey::Trial { group, segment } => {
                 self.open_trials
-                    .remove(&(self.rank[segment as usize], group));
+                    .remove((self.rank[segment as usize], group));
             }
             _ => {}
         }
@@ -640,7 +650,7 @@ impl Run {
                     self.tally.encoded += 1;
                     self.tally.frames += made.frames;
                     if !planted!(FinishedStaysOpen) {
-                        self.open.remove(&(self.rank[segment as usize], group));
+                        self.open.remove((self.rank[segment as usize], group));
                     }
                 }
             }
@@ -665,7 +675,7 @@ impl Run {
                 self.tally.tried += u32::from(tried);
                 made.frames = u64::from(self.plan.segments[segment as usize].rows);
                 self.open_trials
-                    .remove(&(self.rank[segment as usize], group));
+                    .remove((self.rank[segment as usize], group));
             }
             (
                 TaskKey::Audio { output },
@@ -788,7 +798,7 @@ impl Run {
         let knob = run.knobs[segment].expect("a chunk fits only where a knob is known");
         let chunk = Chunk {
             facts: facts.into(),
-            knob,
+            knob: knob.into(),
             node,
             attempt,
             usage,
@@ -821,7 +831,7 @@ impl Run {
         output: u16,
         round: u32,
         knobs: &[(u32, Knob)],
-        tasks: &mut BTreeMap<TaskKey, Task>,
+        tasks: &mut Rows,
     ) -> Result<u32, super::Rejected> {
         let count = self.plan.segments.len();
         let group = self
@@ -846,7 +856,7 @@ impl Run {
             if run.knobs[at] == Some(knob) {
                 continue;
             }
-            run.knobs[at] = Some(knob);
+            Arc::make_mut(&mut run.knobs)[at] = Some(knob);
             let key = TaskKey::Encode { group, segment };
             if let Some(old) = match planted!(ReopenKeepsChunk) {
                 true => None,
@@ -861,7 +871,7 @@ impl Run {
                     .entry(kept)
                     .or_default()
                     .push((old.knob.quality_milli, old.facts.payload_bytes));
-                let task = tasks.entry(key).or_default();
+                let task = tasks.row(key);
                 task.reopen();
                 if task.lease.is_none() && !planted!(ReopenForgetsTask) {
                     self.open.insert((self.rank[at], group));

@@ -15,6 +15,7 @@ use super::level::LEVEL;
 use super::{Batch, Entry, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io;
 
 /// Newest version of log entries that this build reads.
 pub const BATCH_VERSION: u8 = FIRST_BATCH + LEVEL as u8;
@@ -27,6 +28,8 @@ const PACKED: u8 = 0x80;
 const BATCH: &[u8; 3] = b"RCB";
 const STATE: &[u8; 3] = b"RCS";
 const HEAD: usize = 8;
+/// Bytes that are given to a sink at once.
+const PIECE: usize = 256 << 10;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,15 +53,33 @@ pub enum FormatError {
     Content(String),
 }
 
+/// Bytes in front of what is sealed.
+pub type Head = [u8; HEAD];
+
 fn seal<T: Serialize>(magic: &[u8; 3], version: u8, value: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(magic);
-    out.push(version);
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[0; HEAD]);
     let mut out = postcard::to_extend(value, out).expect("plain data always serialises");
-    let crc = crc(&out);
-    out[4..HEAD].copy_from_slice(&crc.to_le_bytes());
+    let head = head(
+        magic,
+        version,
+        crc32fast::hash(&out[HEAD..]),
+        out.len() - HEAD,
+    );
+    out[..HEAD].copy_from_slice(&head);
     out
+}
+
+/// What stands in front of `length` bytes of content with the checksum `crc`.
+fn head(magic: &[u8; 3], version: u8, crc: u32, length: usize) -> Head {
+    let mut head = [0; HEAD];
+    head[..3].copy_from_slice(magic);
+    head[3] = version;
+    let mut whole = crc32fast::Hasher::new();
+    whole.update(&head[..4]);
+    whole.combine(&crc32fast::Hasher::new_with_initial_len(crc, length as u64));
+    head[4..].copy_from_slice(&whole.finalize().to_le_bytes());
+    head
 }
 
 fn crc(sealed: &[u8]) -> u32 {
@@ -66,6 +87,61 @@ fn crc(sealed: &[u8]) -> u32 {
     hasher.update(&sealed[..4]);
     hasher.update(&sealed[HEAD..]);
     hasher.finalize()
+}
+
+/// Counts and sums up what goes through it, and keeps the error that a serialiser would hide.
+struct Summed<'a> {
+    sink: &'a mut dyn io::Write,
+    crc: crc32fast::Hasher,
+    length: usize,
+    failed: Option<io::Error>,
+}
+
+impl io::Write for Summed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.sink.write_all(bytes) {
+            Ok(()) => {
+                self.crc.update(bytes);
+                self.length += bytes.len();
+                Ok(bytes.len())
+            }
+            Err(error) => {
+                let kind = error.kind();
+                self.failed = Some(error);
+                Err(kind.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+/// Writes the content that [`seal`] would have, a piece at a time, and answers the head that belongs in front of it.
+fn write<T: Serialize>(
+    magic: &[u8; 3],
+    version: u8,
+    value: &T,
+    sink: &mut dyn io::Write,
+) -> io::Result<Head> {
+    let mut summed = Summed {
+        sink,
+        crc: crc32fast::Hasher::new(),
+        length: 0,
+        failed: None,
+    };
+    let mut buffered = io::BufWriter::with_capacity(PIECE, &mut summed);
+    let written = postcard::to_io(value, &mut buffered).map(|_| ());
+    let flushed = io::Write::flush(&mut buffered);
+    drop(buffered);
+    if let Some(error) = summed.failed {
+        return Err(error);
+    }
+    written.expect("plain data always serialises");
+    flushed?;
+    let crc = summed.crc.finalize();
+    Ok(head(magic, version, crc, summed.length))
 }
 
 /// The version of `bytes` and what is sealed in them.
@@ -146,6 +222,16 @@ impl State {
         }
     }
 
+    /// Writes the bytes of a snapshot but for their head, which is answered: a large state is never in memory twice.
+    /// # Errors
+    /// What the sink said.
+    pub fn write(&self, sink: &mut dyn io::Write) -> io::Result<Head> {
+        match self.level {
+            0 => write(STATE, 2, &v2::fields(self), sink),
+            _ => write(STATE, 3, self, sink),
+        }
+    }
+
     /// Reads what [`State::encode`] wrote.
     /// # Errors
     /// [`FormatError`]: the snapshot is damaged or newer than this build; do not go on.
@@ -169,5 +255,50 @@ impl State {
             return Ok(state.without_tries());
         }
         Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Command;
+
+    fn large() -> State {
+        let mut state = State::default();
+        for number in 0..20_000 {
+            let command = Command::RegisterNode {
+                name: format!("node {number}"),
+                incarnation: number.to_string(),
+            };
+            state.apply(&Entry { at_ms: 1, command });
+        }
+        state
+    }
+
+    #[test]
+    fn what_is_written_in_pieces_is_what_is_encoded_at_once() {
+        for (state, pieces) in [(State::default(), 1), (large(), 2)] {
+            let (mut content, encoded) = (Vec::new(), state.encode());
+            let head = state.write(&mut content).expect("memory takes it");
+            assert!(content.len() > (pieces - 1) * PIECE);
+            assert_eq!([&head[..], &content].concat(), encoded);
+        }
+    }
+
+    #[test]
+    fn what_the_sink_says_is_told() {
+        struct Full;
+        impl io::Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::Error::new(io::ErrorKind::StorageFull, "no room"))
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for state in [State::default(), large()] {
+            let error = state.write(&mut Full).expect_err("it takes nothing");
+            assert_eq!(error.to_string(), "no room");
+        }
     }
 }

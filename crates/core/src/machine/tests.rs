@@ -868,7 +868,7 @@ fn an_archive_holds_what_can_still_be_asked_and_survives_its_json() {
     while bench.step(&even_size) {}
     let job = &bench.state.jobs[&JOB];
     let archive = crate::archive::build(job);
-    assert_eq!(archive.events, job.events);
+    assert_eq!(archive.events, *job.events);
     assert_eq!(archive.report.state, "done");
     assert_eq!(archive.logs.len(), 1);
     let json = serde_json::to_vec(&archive).unwrap();

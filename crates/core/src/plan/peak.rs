@@ -171,7 +171,7 @@ mod tests {
             buffer_start_milli: 700,
         };
         let output = OutputRun {
-            knobs: vec![Some(worst); 2],
+            knobs: vec![Some(worst); 2].into(),
             violations: vec![(1, 900, 5_000)],
             ..OutputRun::default()
         };
@@ -190,7 +190,8 @@ mod tests {
                     buffer_start_milli: 50,
                 });
                 2
-            ],
+            ]
+            .into(),
             ..OutputRun::default()
         };
         output.violations = vec![(1, 0, 5_000)];

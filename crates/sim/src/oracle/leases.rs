@@ -171,7 +171,7 @@ impl Leases {
             .jobs
             .get(&job)
             .into_iter()
-            .flat_map(|job| &job.tasks)
+            .flat_map(|job| job.tasks.iter())
             .filter_map(|(key, task)| Some((*key, (task.lease?.attempt, task.lease?.node))))
             .collect();
         let empty = Live::new();

@@ -201,7 +201,7 @@ impl Results {
         }
         let run = after.run().ok_or("a plan was told and is not there")?;
         let template = film::template_of(&after.request.source);
-        if run.plan != *self.library.plan(template, run.deep) {
+        if *run.plan != *self.library.plan(template, run.deep) {
             return Err(format!("the plan of {} is not what was proposed", after.id));
         }
         let probed = matches!(&before.phase, Phase::Planning { facts, deep, .. }

@@ -121,7 +121,7 @@ async fn read(folder: &Path) -> Result<Readout, String> {
         .and_then(|snapshots| snapshots.newest())
         .map_err(|e| e.to_string())?;
     let entries = log.try_get_log_entries(..).await.expect("from memory");
-    let last = snapshot.as_ref().and_then(|(meta, _)| meta.last_log_id);
+    let last = snapshot.as_ref().and_then(|kept| kept.meta.last_log_id);
     let found = Found::of(&mut log, last).await;
     log.close();
     let state = |sealed: &[u8]| State::decode(&sealed[8..]).map_err(|e| e.to_string());
@@ -132,9 +132,9 @@ async fn read(folder: &Path) -> Result<Readout, String> {
             .map(|entry| postcard::to_allocvec(entry).expect("plain data always serialises"))
             .collect(),
         snapshot: match snapshot {
-            Some((meta, sealed)) => {
-                let meta = postcard::to_allocvec(&meta).expect("plain data always serialises");
-                Some((meta, state(&sealed)?))
+            Some(kept) => {
+                let meta = postcard::to_allocvec(&kept.meta).expect("plain data always serialises");
+                Some((meta, state(kept.state())?))
             }
             None => None,
         },

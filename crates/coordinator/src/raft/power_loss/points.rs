@@ -110,7 +110,7 @@ async fn found(folder: &Path) -> Result<Found, String> {
         .and_then(|snapshots| {
             let newest = snapshots.newest()?;
             StateMachine::open(snapshots, None)?;
-            Ok(newest.and_then(|(meta, _)| meta.last_log_id))
+            Ok(newest.and_then(|kept| kept.meta.last_log_id))
         })
         .map_err(|e| format!("{} is refused: {e}", folder.display()))?;
     let found = Found::of(&mut log, snapshot).await;
