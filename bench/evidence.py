@@ -29,6 +29,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 PIECE_MINUTES = 60.0
+# Of a piece that is made of steps.
+STEP_MINUTES = 5.0
+# Simulated runs that are wanted of each kind; the cheap ones first.
+SCHEDULES = {"core": 100_000, "cluster": 10_000}
 
 
 class CannotRun(Exception):
@@ -199,8 +203,7 @@ LINES = {
     "2.2": {
         "title": "simulation: runs of coordinators on openraft, runs of the core alone, planted bugs",
         "limits": [
-            limit("schedules", 10_000, None, of="sum", cases="cluster"),
-            limit("schedules", 100_000, None, of="sum", cases="core"),
+            *(limit("schedules", least, None, of="sum", cases=kind) for kind, least in SCHEDULES.items()),
             limit("broken", 0, 0, of="max"),
             # Of every class of faults.
             limit("fired", 1, None, of="sum"),
@@ -807,43 +810,94 @@ def simulation_figures(kind, totals, known):
     return figures
 
 
+def hunted(figures):
+    """Planted bugs that were looked for: name -> (whether it was found, CPU seconds)."""
+    names = [case.removeprefix("bug ") for case, metric in figures if metric == "hunt_seconds"]
+    return {
+        name: (bool(figures[f"bug {name}", "hunt_found"]["value"]), figures[f"bug {name}", "hunt_seconds"]["value"])
+        for name in names
+    }
+
+
+def is_hunted(figures):
+    """Whether every planted bug was looked for."""
+    return ("bugs", "to_hunt") in figures and len(hunted(figures)) >= figures["bugs", "to_hunt"]["value"]
+
+
+def next_simulation(figures):
+    """What is done next: of what is missing the cheapest; where nothing is, what was done least."""
+    if not is_hunted(figures):
+        return "bugs"
+
+    def share(kind):
+        return figures.get((kind, "schedules"), {"sum": 0})["sum"] / SCHEDULES[kind]
+
+    def is_silent(kind):
+        return any(
+            metric == "fired" and case.startswith(f"{kind}, ") and not figure["sum"]
+            for (case, metric), figure in figures.items()
+        )
+
+    missing = [kind for kind in SCHEDULES if share(kind) < 1 or is_silent(kind)]
+    return missing[0] if missing else min(SCHEDULES, key=share)
+
+
 def run_simulation(minutes):
-    """Runs that nobody has run yet, of both kinds; and the planted bugs, once for the present code."""
+    """Planted bugs, each once for the present code, and runs that nobody has run yet, of both kinds. In steps, each recorded when
+    it ends, so that a piece that is broken off keeps what it has."""
     env = dict(os.environ, RUSTFLAGS=f"{os.environ.get('RUSTFLAGS', '')} --cfg tokio_unstable".strip())
+    began, status = time.monotonic(), 0
 
     def sim(features, *arguments):
+        """Lines of JSON, as they come."""
         command = ["cargo", "run", "--quiet", "--profile", "sim", "--locked", "--package", "recode-sim", *features]
         command += ["--", *arguments, "--json"]
         print("$", " ".join(command), flush=True)
-        done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
-        if not done.stdout:
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as child:
+            yield from map(json.loads, child.stdout)
+        # 1: something was found, and has been told.
+        if child.returncode not in (0, 1):
             raise CannotRun("the simulation does not build or run")
-        return json.loads(done.stdout)
 
-    figures, began = [], time.monotonic()
-    known = pool(current("2.2"))
-    if ("bugs", "planted") not in known:
-        planted = sim(("--features", "planted"), "planted")
-        slowest = max(bug["cpu_seconds"] for bug in planted["bugs"])
-        figures += [
-            figure("sim", "bugs", "planted", planted["planted"], "count"),
-            figure("sim", "bugs", "planted_found", planted["found"] / planted["planted"], "share"),
-            figure("sim", "bugs", "planted_slowest", slowest, "s"),
-        ]
-    left = max(minutes - (time.monotonic() - began) / 60, 0.5)
-    seeds = dict(zip(("cluster", "core"), next_seeds(read("2.2")), strict=True))
-    broken = 0
-    for kind, share in (("cluster", 0.85), ("core", 0.15)):
+    def hunt(figures, within):
+        others = ("--except", ",".join(hunted(figures))) if hunted(figures) else ()
+        for bug in sim(("--features", "planted"), "planted", "--minutes", within, *others):
+            print(f"  {bug['bug']:<38} {'found' if bug['found'] else 'NOT FOUND':<10} {bug['cpu_seconds']:8.2f} s", flush=True)
+            case = f"bug {bug['bug']}"
+            write("2.2", [
+                figure("sim", "bugs", "to_hunt", bug["planted"], "count"),
+                figure("sim", case, "hunt_found", int(bug["found"]), "", f"{bug['kind']} seed {bug['seed']}"),
+                figure("sim", case, "hunt_seconds", bug["cpu_seconds"], "s", f"{bug['runs']} runs"),
+            ])  # fmt: skip
+        figures = pool(current("2.2"))
+        if is_hunted(figures):
+            bugs = hunted(figures).values()
+            found = [seconds for was_found, seconds in bugs if was_found]
+            write("2.2", [
+                figure("sim", "bugs", "planted", len(bugs), "count"),
+                figure("sim", "bugs", "planted_found", len(found) / len(bugs), "share"),
+                figure("sim", "bugs", "planted_slowest", max(found, default=0), "s"),
+            ])  # fmt: skip
+
+    def runs(kind, figures, within):
+        seeds = dict(zip(("cluster", "core"), next_seeds(read("2.2")), strict=True))
         first = seeds[kind]
-        totals = sim((), kind, "--seeds", f"{first}..{first + 1_000_000}", "--minutes", f"{left * share:.2f}")
-        before = known.get((kind, "schedules"), {"sum": 0})["sum"]
-        figures += simulation_figures(kind, totals, before)
+        (totals,) = sim((), kind, "--seeds", f"{first}..{first + 1_000_000}", "--minutes", within)
         seeds[kind] = totals["next"]
-        broken += len(totals["broken"])
+        write("2.2", simulation_figures(kind, totals, figures.get((kind, "schedules"), {"sum": 0})["sum"]), seeds)
+        print(f"  {totals['runs']} runs, {totals['void']} void, {len(totals['broken'])} broken", flush=True)
         for one in totals["broken"]:
             print(f"  {kind} seed {one['seed']}: {one['what']}")
-    write("2.2", figures, seeds)
-    return 1 if broken else 0
+        return len(totals["broken"])
+
+    while not status and (left := minutes - (time.monotonic() - began) / 60) > 0.1:
+        figures = pool(current("2.2"))
+        step, within = next_simulation(figures), f"{min(left, STEP_MINUTES):.2f}"
+        if step == "bugs":
+            hunt(figures, within)
+        elif runs(step, figures, within):
+            status = 1
+    return status
 
 
 def run(name):

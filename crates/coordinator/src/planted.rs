@@ -62,8 +62,8 @@ recode_core::planted_bugs! {
     LostGrantNotRepeated,
     /// A Stitch whose list could not be stored is forgotten.
     ListNotStoredForgotten,
-    /// A decision that the log did not take is forgotten.
-    DecisionForgotten,
+    /// A Plan that could not be made is forgotten, and nobody hears why.
+    PlanFailureForgotten,
     /// An event is not said to those who watch.
     EventNotSaid,
     /// Nodes that fall silent keep what they have.

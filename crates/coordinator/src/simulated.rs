@@ -3,6 +3,7 @@
 
 pub use crate::artifacts::{Artifacts, Store};
 pub use crate::raft::disk::{Disk, DiskFile, Lock, Pace};
+pub use crate::raft::network::term_bound_to;
 pub use crate::raft::witness::{Place, Witness};
 pub use crate::raft::{
     Call, Consensus, Error, Identity, Keep, Leadership, Link, LinkError, Peer, Quorum, Setup,

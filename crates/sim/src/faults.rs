@@ -56,6 +56,8 @@ faults! {
     SnapshotRestored = "snapshot restored",
     /// A Node process died and another took its place.
     NodeCrash = "node crash",
+    /// A Node's machine died for good.
+    NodeGone = "node gone for good",
     /// A Node stood still and went on as if nothing had been.
     NodePause = "node pause",
     /// An Attempt failed.
@@ -89,13 +91,14 @@ faults! {
 impl Fault {
     /// What may fire in runs of the core alone.
     pub fn of_core() -> impl Iterator<Item = Fault> {
-        use Fault::{DiskFull, ProcessEnded, SlowDisk, SnapshotInstalled, TornWrite};
+        use Fault::{DiskFull, NodeGone, ProcessEnded, SlowDisk, SnapshotInstalled, TornWrite};
         let others = [
             TornWrite,
             SlowDisk,
             DiskFull,
             ProcessEnded,
             SnapshotInstalled,
+            NodeGone,
         ];
         Fault::ALL.into_iter().filter(move |f| !others.contains(f))
     }

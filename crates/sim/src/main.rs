@@ -12,8 +12,9 @@ recode-sim core|cluster --seeds A..B [--threads N] [--minutes M] [--json]
     its seed and what happened last are printed.
 recode-sim core|cluster --seed N
     One run, with what happened last.
-recode-sim planted [--seconds N] [--only NAME|core|cluster] [--json]
-    Looks for every planted bug, at most N CPU seconds each (needs --features planted).";
+recode-sim planted [--seconds N] [--only NAME|core|cluster] [--except NAME,NAME] [--threads N] [--minutes M] [--json]
+    Looks for every planted bug, at most N CPU seconds each; no search is begun after M minutes. One line for each as its
+    search ends (needs --features planted).";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +42,14 @@ fn number(args: &[String], name: &str, usual: u64) -> Result<u64, String> {
     value(args, name)?.map_or(Ok(usual), |text| {
         text.parse().map_err(|_| format!("{name} needs a number"))
     })
+}
+
+fn minutes(args: &[String]) -> Result<Option<Duration>, String> {
+    let Some(text) = value(args, "--minutes")? else {
+        return Ok(None);
+    };
+    let minutes: f64 = text.parse().map_err(|_| "--minutes needs a number")?;
+    Ok(Some(Duration::from_secs_f64(minutes.max(0.0) * 60.0)))
 }
 
 fn seeds(text: &str) -> Option<Range<u64>> {
@@ -76,11 +85,7 @@ fn run(args: &[String]) -> Result<bool, String> {
             };
             let seeds = self::seeds(seeds).ok_or("--seeds needs A..B")?;
             let threads = number(args, "--threads", 2)? as usize;
-            let minutes: Option<f64> = match value(args, "--minutes")? {
-                Some(text) => Some(text.parse().map_err(|_| "--minutes needs a number")?),
-                None => None,
-            };
-            let within = minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+            let within = minutes(args)?;
             let totals = campaign::run(kind, seeds, threads, within, &tell);
             if json {
                 println!("{}", totals.json());
@@ -110,12 +115,33 @@ fn tell(kind: Kind, report: &Report) {
 
 #[cfg(feature = "planted")]
 fn planted(args: &[String], json: bool) -> Result<bool, String> {
-    let seconds = number(args, "--seconds", 180)?;
-    Ok(recode_sim::planted::find_all(
-        seconds,
-        value(args, "--only")?,
-        json,
-    ))
+    use recode_sim::planted::{Bug, Found, Search, find_all};
+    let search = Search {
+        budget: Duration::from_secs(number(args, "--seconds", 180)?),
+        only: value(args, "--only")?.map(str::to_owned),
+        except: value(args, "--except")?
+            .map(|names| names.split(',').map(str::to_owned).collect())
+            .unwrap_or_default(),
+        threads: number(args, "--threads", 2)? as usize,
+        within: minutes(args)?,
+    };
+    let planted = Bug::all().len();
+    let tell = |one: &Found| match json {
+        true => println!("{}", one.json(planted)),
+        false => println!("{}", one.text()),
+    };
+    let all = find_all(&search, &tell);
+    let found: Vec<&Found> = all.iter().filter(|one| one.by.is_some()).collect();
+    if !json {
+        let slowest = found.iter().map(|one| one.cpu).max().unwrap_or_default();
+        println!(
+            "{} of {} found, of {planted} planted bugs; the slowest in {:.1} CPU seconds",
+            found.len(),
+            all.len(),
+            slowest.as_secs_f64()
+        );
+    }
+    Ok(found.len() == all.len() && !all.is_empty())
 }
 
 #[cfg(not(feature = "planted"))]

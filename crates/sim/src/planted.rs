@@ -4,7 +4,7 @@ use crate::film::Library;
 use crate::report::Kind;
 use recode_coordinator::planted as coordinator;
 use recode_core::planted as core;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -84,17 +84,21 @@ pub fn find(bug: Bug, first: u64, budget: Duration) -> Found {
     plant(Some(bug));
     let began = cpu();
     let (mut runs, mut by) = (0, None);
-    while by.is_none() && cpu().saturating_sub(began) < budget {
+    let mut spent = Duration::ZERO;
+    while by.is_none() && spent < budget {
         let report = bug.kind().run(first + runs, &library, false);
-        by = report.broken.map(|what| (report.seed, what));
         runs += 1;
+        spent = cpu().saturating_sub(began);
+        // What shows after the last moment does not count.
+        let broken = report.broken.filter(|_| spent <= budget);
+        by = broken.map(|what| (report.seed, what));
     }
     plant(None);
     Found {
         bug,
         by,
         runs,
-        cpu: cpu().saturating_sub(began),
+        cpu: spent,
     }
 }
 
@@ -112,74 +116,75 @@ fn cpu() -> Duration {
     )
 }
 
-/// Looks for all bugs, or the one of that name, on two threads, and prints what was found. `false`: some were not.
-pub fn find_all(seconds: u64, only: Option<&str>, json: bool) -> bool {
+/// Which bugs are looked for, and for how long.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// CPU time for each.
+    pub budget: Duration,
+    /// This one, or those of this kind.
+    pub only: Option<String>,
+    /// Not these.
+    pub except: Vec<String>,
+    /// Looked for at once.
+    pub threads: usize,
+    /// None is begun after that.
+    pub within: Option<Duration>,
+}
+
+/// Looks for planted bugs; `tell` hears of each as its search ends.
+pub fn find_all(search: &Search, tell: &(dyn Fn(&Found) + Sync)) -> Vec<Found> {
+    let began = Instant::now();
     let mut bugs = Bug::all();
-    bugs.retain(|bug| only.is_none_or(|name| bug.name() == name || bug.kind().name() == name));
+    let named = |bug: Bug, name: &str| bug.name() == name || bug.kind().name() == name;
+    bugs.retain(|bug| search.only.as_ref().is_none_or(|name| named(*bug, name)));
+    bugs.retain(|bug| !search.except.contains(&bug.name()));
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
-        while let Some(&bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let one = find(bug, 0, Duration::from_secs(seconds));
-            if !json {
-                println!("{}", line(&one));
-            }
+        while search.within.is_none_or(|most| began.elapsed() < most)
+            && let Some(&bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            let one = find(bug, 0, search.budget);
+            tell(&one);
             found.push(one);
         }
         found
     };
-    let mut all: Vec<Found> = std::thread::scope(|scope| {
-        let both: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
-        both.into_iter()
+    std::thread::scope(|scope| {
+        let threads = 0..search.threads.max(1);
+        let all: Vec<_> = threads.map(|_| scope.spawn(work)).collect();
+        all.into_iter()
             .flat_map(|one| one.join().expect("panics of runs are caught inside"))
             .collect()
-    });
-    let order = |bug: Bug| bugs.iter().position(|one| *one == bug);
-    all.sort_by_key(|one| order(one.bug));
-    let missed = all.iter().filter(|one| one.by.is_none()).count();
-    let slowest = all.iter().map(|one| one.cpu).max().unwrap_or_default();
-    if json {
-        let bugs: Vec<_> = all
-            .iter()
-            .map(|one| {
-                json!({
-                    "bug": one.bug.name(),
-                    "kind": one.bug.kind().name(),
-                    "text": one.bug.text(),
-                    "seed": one.by.as_ref().map(|b| b.0),
-                    "broken": one.by.as_ref().map(|b| &b.1),
-                    "runs": one.runs,
-                    "cpu_seconds": one.cpu.as_secs_f64(),
-                })
-            })
-            .collect();
-        println!(
-            "{}",
-            json!({"bugs": bugs, "planted": all.len(), "found": all.len() - missed})
-        );
-    } else {
-        println!(
-            "{} of {} planted bugs found within {seconds} CPU seconds each; slowest {:.1} s",
-            all.len() - missed,
-            all.len(),
-            slowest.as_secs_f64()
-        );
-    }
-    missed == 0 && !all.is_empty()
+    })
 }
 
-fn line(one: &Found) -> String {
-    let name = one.bug.name();
-    let how = match &one.by {
-        Some((seed, what)) => {
-            let short: String = what.chars().take(110).collect();
-            format!("seed {seed}: {short}")
-        }
-        None => "NOT FOUND".to_owned(),
-    };
-    format!(
-        "{name:22} {:7.2} s {:6} runs  {how}",
-        one.cpu.as_secs_f64(),
-        one.runs
-    )
+impl Found {
+    /// For programs: one line. `planted`: how many bugs there are.
+    pub fn json(&self, planted: usize) -> Value {
+        json!({
+            "bug": self.bug.name(),
+            "kind": self.bug.kind().name(),
+            "text": self.bug.text(),
+            "found": self.by.is_some(),
+            "seed": self.by.as_ref().map(|b| b.0),
+            "broken": self.by.as_ref().map(|b| &b.1),
+            "runs": self.runs,
+            "cpu_seconds": self.cpu.as_secs_f64(),
+            "planted": planted,
+        })
+    }
+
+    /// For people: one line.
+    pub fn text(&self) -> String {
+        let how = match &self.by {
+            Some((seed, what)) => {
+                let short: String = what.chars().take(110).collect();
+                format!("seed {seed}: {short}")
+            }
+            None => "NOT FOUND".to_owned(),
+        };
+        let (name, cpu) = (self.bug.name(), self.cpu.as_secs_f64());
+        format!("{name:22} {cpu:7.2} s {:6} runs  {how}", self.runs)
+    }
 }

@@ -99,19 +99,28 @@ pub struct Rates {
     pub node_pause: u32,
     /// Wall clocks that are wrong.
     pub clock: u32,
+    /// Crashes of most coordinators at once.
+    pub outage: u32,
+    /// Nodes that die for good.
+    pub node_gone: u32,
+    /// Times in which the work store answers nothing.
+    pub store_outage: u32,
+    /// Permille of the moments at which a fault finds a coordinator in the middle of something.
+    pub aim: u32,
+}
+
+/// A rate, or none of that class in this run.
+fn some(rng: &mut Rng, most: u64) -> u32 {
+    match rng.chance(550) {
+        true => rng.within(1, most) as u32,
+        false => 0,
+    }
 }
 
 impl Schedule {
     /// Draws a plan.
     /// `templates`: how many kinds of Job there are.
     pub fn draw(rng: &mut Rng, templates: usize) -> Self {
-        let some = |rng: &mut Rng, most: u64| {
-            if rng.chance(550) {
-                rng.within(1, most) as u32
-            } else {
-                0
-            }
-        };
         let skewed = rng.chance(400);
         let nodes = (0..rng.within(2, 4))
             .map(|_| NodeDraw {
@@ -154,10 +163,10 @@ impl Schedule {
             absurd: some(rng, 30),
             restore: some(rng, 10),
             slow_disk: some(rng, 6),
-            full_disk: 0,
             node_crash: some(rng, 10),
             node_pause: some(rng, 10),
             clock: some(rng, 6),
+            ..Rates::default()
         };
         Self {
             coordinators: rng.pick(&[1, 3, 3, 3, 3, 3, 5]),
@@ -178,6 +187,10 @@ impl Schedule {
         } else {
             0
         };
+        plan.rates.outage = some(rng, 6);
+        plan.rates.node_gone = some(rng, 4);
+        plan.rates.store_outage = some(rng, 6);
+        plan.rates.aim = some(rng, 20);
         // Of the faults that come at intervals some must be possible.
         plan.rates.crash = plan.rates.crash.max(1);
         // Losing one message in forty breaks every stream within seconds.
@@ -194,6 +207,12 @@ impl Schedule {
         while sure(&plan.jobs) < 70 {
             let more = Self::draw(rng, library.templates.len()).jobs;
             plan.jobs.extend(more);
+        }
+        for _ in 0..rng.below(4) {
+            // More that somebody ends in the middle of its work.
+            let mut more = Self::draw(rng, library.templates.len()).jobs[0];
+            more.cancel_after_ms = Some(rng.within(0, 30_000));
+            plan.jobs.push(more);
         }
         for job in &mut plan.jobs {
             job.at_ms = rng.within(0, plan.chaos_ms * 3 / 4);

@@ -96,6 +96,7 @@ impl Planner {
         };
         let commands = match self.commands(job, request, deep, &facts).await {
             Ok(commands) => commands,
+            Err(_) if planted!(PlanFailureForgotten) => return,
             Err((class, message)) => vec![Command::FailJob {
                 job,
                 class,
@@ -182,9 +183,6 @@ impl Planner {
                     // Asked again: a decision that is in the log by then is not made twice, since the Job's state or
                     // its round has moved.
                     tracing::warn!(%job, %error, "a decision is not in the log yet");
-                    if planted!(DecisionForgotten) {
-                        return;
-                    }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     let again = [Effect::Plan { job }, Effect::Decide { job }];
                     self.consensus.shared().effects.add(again);

@@ -156,6 +156,31 @@ pub fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, String> {
     postcard::from_bytes(message).map_err(|e| format!("the message does not read: {e}"))
 }
 
+/// The term to which a coordinator has bound itself by an answer to such a call: however its process ends, the next one knows
+/// no lower term. `None`: the answer binds it to nothing.
+#[cfg(feature = "simulated")]
+pub fn term_bound_to(call: Call, payload: &[u8], answer: &[u8]) -> Option<u64> {
+    type Answer<T> = Result<T, RaftError<CoordinatorId>>;
+    let vote = match call {
+        Call::Vote => {
+            let answer: Answer<VoteResponse<CoordinatorId>> = decode(answer).ok()?;
+            answer.ok()?.vote
+        }
+        Call::Append => {
+            let answer: Answer<AppendEntriesResponse<CoordinatorId>> = decode(answer).ok()?;
+            match answer.ok()? {
+                AppendEntriesResponse::HigherVote(vote) => vote,
+                _ => {
+                    let asked: AppendEntriesRequest<TypeConfig> = decode(payload).ok()?;
+                    asked.vote
+                }
+            }
+        }
+        Call::InstallSnapshot => return None,
+    };
+    Some(vote.leader_id().term)
+}
+
 impl RaftNetwork<TypeConfig> for Line {
     async fn append_entries(
         &mut self,
@@ -184,5 +209,36 @@ impl RaftNetwork<TypeConfig> for Line {
         option: RPCOption,
     ) -> Result<VoteResponse<CoordinatorId>, Failed> {
         self.ask(Call::Vote, encode(&rpc), &option).await
+    }
+}
+
+#[cfg(all(test, feature = "simulated"))]
+mod tests {
+    use super::*;
+    use openraft::Vote;
+    use openraft::error::Fatal;
+
+    #[test]
+    fn an_answer_binds_to_the_term_that_was_saved_before_it() {
+        type Answer<T> = Result<T, RaftError<CoordinatorId>>;
+        let asked = encode(&AppendEntriesRequest::<TypeConfig> {
+            vote: Vote::new_committed(5, 2),
+            prev_log_id: None,
+            entries: Vec::new(),
+            leader_commit: None,
+        });
+        let append = |answer| {
+            let answer: Answer<AppendEntriesResponse<CoordinatorId>> = answer;
+            term_bound_to(Call::Append, &asked, &encode(&answer))
+        };
+        assert_eq!(append(Ok(AppendEntriesResponse::Success)), Some(5));
+        assert_eq!(append(Ok(AppendEntriesResponse::Conflict)), Some(5));
+        let higher = AppendEntriesResponse::HigherVote(Vote::new(9, 1));
+        assert_eq!(append(Ok(higher)), Some(9));
+        assert_eq!(append(Err(RaftError::Fatal(Fatal::Stopped))), None);
+        let refused: Answer<VoteResponse<CoordinatorId>> =
+            Ok(VoteResponse::new(Vote::new(7, 3), None, false));
+        assert_eq!(term_bound_to(Call::Vote, &[], &encode(&refused)), Some(7));
+        assert_eq!(term_bound_to(Call::InstallSnapshot, &[], &[]), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The larger faults: which process dies, stands still or is cut off, and which disk is slow or full.
 
-use super::machine::Fuse;
+use super::machine::{Fuse, wrong_by};
 use super::net::Place;
 use super::world::World;
 use crate::faults::Fault;
@@ -32,15 +32,18 @@ pub async fn live(world: Arc<World>) {
 fn draw(world: &World) -> Option<Happening> {
     let mut inner = world.lock();
     let rates = inner.schedule.rates;
-    let kinds: [(u32, Happening); 8] = [
-        (rates.crash, crash),
-        (rates.pause, pause),
-        (rates.cut, cut),
+    let kinds: [(u32, Happening); 11] = [
+        (rates.crash, |world| crash(world, some_coordinator(world))),
+        (rates.pause, |world| pause(world, some_coordinator(world))),
+        (rates.cut, |world| cut(world, some_coordinator(world))),
         (rates.slow_disk, slow_disk),
         (rates.full_disk, full_disk),
         (rates.node_crash, node_crash),
         (rates.node_pause, node_pause),
         (rates.clock, clock),
+        (rates.outage, outage),
+        (rates.node_gone, node_gone),
+        (rates.store_outage, store_outage),
     ];
     let total: u64 = kinds.iter().map(|k| u64::from(k.0)).sum();
     let mut draw = inner.rng.below(total);
@@ -85,8 +88,7 @@ fn light(world: &Arc<World>, id: u64, fuse: Fuse) {
     }
 }
 
-fn crash(world: &Arc<World>) {
-    let id = some_coordinator(world);
+fn crash(world: &Arc<World>, id: u64) {
     let down_ms = {
         let rng = &mut world.lock().rng;
         match rng.chance(300) {
@@ -97,8 +99,39 @@ fn crash(world: &Arc<World>) {
     light(world, id, Fuse::Crash { down_ms });
 }
 
-fn pause(world: &Arc<World>) {
-    let id = some_coordinator(world);
+/// Power fails for all coordinators, or for all but the Leader, which then waits in vain for the others.
+fn outage(world: &Arc<World>) {
+    let mut inner = world.lock();
+    let leader = inner.book.newest().map(|(_, leader)| leader);
+    let spared = leader.filter(|_| inner.rng.chance(600));
+    let down_ms = inner.rng.within(500, 30_000);
+    let ids: Vec<u64> = inner.machines.iter().map(|m| m.id).collect();
+    drop(inner);
+    for id in ids.into_iter().filter(|id| Some(*id) != spared) {
+        let later = world.lock().rng.within(0, 1_000);
+        if world.kill(id, down_ms + later) {
+            world.fire(Fault::CoordinatorCrash);
+        }
+    }
+}
+
+/// A coordinator is in the middle of something, or somebody has asked it for something: now and then a fault finds it there.
+pub fn aim(world: &Arc<World>, id: u64) {
+    let mut inner = world.lock();
+    let rate = inner.schedule.rates.aim;
+    if inner.calm || !inner.rng.chance(rate) {
+        return;
+    }
+    let what = inner.rng.below(3);
+    drop(inner);
+    match what {
+        0 => crash(world, id),
+        1 => pause(world, id),
+        _ => cut(world, id),
+    }
+}
+
+fn pause(world: &Arc<World>, id: u64) {
     let ms = {
         let rng = &mut world.lock().rng;
         match rng.chance(300) {
@@ -109,8 +142,7 @@ fn pause(world: &Arc<World>) {
     light(world, id, Fuse::Pause { ms });
 }
 
-fn cut(world: &Arc<World>) {
-    let id = some_coordinator(world);
+fn cut(world: &Arc<World>, id: u64) {
     let at = Place::Coordinator(id);
     let mut inner = world.lock();
     let inner = &mut *inner;
@@ -132,7 +164,8 @@ fn cut(world: &Arc<World>) {
     }
     if others_too {
         others.extend((0..inner.nodes.len()).map(Place::Node));
-        others.extend((0..inner.clients.len()).map(Place::Client));
+        // The last one only reads.
+        others.extend((0..=inner.clients.len()).map(Place::Client));
     }
     let mut new = Vec::new();
     for other in others {
@@ -202,6 +235,28 @@ fn node_crash(world: &Arc<World>) {
     }
 }
 
+/// A Node whose machine is lost: others must do its work. One always stays.
+fn node_gone(world: &Arc<World>) {
+    let mut inner = world.lock();
+    let staying: Vec<usize> = (0..inner.nodes.len())
+        .filter(|node| !inner.nodes[*node].gone)
+        .collect();
+    if staying.len() < 2 {
+        return;
+    }
+    let node = inner.rng.pick(&staying);
+    inner.nodes[node].gone = true;
+    drop(inner);
+    world.kill_node(node);
+    world.line(|| format!("node {node} is gone for good"));
+    world.fire(Fault::NodeGone);
+}
+
+fn store_outage(world: &Arc<World>) {
+    let mut inner = world.lock();
+    inner.store_out_until = inner.now_ms() + inner.rng.within(500, 8_000);
+}
+
 fn node_pause(world: &Arc<World>) {
     let (node, host, wait) = {
         let mut inner = world.lock();
@@ -232,7 +287,7 @@ fn node_pause(world: &Arc<World>) {
 fn clock(world: &Arc<World>) {
     let id = some_coordinator(world);
     let mut inner = world.lock();
-    let error = inner.rng.within(0, 172_800_000) as i64 - 86_400_000;
+    let error = wrong_by(&mut inner.rng);
     if let Some(machine) = inner.machine(id) {
         machine.wall_error_ms = error;
     }

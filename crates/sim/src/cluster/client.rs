@@ -100,6 +100,35 @@ pub async fn live(world: Arc<World>, index: usize) {
     }
 }
 
+/// Reads Jobs for as long as the run lasts, now here, now there: wherever it is answered, what anybody was shown must be seen.
+pub async fn read(world: Arc<World>) {
+    let index = world.lock().clients.len();
+    loop {
+        let wait = world.lock().rng.within(20, 600);
+        sleep(Duration::from_millis(wait)).await;
+        let (job, target) = {
+            let mut inner = world.lock();
+            let inner = &mut *inner;
+            let jobs: Vec<JobId> = inner.seen.keys().copied().collect();
+            if jobs.is_empty() {
+                continue;
+            }
+            let at = inner.rng.index(inner.machines.len());
+            (inner.rng.pick(&jobs), inner.machines[at].id)
+        };
+        let world = world.clone();
+        // One that is not answered holds up no other.
+        world.clone().spawn(async move {
+            let mut caller = Caller {
+                world,
+                index,
+                target,
+            };
+            caller.look(job).await;
+        });
+    }
+}
+
 impl Caller {
     fn next(&self) -> Option<Call> {
         let mut inner = self.world.lock();
@@ -114,12 +143,20 @@ impl Caller {
             let (server, method, gate) = (server.clone(), method.clone(), gate.clone());
             Box::pin(async move {
                 gate.passes(&server, path)?;
+                super::chaos::aim(&gate, server.id);
                 method(server).await.map(Response::into_inner)
             })
         });
         let answer = ask(&self.world, Place::Client(self.index), self.target, serve);
-        let patience = Duration::from_millis(2_000 + 500 * (self.index as u64 % 3));
-        match timeout(patience, answer).await {
+        let patience = {
+            let rng = &mut self.world.lock().rng;
+            match rng.chance(200) {
+                // Longer than a coordinator waits for its log.
+                true => rng.within(15_000, 25_000),
+                false => rng.within(1_500, 3_500),
+            }
+        };
+        match timeout(Duration::from_millis(patience), answer).await {
             Ok(Ok(Ok(Ok(answer)))) => Heard::Answer(answer),
             Ok(Ok(Ok(Err(status)))) => match status.code() {
                 Code::Unavailable => Heard::Elsewhere(named(&status)),

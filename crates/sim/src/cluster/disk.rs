@@ -212,6 +212,13 @@ impl Mounted {
         io::Error::new(io::ErrorKind::StorageFull, "no space left on device")
     }
 
+    /// Something has begun that takes more than one step: a good moment for a fault.
+    fn moment(&self) {
+        if let Some(world) = self.world.upgrade() {
+            super::chaos::aim(&world, self.machine);
+        }
+    }
+
     fn file(&self, inode: Inode) -> Box<dyn DiskFile> {
         let world = self.world.clone();
         Box::new(Opened {
@@ -253,6 +260,8 @@ impl Disk for Mounted {
         let inode = platter.next;
         platter.contents.insert(inode, Content::default());
         platter.name(Naming::Is(path.to_owned(), inode));
+        drop(platter);
+        self.moment();
         Ok(self.file(inode))
     }
 
@@ -266,6 +275,8 @@ impl Disk for Mounted {
         let mut platter = self.platter()?;
         platter.content(from)?;
         platter.name(Naming::Renamed(from.to_owned(), to.to_owned()));
+        drop(platter);
+        self.moment();
         Ok(())
     }
 
@@ -273,6 +284,8 @@ impl Disk for Mounted {
         let mut platter = self.platter()?;
         platter.content(path)?;
         platter.name(Naming::Gone(path.to_owned()));
+        drop(platter);
+        self.moment();
         Ok(())
     }
 

@@ -6,8 +6,9 @@ use super::net::Wire;
 use super::store::Shelf;
 use super::world::World;
 use crate::faults::Fault;
+use crate::rng::Rng;
 use recode_coordinator::simulated::{
-    Coordinator, Host, Identity, Leadership, News, Setup, Timings,
+    Call, Consensus, Coordinator, Host, Identity, Leadership, News, Setup, Timings, term_bound_to,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,6 +45,8 @@ pub struct Machine {
     /// What its wall clock is wrong by.
     pub wall_error_ms: i64,
     pub slow_until: u64,
+    /// The term to which its answers have bound it: none of its processes begins with a lower one.
+    pub bound_to: u64,
     /// The process that met a full disk: it may end by itself.
     out_of_space: u64,
 }
@@ -59,6 +62,7 @@ impl Machine {
             fuse: None,
             wall_error_ms: 0,
             slow_until: 0,
+            bound_to: 0,
             out_of_space: 0,
         }
     }
@@ -124,6 +128,20 @@ impl recode_coordinator::simulated::World for Surroundings {
             News::Stopped => world.burnt_down(self.machine, self.life),
         }
     }
+}
+
+/// What a wall clock is wrong by.
+pub fn wrong_by(rng: &mut Rng) -> i64 {
+    rng.within(0, 172_800_000) as i64 - 86_400_000
+}
+
+/// The term that a coordinator knows when it begins, before anybody has reached it.
+async fn first_term(consensus: &Consensus) -> u64 {
+    // Raft has looked at its log when it names the members.
+    while consensus.view().members.is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    consensus.view().term
 }
 
 impl World {
@@ -200,6 +218,10 @@ impl World {
         if loss.torn {
             inner.fired.add(Fault::TornWrite);
         }
+        if inner.schedule.rates.clock > 0 && !inner.calm && inner.rng.chance(300) {
+            // A machine's clock may be wrong when it comes up.
+            machine.wall_error_ms = wrong_by(&mut inner.rng);
+        }
         inner.trace.line(now, || {
             format!("coordinator {id} is gone for {down_ms} ms: {loss:?}")
         });
@@ -242,6 +264,14 @@ impl World {
                 self.pause(id, ms);
             }
             None => self.pause(id, 1),
+        }
+    }
+
+    /// A coordinator has answered another: what that binds it to.
+    pub fn answered(&self, id: u64, call: Call, payload: &[u8], answer: &[u8]) {
+        let term = term_bound_to(call, payload, answer).unwrap_or(0);
+        if let Some(machine) = self.lock().machine(id) {
+            machine.bound_to = machine.bound_to.max(term);
         }
     }
 
@@ -312,6 +342,22 @@ async fn live(world: Weak<World>, host: Arc<Host>, id: u64, life: u64, setup: Se
             return alive.gave_up(id, life, &why);
         }
     };
+    let ended = ending.ended();
+    tokio::pin!(ended);
+    let term = tokio::select! {
+        biased;
+        term = first_term(&coordinator.consensus) => term,
+        why = &mut ended => return alive.gave_up(id, life, &why),
+        () = sleep(Duration::from_secs(60)) => {
+            return alive.broke(format!("coordinator {id} does not find its members"));
+        }
+    };
+    let bound_to = alive.lock().machine(id).map_or(0, |m| m.bound_to);
+    if term < bound_to {
+        alive.broke(format!(
+            "coordinator {id} begins in term {term}, and had answered in term {bound_to}: its vote is lost"
+        ));
+    }
     let mut leadership = coordinator.consensus.leadership();
     let server = Arc::new(Server {
         id,
@@ -337,7 +383,7 @@ async fn live(world: Weak<World>, host: Arc<Host>, id: u64, life: u64, setup: Se
         }
     });
     drop(alive);
-    let why = ending.ended().await;
+    let why = ended.await;
     if let Some(world) = world.upgrade() {
         world.gave_up(id, life, &why);
     }

@@ -183,11 +183,16 @@ impl Link for Wire {
         let Some(world) = self.world.upgrade() else {
             return Box::pin(std::future::ready(Err(gone)));
         };
+        let witness = self.world.clone();
         let serve: Serve<Result<Vec<u8>, String>> = Arc::new(move |server| {
-            let (server, payload) = (server.clone(), payload.clone());
+            let (server, payload, witness) = (server.clone(), payload.clone(), witness.clone());
             Box::pin(async move {
                 let consensus = &server.coordinator.consensus;
-                consensus.answer(call, &payload).await
+                let answer = consensus.answer(call, &payload).await?;
+                if let Some(world) = witness.upgrade() {
+                    world.answered(server.id, call, &payload, &answer);
+                }
+                Ok(answer)
             })
         });
         let answer = ask(&world, Place::Coordinator(self.from), to.id, serve);

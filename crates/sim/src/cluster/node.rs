@@ -30,6 +30,8 @@ pub struct Process {
     pub host: Option<Arc<Host>>,
     /// Counts its starts: each is another incarnation.
     pub life: u32,
+    /// It never starts again.
+    pub gone: bool,
     /// What it holds, for people.
     pub holds: Vec<String>,
 }
@@ -65,7 +67,7 @@ impl World {
             let host = Host::new(Surroundings(Arc::downgrade(&world), index));
             let mut inner = world.lock();
             let process = &mut inner.nodes[index];
-            if process.host.is_some() {
+            if process.host.is_some() || process.gone {
                 return;
             }
             process.host = Some(host.clone());

@@ -59,6 +59,8 @@ pub struct Inner {
     /// When the latest message on each way arrives.
     pub arrivals: BTreeMap<(Place, Place), u64>,
     pub objects: Objects,
+    /// Until then the work store answers nothing.
+    pub store_out_until: u64,
     /// Artifacts made so far: none is like another.
     pub made: u64,
     /// Attempts whose end the log has taken.
@@ -187,6 +189,7 @@ impl World {
             cuts: BTreeSet::new(),
             arrivals: BTreeMap::new(),
             objects: Objects::default(),
+            store_out_until: 0,
             made: 1 << 32,
             taken: BTreeSet::new(),
             seen: BTreeMap::new(),
@@ -256,7 +259,7 @@ impl World {
     }
 
     /// A coordinator has come to lead.
-    pub fn leads(&self, id: u64, term: u64) {
+    pub fn leads(self: &Arc<Self>, id: u64, term: u64) {
         let mut inner = self.lock();
         let former = inner.book.newest();
         if former == Some((term, id)) {
@@ -274,6 +277,8 @@ impl World {
         inner
             .trace
             .line(now, || format!("coordinator {id} leads in term {term}"));
+        drop(inner);
+        super::chaos::aim(self, id);
     }
 
     /// How long the work store takes, and whether it fails.
@@ -281,7 +286,8 @@ impl World {
         let mut inner = self.lock();
         let rate = inner.schedule.rates.store;
         let took = inner.rng.within(2, 60);
-        let fails = !inner.calm && inner.rng.chance(rate);
+        let is_out = inner.now_ms() < inner.store_out_until;
+        let fails = !inner.calm && (is_out || inner.rng.chance(rate));
         (took, fails)
     }
 
@@ -320,6 +326,7 @@ impl World {
         for client in 0..clients {
             self.spawn(super::client::live(self.clone(), client));
         }
+        self.spawn(super::client::read(self.clone()));
         self.spawn(super::chaos::live(self.clone()));
         tokio::select! {
             () = self.over.notified() => return,
