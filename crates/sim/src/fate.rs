@@ -43,7 +43,12 @@ impl Fate<'_> {
             Work::Audio { .. } | Work::Command { .. } => (500, 4_000),
             Work::Stitch(_) => (200, 2_000),
         };
-        self.rng.within(least, most) * draw.slowness / 100
+        // A Node that is slow for some other reason is so no more when the faults have stopped.
+        let slowness = match self.calm {
+            true => draw.slowness.min(100),
+            false => draw.slowness,
+        };
+        self.rng.within(least, most) * slowness / 100
     }
 
     /// What it ends with. `list`: the Chunks in a stored list, by its number.

@@ -235,13 +235,13 @@ fn node_crash(world: &Arc<World>) {
     }
 }
 
-/// A Node whose machine is lost: others must do its work. One always stays.
+/// A Node whose machine is lost: others must do its work. Half of them stay.
 fn node_gone(world: &Arc<World>) {
     let mut inner = world.lock();
     let staying: Vec<usize> = (0..inner.nodes.len())
         .filter(|node| !inner.nodes[*node].gone)
         .collect();
-    if staying.len() < 2 {
+    if (staying.len() - 1) * 2 < inner.nodes.len() {
         return;
     }
     let node = inner.rng.pick(&staying);
