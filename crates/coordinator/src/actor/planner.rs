@@ -139,29 +139,16 @@ impl Planner {
         let plan = planned.map_err(|e| (FailureClass::BadInput, e.to_string()))?;
         let json = serde_json::to_vec(&plan.segments).expect("plain data always serialises");
         let key = recode_store::key::of_plan(job, &Digest::of(&json), "json");
-        let segments = self
-            .store
-            .put(&key, json)
-            .await
-            .map_err(|e| (FailureClass::Store, e.to_string()))?;
+        let put = || self.store.put(&key, json.clone());
+        let segments = tried("the segments of a plan cannot be stored yet", put).await?;
         Ok(plan.into_commands(job, deep, segments))
     }
 
     async fn read(&self, artifact: &ArtifactRef) -> Result<Vec<u8>, (FailureClass, String)> {
-        let mut tries = 0;
-        loop {
-            match self.store.get(artifact).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => {
-                    tries += 1;
-                    if tries >= STORE_TRIES || error.retry() == recode_store::Retry::Never {
-                        return Err((FailureClass::Store, error.to_string()));
-                    }
-                    tracing::warn!(%error, "an artifact cannot be read yet");
-                    tokio::time::sleep(Duration::from_secs(1 << tries)).await;
-                }
-            }
-        }
+        tried("an artifact cannot be read yet", || {
+            self.store.get(artifact)
+        })
+        .await
     }
 
     async fn decide(&self, job: JobId) {
@@ -188,6 +175,27 @@ impl Planner {
                     self.consensus.shared().effects.add(again);
                     return;
                 }
+            }
+        }
+    }
+}
+
+/// Asks the work store again where that may help, a few times.
+async fn tried<T, F>(problem: &str, ask: impl Fn() -> F) -> Result<T, (FailureClass, String)>
+where
+    F: Future<Output = Result<T, recode_store::Error>>,
+{
+    let mut tries = 0;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => {
+                tries += 1;
+                if tries >= STORE_TRIES || error.retry() == recode_store::Retry::Never {
+                    return Err((FailureClass::Store, error.to_string()));
+                }
+                tracing::warn!(%error, "{problem}");
+                tokio::time::sleep(Duration::from_secs(1 << tries)).await;
             }
         }
     }
