@@ -124,7 +124,6 @@ LINES = {
     "1.7": {"title": "BD-rate against the whole file", "limits": []},
     "1.8": {
         "title": "bitrate, size, peak",
-        "bench": ["rate"],
         "limits": [
             limit("bitrate_error", -2, 2),
             limit("size_error", -2, 2),
@@ -584,6 +583,20 @@ def run_bench_line(name, minutes):
     return status
 
 
+def run_rates(minutes):
+    """One codec on one clip at a time, so that a piece that ends early keeps what it has."""
+    deadline = time.monotonic() + 60 * minutes
+    status = 0
+    for clip in CLIPS:
+        for codec in ("h264", "h265"):
+            known = [case for case, _ in pool(current("1.8")) if case.startswith(f"{codec}/{clip} ")]
+            if not known and time.monotonic() < deadline:
+                figures, one = bench(["rate", "--codec", codec, "--clip", f"bench_{clip}.mp4"])
+                write("1.8", figures)
+                status = status or one
+    return status
+
+
 def run_mixed_versions(minutes):
     """The coordinator is built a second time, as one that knows a command less, and both work in one cluster."""
     command = ["cargo", "build", "--quiet", "--release", "--locked", "--package", "recode-coordinator"]
@@ -926,6 +939,8 @@ def run(name):
         return run_versus(minutes)
     if name == "1.7":
         return run_quality(minutes)
+    if name == "1.8":
+        return run_rates(minutes)
     if name == "2.3":
         return run_chaos(minutes)
     if name == "2.12":
