@@ -7,6 +7,7 @@
 pub mod host;
 
 use recode_types::JobId;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
@@ -93,6 +94,17 @@ pub fn wall_ms() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as u64)
+}
+
+/// Chance: evenly in `0.0..1.0`.
+pub fn fraction() -> f64 {
+    let part = |bits: u64| (bits >> 11) as f64 / (1u64 << 53) as f64;
+    #[cfg(feature = "simulated")]
+    if host::is_here() {
+        return part(host::draw());
+    }
+    // The standard library seeds its hashers from the system's random source, which is all we need.
+    part(RandomState::new().hash_one(now()))
 }
 
 /// A number for a new Job, like no other.

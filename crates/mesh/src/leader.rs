@@ -6,9 +6,12 @@
 use crate::Error;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
+
+/// How long one that could not be reached is not asked while there are others.
+const UNREACHED: Duration = Duration::from_secs(1);
 
 /// The way to the Leader of one cluster. Cheap to clone; clones find and follow it together. Connections are made on first
 /// use and again whenever they broke.
@@ -25,6 +28,8 @@ struct State {
     current: String,
     /// Place in the list of the one to ask after this one.
     next: usize,
+    /// When one could not be reached the last time: the others may name it as Leader for a while.
+    unreached: HashMap<String, Instant>,
     channels: HashMap<String, Channel>,
 }
 
@@ -46,6 +51,7 @@ impl Leader {
             state: Arc::new(Mutex::new(State {
                 current: first.clone(),
                 next: 1 % endpoints.len(),
+                unreached: HashMap::new(),
                 channels: HashMap::from([(first, channel)]),
             })),
             endpoints,
@@ -105,22 +111,32 @@ impl Leader {
             // A clone has turned already.
             return;
         }
+        let transport = std::error::Error::source(status).is_some();
+        state.unreached.retain(|_, at| at.elapsed() < UNREACHED);
+        if transport {
+            state.unreached.insert(asked.to_owned(), Instant::now());
+        }
         let named = recode_proto::convert::status::leader_of(status)
             .and_then(|leader| endpoint(leader).ok())
-            .filter(|leader| leader != asked);
-        let transport = std::error::Error::source(status).is_some();
+            .filter(|leader| leader != asked && !state.unreached.contains_key(leader));
         match (named, status.code()) {
             (Some(named), _) => state.current = named,
             (None, Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded) => {
-                state.current = self.endpoints[state.next].clone();
-                state.next = (state.next + 1) % self.endpoints.len();
+                self.ask_next(&mut state);
             }
-            (None, Code::Unknown) if transport => {
-                state.current = self.endpoints[state.next].clone();
-                state.next = (state.next + 1) % self.endpoints.len();
-            }
+            (None, Code::Unknown) if transport => self.ask_next(&mut state),
             (None, _) => {}
         }
+    }
+
+    /// Turns to the next of the list that was not found unreachable just now, or simply to the next.
+    fn ask_next(&self, state: &mut State) {
+        let count = self.endpoints.len();
+        let round = (0..count).map(|step| (state.next + step) % count);
+        let reached = |place: &usize| !state.unreached.contains_key(&self.endpoints[*place]);
+        let place = round.clone().find(reached).unwrap_or(state.next);
+        state.current = self.endpoints[place].clone();
+        state.next = (place + 1) % count;
     }
 }
 
@@ -180,6 +196,25 @@ mod tests {
         let asked = leader.endpoint();
         leader.heard(&asked, Status::not_found("no such job"));
         assert_eq!(leader.endpoint(), "http://b:1");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_gone_is_not_asked_again_at_once_whoever_names_it() {
+        let leader = Leader::at("a:1,b:1,c:1").unwrap();
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let gone = Status::from_error(Box::new(refused));
+        leader.heard("http://a:1", gone.clone());
+        let named = recode_proto::convert::status::not_leading(Some("a:1"));
+        for next in ["http://b:1", "http://c:1", "http://b:1"] {
+            let asked = leader.endpoint();
+            assert_eq!(asked, next);
+            leader.heard(&asked, named.clone());
+        }
+        // Where nobody is reached there is nobody better.
+        for _ in 0..6 {
+            leader.heard(&leader.endpoint(), gone.clone());
+        }
+        assert!(leader.state().unreached.len() == 3);
     }
 
     #[tokio::test]

@@ -16,9 +16,25 @@ recode-sim planted [--seconds N] [--only NAME|core|cluster] [--except NAME,NAME]
     Looks for every planted bug, at most N CPU seconds each; no search is begun after M minutes. One line for each as its
     search ends (needs --features planted).";
 
+/// Everything that may be said after the first word; all but the last take a value.
+const FLAGS: [&str; 8] = [
+    "--seeds",
+    "--seed",
+    "--seconds",
+    "--only",
+    "--except",
+    "--threads",
+    "--minutes",
+    "--json",
+];
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match run(&args) {
+    if args.iter().any(|a| a == "--help" || a == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match known(&args).and_then(|()| run(&args)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(what) => {
@@ -26,6 +42,21 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// A flag that is misspelt must not count as left out.
+fn known(args: &[String]) -> Result<(), String> {
+    let mut rest = args.iter().skip(1);
+    while let Some(arg) = rest.next() {
+        match FLAGS.iter().find(|flag| *flag == arg) {
+            None => return Err(format!("there is no {arg:?} here")),
+            Some(&"--json") => {}
+            Some(_) => {
+                rest.next();
+            }
+        }
+    }
+    Ok(())
 }
 
 fn value<'a>(args: &'a [String], name: &str) -> Result<Option<&'a str>, String> {

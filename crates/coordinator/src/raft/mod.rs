@@ -11,6 +11,7 @@ mod members;
 pub mod network;
 mod proposer;
 mod restore;
+mod silence;
 mod snapshot;
 mod state_machine;
 mod type_config;
@@ -38,10 +39,12 @@ pub use type_config::CoordinatorId;
 use crate::runtime;
 use disk::Disk;
 use log_store::{Founding, LogStore};
+use openraft::raft::AppendEntriesResponse;
 use openraft::{Config, SnapshotPolicy};
 use proposer::Proposer;
 use recode_core::machine::level;
 use recode_core::{Command, Outcome};
+use silence::Heard;
 use snapshot::{Lent, Snapshots};
 use state_machine::StateMachine;
 use std::collections::{BTreeMap, BTreeSet};
@@ -254,6 +257,7 @@ pub struct Consensus {
     identity: Arc<Identity>,
     timings: Timings,
     leadership: leadership::Observed,
+    heard: Heard,
     link: Arc<dyn Link>,
 }
 
@@ -302,6 +306,7 @@ impl Consensus {
         .map_err(|e| Error::Fatal(e.to_string()))?;
         let proposer = Proposer::start(raft.clone(), &shared);
         let leadership = leadership::Observed::start(&raft);
+        let heard = Heard::start(raft.clone(), setup.timings);
         // Ends with Raft.
         tokio::spawn(bound_log(raft.clone(), log.clone()));
         Ok(Self {
@@ -314,6 +319,7 @@ impl Consensus {
             identity: Arc::new(setup.identity),
             timings: setup.timings,
             leadership,
+            heard,
             link,
         })
     }
@@ -352,9 +358,24 @@ impl Consensus {
     pub async fn answer(&self, call: Call, payload: &[u8]) -> Result<Vec<u8>, String> {
         use network::{decode, encode};
         Ok(match call {
-            Call::Append => encode(&self.raft.append_entries(decode(payload)?).await),
+            Call::Append => {
+                let answer = self.raft.append_entries(decode(payload)?).await;
+                let refused = |answer: &AppendEntriesResponse<_>| {
+                    matches!(answer, AppendEntriesResponse::HigherVote(_))
+                };
+                if answer.as_ref().is_ok_and(|answer| !refused(answer)) {
+                    self.heard.leader();
+                }
+                encode(&answer)
+            }
             Call::Vote => encode(&self.raft.vote(decode(payload)?).await),
-            Call::InstallSnapshot => encode(&self.raft.install_snapshot(decode(payload)?).await),
+            Call::InstallSnapshot => {
+                let answer = self.raft.install_snapshot(decode(payload)?).await;
+                if answer.is_ok() {
+                    self.heard.leader();
+                }
+                encode(&answer)
+            }
         })
     }
 

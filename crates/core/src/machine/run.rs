@@ -82,6 +82,11 @@ impl TryFrom<Stored> for Run {
 
     fn try_from(mut stored: Stored) -> Result<Self, Self::Error> {
         let (segments, groups) = (stored.plan.segments.len(), stored.plan.groups.len());
+        // Each group has an Output of its own, with a place for every Segment: what is read bounds what is made of it.
+        let encoded = stored.outputs.iter();
+        if groups > encoded.filter(|o| o.chunks.len() == segments).count() {
+            return Err("a plan has more groups than outputs");
+        }
         let among = |places: open::Stored| {
             let places = places.among(segments, groups);
             places.ok_or("a task is open that the plan does not have")
