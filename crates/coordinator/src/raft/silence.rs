@@ -9,6 +9,13 @@ use openraft::ServerState;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// Elections that one stands for in one silence: where two stand at once, one may lack an entry while the other has a later
+/// vote, and neither gets the other's.
+const ELECTIONS: usize = 4;
+
+/// By then all have answered who will; the next election begins after one to three times that.
+const ANSWERED: Duration = Duration::from_millis(60);
+
 /// When a Leader was heard last.
 #[derive(Clone, Debug)]
 pub struct Heard(watch::Sender<Option<Instant>>);
@@ -51,11 +58,19 @@ async fn run(raft: Raft, timings: Timings, mut heard: watch::Receiver<Option<Ins
             }
             continue;
         }
-        let follows = metrics.borrow_and_update().state == ServerState::Follower;
-        if follows && raft.trigger().elect().await.is_err() {
-            return;
+        let mut stands = metrics.borrow_and_update().state == ServerState::Follower;
+        for _ in 0..ELECTIONS {
+            if !stands {
+                break;
+            }
+            if raft.trigger().elect().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(ANSWERED.mul_f64(1.0 + 2.0 * runtime::fraction())).await;
+            let undecided = metrics.borrow_and_update().state == ServerState::Candidate;
+            stands = undecided && !heard.has_changed().unwrap_or(true);
         }
-        // One silence is one election of ours; what comes of it is openraft's.
+        // What comes after that is openraft's.
         if heard.changed().await.is_err() {
             return;
         }
