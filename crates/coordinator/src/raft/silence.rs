@@ -52,11 +52,10 @@ async fn run(raft: Raft, timings: Timings, mut heard: watch::Receiver<Option<Ins
         let due = last + patience(&timings, runtime::fraction());
         // Asleep whatever is heard: that is hundreds of messages a second.
         tokio::time::sleep_until(due.into()).await;
-        if heard.has_changed().unwrap_or(true) {
-            if heard.has_changed().is_err() {
-                return;
-            }
-            continue;
+        match heard.has_changed() {
+            Ok(false) => {}
+            Ok(true) => continue,
+            Err(_) => return,
         }
         let mut stands = metrics.borrow_and_update().state == ServerState::Follower;
         for _ in 0..ELECTIONS {

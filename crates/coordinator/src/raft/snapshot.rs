@@ -83,7 +83,7 @@ impl Snapshots {
     /// # Errors
     /// As [`Snapshots::newest`].
     pub fn lend(&self) -> io::Result<Option<Lent>> {
-        let (path, index) = loop {
+        let (newest, path, index) = loop {
             let Some(newest) = self.paths()?.pop() else {
                 return Ok(None);
             };
@@ -91,7 +91,7 @@ impl Snapshots {
             // Cleared away with what is half written, should this process end before it does that.
             let lent = newest.with_extension("lent.tmp");
             match fs::hard_link(&newest, &lent) {
-                Ok(()) => break (lent, index),
+                Ok(()) => break (newest, lent, index),
                 // A newer one was written meanwhile and this one removed.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 // Of a removal that failed: one is lent at a time.
@@ -102,7 +102,7 @@ impl Snapshots {
         let lent = Lent { index, path };
         match is_whole(&mut File::open(&lent.path)?)? {
             true => Ok(Some(lent)),
-            false => Err(damaged(&lent.path)),
+            false => Err(damaged(&newest)),
         }
     }
 
