@@ -67,17 +67,25 @@ pub async fn behind<T: Send + 'static>(
         return Ok(work());
     }
     let (tell, told) = oneshot::channel();
-    let run = move || {
-        // Of this thread alone, on Linux. A system that refuses keeps it as it is.
-        let _ = rustix::process::setpriority_process(None, BEHIND);
-        // Who asked may be gone.
-        let _ = tell.send(work());
-    };
-    std::thread::Builder::new()
-        .name("behind".into())
-        .spawn(run)?;
+    // Who asked may be gone.
+    thread_behind(move || drop(tell.send(work())))?;
     let panicked = || std::io::Error::other("work behind the others has panicked");
     told.await.map_err(|_| panicked())
+}
+
+/// As [`behind`], for whoever is no task, and never of a simulated coordinator.
+/// # Errors
+/// There is no room for a thread.
+pub fn thread_behind<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name("behind".into())
+        .spawn(move || {
+            // Of this thread alone, on Linux. A system that refuses keeps it as it is.
+            let _ = rustix::process::setpriority_process(None, BEHIND);
+            work()
+        })
 }
 
 /// The monotonic clock that timers follow.

@@ -27,7 +27,7 @@ mod profile;
 mod s3;
 
 pub use error::{Error, Retry};
-pub use local::digest_of_file;
+pub use local::{digest_of, digest_of_file, remove_gently};
 pub use publish::Publication;
 pub use source::Source;
 pub use staging::Staging;

@@ -10,8 +10,10 @@ use rustix::fs::{AtFlags, CWD, RenameFlags};
 use sha2::Digest as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How much is read or written at a time.
 const BLOCK: usize = 1 << 20;
@@ -31,7 +33,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 /// Length and digest of everything `from` still has to give; `each` sees every block.
-pub(crate) fn digest_of(
+pub fn digest_of(
     from: &mut impl io::Read,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<(u64, Digest)> {
@@ -220,7 +222,32 @@ pub(crate) fn store(target: &Path, content: Content<'_>) -> Result<(u64, Digest)
 }
 
 /// A copy is flushed after so many bytes: others flush their own on the same disk, and wait for whatever comes before them.
-const SYNC_EVERY: usize = 8 << 20;
+const SYNC_EVERY: usize = 2 << 20;
+
+/// So much of a large file is freed at once.
+const FREED_AT_ONCE: u64 = 8 << 20;
+/// A file that is freed at once.
+const SMALL: u64 = 4 * FREED_AT_ONCE;
+/// And then others may flush.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Removes a file. A large one is freed bit by bit: all at once, that keeps flushes of others on the same disk waiting for tens of
+/// milliseconds. Blocks.
+///
+/// # Errors
+/// What the disk says; the file may be shorter then.
+pub fn remove_gently(path: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    // Where it has another name, nothing is freed.
+    if found.is_file() && found.nlink() == 1 && found.len() > SMALL {
+        let file = File::options().write(true).open(path)?;
+        for kept in (1..found.len().div_ceil(FREED_AT_ONCE)).rev() {
+            file.set_len(kept * FREED_AT_ONCE)?;
+            std::thread::sleep(PAUSE);
+        }
+    }
+    fs::remove_file(path)
+}
 
 fn copy_synced(from: &Path, to: &Path) -> Result<(u64, Digest), Error> {
     let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;

@@ -299,12 +299,13 @@ impl WorkStore {
             Backend::Dir(root) => {
                 let path = root.join(key);
                 self.lock().remove(&path);
-                match tokio::fs::remove_file(&path).await {
+                let removed = move || match local::remove_gently(&path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => {
                         Err(Error::io("remove", &path, e))
                     }
                     _ => Ok(()),
-                }
+                };
+                blocking(removed).await
             }
             Backend::Objects { objects, prefix } => objects.remove(&format!("{prefix}{key}")).await,
         }

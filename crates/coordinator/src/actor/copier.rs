@@ -7,8 +7,9 @@
 //!
 //! Below `archive/`, which nobody sweeps. Named by what they hold, so that copying twice is harmless.
 
-use crate::raft::Consensus;
-use recode_store::{Take, WorkStore, digest_of_file};
+use crate::raft::{Consensus, Polite};
+use crate::runtime;
+use recode_store::{Take, WorkStore, digest_of};
 use recode_types::{ArtifactRef, Digest};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -178,12 +179,14 @@ impl Copier {
         let consensus = self.consensus.clone();
         let copied = self.copied;
         // From disk to store a piece at a time: it may be large, and this coordinator has it in memory once already.
-        let newest = tokio::task::spawn_blocking(move || {
+        let newest = runtime::behind(move || {
             let lent = consensus.newest_snapshot().map_err(|e| e.to_string())?;
             let Some(lent) = lent.filter(|lent| Some(lent.index) > copied) else {
                 return Ok(None);
             };
-            let (_, digest) = digest_of_file(&lent.path).map_err(|e| e.to_string())?;
+            let file = std::fs::File::open(&lent.path).map_err(|e| e.to_string())?;
+            let (_, digest) =
+                digest_of(&mut Polite(file), |_| Ok(())).map_err(|e| e.to_string())?;
             Ok::<_, String>(Some((lent, digest)))
         });
         let Some((lent, digest)) = newest.await.map_err(|e| e.to_string())?? else {
@@ -194,6 +197,8 @@ impl Copier {
         let stored = self.store.put_file(&key, &lent.path, Take::Copy).await;
         let size = stored.map_err(|e| e.to_string())?.size_bytes;
         self.copied = Some(lent.index);
+        // By now this may be the last name of a large file.
+        let _ = runtime::behind(move || drop(lent)).await;
         tracing::info!(key, size, "the state is copied to the work store");
         let all = list(&self.store, Some(&cluster)).await;
         let all = all.map_err(|e| e.to_string())?;

@@ -28,12 +28,17 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Gives a file another name, which may be taken.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file.
+    /// Removes a file. Until it is gone it may be shorter.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes a folder for one owner; `None`: it has one.
     fn lock(&self, dir: &Path) -> io::Result<Option<Lock>>;
+    /// Whether there is room for files of so many bytes before they are needed, and a thread may write them. Asks a lot, so that
+    /// a small disk is never full for that.
+    fn has_room_ahead(&self, _dir: &Path, _bytes: u64) -> bool {
+        false
+    }
     /// `None`: flushes block, so whoever flushes often has a thread of its own.
     fn pace(&self) -> Option<Pace> {
         None
@@ -91,11 +96,16 @@ impl Disk for Real {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        recode_store::remove_gently(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn has_room_ahead(&self, dir: &Path, bytes: u64) -> bool {
+        let free = rustix::fs::statvfs(dir).map(|found| found.f_bavail * found.f_frsize);
+        free.is_ok_and(|free| free > 32 * bytes)
     }
 
     fn lock(&self, dir: &Path) -> io::Result<Option<Lock>> {

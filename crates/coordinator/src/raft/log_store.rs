@@ -8,6 +8,7 @@ use super::disk::Disk;
 use super::type_config::TypeConfig;
 use super::type_config::alias::{Entry, LogId, StorageError, Vote};
 use super::wal::{self, Segment, Wal};
+use crate::runtime;
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader, StorageIOError};
 use serde::{Deserialize, Serialize};
@@ -118,15 +119,14 @@ impl Log {
         self.entries.truncate(keep);
     }
 
-    fn purge(&mut self, upto: LogId) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|e| e.log_id.index <= upto.index)
-        {
-            self.entries.pop_front();
-        }
+    /// Answers what is not needed any more.
+    fn purge(&mut self, upto: LogId) -> VecDeque<Entry> {
         self.purged = Some(upto);
+        let kept = self
+            .entries
+            .partition_point(|e| e.log_id.index <= upto.index);
+        let kept = self.entries.split_off(kept);
+        std::mem::replace(&mut self.entries, kept)
     }
 
     /// How many of the oldest files hold nothing that is needed.
@@ -195,7 +195,7 @@ impl Log {
                     Record::Vote(vote) => log.vote = Some(vote),
                     Record::Committed(id) => log.committed = id,
                     Record::Truncate(from) => log.truncate(from),
-                    Record::Purge(upto) => log.purge(upto),
+                    Record::Purge(upto) => drop(log.purge(upto)),
                 }
             }
         }
@@ -272,7 +272,7 @@ impl LogStore {
         founding: Founding,
         segment_bytes: usize,
     ) -> Result<Self, wal::Error> {
-        let (wal, segments) = Wal::open(disk, dir, || {
+        let (wal, segments) = Wal::open(disk, dir, segment_bytes, || {
             let head = Head {
                 version: VERSION,
                 purged: founding.purged,
@@ -481,9 +481,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let covered = snapshots.wait_for(|last| *last >= Some(log_id.index)).await;
             covered.map_err(|e| StorageError::from(StorageIOError::write_logs(&e)))?;
         }
-        self.change_durably(Record::Purge(log_id), |log| log.purge(log_id))
+        let mut gone = VecDeque::new();
+        self.change_durably(Record::Purge(log_id), |log| gone = log.purge(log_id))
             .await
             .map_err(|e| StorageError::from(StorageIOError::write_logs(&e)))?;
+        // Tens of megabytes in small pieces take as many milliseconds.
+        runtime::spawn(runtime::behind(move || drop(gone)));
         let unneeded = self
             .log
             .write()

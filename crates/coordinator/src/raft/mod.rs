@@ -2,6 +2,7 @@
 //! take effects, learn of the end.
 
 pub mod disk;
+mod due;
 mod dump;
 mod effects;
 pub mod identity;
@@ -45,6 +46,7 @@ use proposer::Proposer;
 use recode_core::machine::level;
 use recode_core::{Command, Outcome};
 use silence::Heard;
+pub use snapshot::Polite;
 use snapshot::{Lent, Snapshots};
 use state_machine::StateMachine;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,10 +59,6 @@ use witness::Witness;
 
 /// The number of the coordinator that founds a cluster alone.
 pub const FIRST: CoordinatorId = 1;
-
-/// Bytes of log after which a snapshot is taken although there are fewer entries than that: entries are held in memory until
-/// they are purged.
-const SNAPSHOT_EVERY_BYTES: u64 = 48 << 20;
 
 /// Entries in one message to a follower, at most; with the size of entries bounded this stays near the size of a message.
 const ENTRIES_TOGETHER: u64 = 64;
@@ -119,7 +117,7 @@ pub struct Keep {
 
 impl Default for Keep {
     fn default() -> Self {
-        // An entry of a busy cluster holds dozens of changes, so that [`SNAPSHOT_EVERY_BYTES`] is what counts there.
+        // An entry of a busy cluster holds dozens of changes, so that its bytes are what counts there.
         Self {
             snapshot_every: 20_000,
             behind: 1000,
@@ -188,26 +186,6 @@ impl Setup {
                     nodes,
                 )),
             }],
-        }
-    }
-}
-
-/// Asks for a snapshot whenever the log has grown by [`SNAPSHOT_EVERY_BYTES`] since the last one.
-async fn bound_log(raft: Raft, log: LogStore) {
-    let mut metrics = raft.metrics();
-    let (mut at, mut newest) = (log.written(), None);
-    while metrics.changed().await.is_ok() {
-        let snapshot = metrics.borrow_and_update().snapshot;
-        if snapshot != newest {
-            (at, newest) = (log.written(), snapshot);
-        }
-        if log.written() - at < SNAPSHOT_EVERY_BYTES {
-            continue;
-        }
-        // Asked again only when the log has grown as much again: this one is under way meanwhile.
-        at = log.written();
-        if raft.trigger().snapshot().await.is_err() {
-            return;
         }
     }
 }
@@ -288,7 +266,7 @@ impl Consensus {
             install_snapshot_timeout: 10_000,
             snapshot_max_chunk_size: network::SNAPSHOT_CHUNK_BYTES,
             max_payload_entries: ENTRIES_TOGETHER,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(setup.keep.snapshot_every),
+            snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: setup.keep.behind,
             ..Config::default()
         };
@@ -308,7 +286,12 @@ impl Consensus {
         let leadership = leadership::Observed::start(&raft);
         let heard = Heard::start(raft.clone(), setup.timings);
         // Ends with Raft.
-        tokio::spawn(bound_log(raft.clone(), log.clone()));
+        tokio::spawn(due::write_snapshots(
+            raft.clone(),
+            log.clone(),
+            setup.identity.id,
+            setup.keep.snapshot_every,
+        ));
         Ok(Self {
             raft,
             shared,

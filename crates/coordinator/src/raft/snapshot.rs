@@ -15,7 +15,9 @@ use tokio::sync::watch;
 const MAGIC: &[u8; 4] = b"RSNP";
 /// What is written is flushed after so many bytes: the log has the same disk, and its flushes wait for whatever comes before
 /// them.
-const SYNC_EVERY: usize = 8 << 20;
+const SYNC_EVERY: usize = 512 << 10;
+/// Bytes between two occasions for others to go first.
+const POLITE: usize = 64 << 10;
 /// Bytes in front of the meta.
 const FRONT: usize = 12;
 
@@ -75,7 +77,12 @@ impl Snapshots {
                 Err(e) => return Err(e),
             }
         };
-        Kept::read(bytes).map(Some).ok_or_else(|| damaged(&path))
+        match Kept::read(bytes) {
+            Some(kept) => Ok(Some(kept)),
+            // A newer one was written meanwhile and this one shrinks.
+            None if self.paths()?.pop() != Some(path.clone()) => self.newest(),
+            None => Err(damaged(&path)),
+        }
     }
 
     /// The newest snapshot under a second name, for reading while newer ones take its place; `None` when there is none yet. On
@@ -100,7 +107,7 @@ impl Snapshots {
             }
         };
         let lent = Lent { index, path };
-        match is_whole(&mut File::open(&lent.path)?)? {
+        match is_whole(&mut Polite(File::open(&lent.path)?))? {
             true => Ok(Some(lent)),
             false => Err(damaged(&newest)),
         }
@@ -155,7 +162,10 @@ impl Snapshots {
         self.durable
             .send_modify(|known| *known = (*known).max(Some(index)));
         for older in self.paths()?.into_iter().filter(|p| *p < path) {
-            match self.disk.remove(&older) {
+            // Under a name that nobody lends: it shrinks before it is gone.
+            let gone = older.with_extension("old.tmp");
+            let renamed = self.disk.rename(&older, &gone);
+            match renamed.and_then(|()| self.disk.remove(&gone)) {
                 // One that was received while another was built: both clean up.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
@@ -183,7 +193,7 @@ pub struct Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
+        if let Err(error) = recode_store::remove_gently(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "a lent snapshot stays until the next start");
         }
     }
@@ -198,6 +208,19 @@ fn damaged(path: &Path) -> io::Error {
             path.display()
         ),
     )
+}
+
+/// A file that is read while others go first.
+#[derive(Debug)]
+pub struct Polite(pub File);
+
+impl Read for Polite {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // Whoever runs, however unimportant, is not interrupted for some milliseconds.
+        std::thread::yield_now();
+        let most = into.len().min(POLITE);
+        self.0.read(&mut into[..most])
+    }
 }
 
 /// Whether the checksum of a file is right, which is read a piece at a time.
@@ -239,6 +262,8 @@ impl io::Write for Content<'_> {
             self.file.sync_data()?;
             self.unsynced = 0;
         }
+        // As above.
+        std::thread::yield_now();
         Ok(bytes.len())
     }
 

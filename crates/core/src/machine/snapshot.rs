@@ -29,7 +29,7 @@ const BATCH: &[u8; 3] = b"RCB";
 const STATE: &[u8; 3] = b"RCS";
 const HEAD: usize = 8;
 /// Bytes that are given to a sink at once.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 64 << 10;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@
 //!
 //! It knows nothing of Raft: see [`super::log_store`]. Why not a library: `docs/decisions/0014-raft-log.md`.
 
+mod ahead;
 pub(super) mod record;
 mod scan;
 mod writer;
@@ -86,16 +87,18 @@ impl std::fmt::Debug for Open {
 
 impl Wal {
     /// Opens the log in `dir`, which exists. Where it is empty, `first` makes the records that found it, durable when
-    /// this returns. Returns what each segment file holds, oldest first; at least one.
+    /// this returns. Files are begun anew at about `segment_bytes`. Returns what each segment file holds, oldest first; at least one.
     /// # Errors
     /// [`Error::Damaged`]: do not start.
     pub fn open(
         disk: &Arc<dyn Disk>,
         dir: &Path,
+        segment_bytes: usize,
         first: impl FnOnce() -> Vec<Vec<u8>>,
     ) -> Result<(Self, Vec<Segment>), Error> {
         let lock = disk.lock(dir).map_err(io_error(dir))?;
         let lock = lock.ok_or_else(|| Error::InUse(dir.to_owned()))?;
+        ahead::clear(&**disk, dir).map_err(io_error(dir))?;
         let Found {
             mut segments,
             paths,
@@ -107,9 +110,7 @@ impl Wal {
             sync_dir(&**disk, dir)?;
         }
         let writer = match (paths.last(), tail) {
-            (Some(path), Some((end, next))) => {
-                writer::Writer::go_on(disk, dir, path, paths.clone(), end, next)?
-            }
+            (Some(_), Some(tail)) => writer::Writer::go_on(disk, dir, paths, tail)?,
             _ => {
                 let records = first();
                 let writer = writer::Writer::found(disk, dir, &records)?;
@@ -117,6 +118,7 @@ impl Wal {
                 writer
             }
         };
+        let writer = writer.ahead(segment_bytes as u64);
         let (jobs, inbox) = mpsc::unbounded_channel();
         let thread = match disk.pace() {
             Some(pace) => {
@@ -219,13 +221,23 @@ pub fn read(dir: &Path) -> Result<Vec<Segment>, Error> {
     find(&Real, dir).map(|found| found.segments)
 }
 
+/// The end of a file.
+struct Tail {
+    /// Bytes that are sound.
+    end: usize,
+    /// Where writing goes on.
+    next: Position,
+    /// Bytes behind the sound ones up to the last that is not zero.
+    torn: usize,
+}
+
 /// The sound part of a log.
 struct Found {
     segments: Vec<Segment>,
     /// Their files.
     paths: Vec<PathBuf>,
-    /// Bytes of the newest file that are sound, and where writing goes on; `None`: there is no file.
-    tail: Option<(usize, Position)>,
+    /// The end of the newest file; `None`: there is no file.
+    tail: Option<Tail>,
     /// A newest file whose head never became durable: nothing in it was acknowledged.
     headless: Option<PathBuf>,
 }
@@ -240,7 +252,7 @@ fn find(disk: &dyn Disk, dir: &Path) -> Result<Found, Error> {
     for (i, path) in found.paths.clone().into_iter().enumerate() {
         let newest = i + 1 == found.paths.len();
         let bytes = disk.read(&path).map_err(io_error(&path))?;
-        let expected = found.tail.map(|(_, next)| next);
+        let expected = found.tail.as_ref().map(|tail| tail.next);
         let scan = scan::scan(&bytes, expected, newest).map_err(|damage| Error::Damaged {
             path: path.clone(),
             at: damage.at,
@@ -258,7 +270,12 @@ fn find(disk: &dyn Disk, dir: &Path) -> Result<Found, Error> {
         found.segments.push(Segment {
             records: bodies.map(|range| bytes[range].to_vec()).collect(),
         });
-        found.tail = Some((scan.end, scan.next));
+        let torn = bytes[scan.end..].iter().rposition(|byte| *byte != 0);
+        found.tail = Some(Tail {
+            end: scan.end,
+            next: scan.next,
+            torn: torn.map_or(0, |last| last + 1),
+        });
     }
     Ok(found)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::mpsc::{channel, sync_channel};
 
 fn open(dir: &Path, first: impl FnOnce() -> Vec<Vec<u8>>) -> Result<(Wal, Vec<Segment>), Error> {
-    Wal::open(&Real::shared(), dir, first)
+    Wal::open(&Real::shared(), dir, 64 << 10, first)
 }
 
 fn folder() -> PathBuf {
@@ -249,5 +249,58 @@ fn commits_per_second() {
     let start = std::time::Instant::now();
     drop(open(&dir, first).unwrap());
     println!("reopened in {:?}", start.elapsed());
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// Until the file is there and no longer written.
+fn made_ahead(dir: &Path) {
+    let began = std::time::Instant::now();
+    let whole = || fs::metadata(dir.join("ahead")).is_ok_and(|found| found.len() == 72 << 10);
+    while !whole() {
+        assert!(began.elapsed().as_secs() < 20, "nothing is made ahead");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_file_made_ahead_becomes_the_next_one_and_its_zeros_are_no_torn_tail() {
+    let dir = folder();
+    let (wal, _) = open(&dir, first).unwrap();
+    let large = "x".repeat(40 << 10);
+    let size = |name: &str| fs::metadata(dir.join(name)).map(|found| found.len());
+    let newest = || {
+        let mut paths = segment_paths(&Real, &dir).unwrap();
+        let path = paths.pop().unwrap();
+        path.file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    durable(&wal, &["small"]).unwrap();
+    wal.rotate(b"head1".to_vec());
+    durable(&wal, &["a"]).unwrap();
+    // Short files do without.
+    assert!(size("ahead").is_err());
+    assert!(size(&newest()).unwrap() < 1 << 10);
+    durable(&wal, &[&large]).unwrap();
+    made_ahead(&dir);
+    // It may still be about to end.
+    while size("ahead").is_ok() {
+        wal.rotate(b"head2".to_vec());
+        durable(&wal, &["b"]).unwrap();
+    }
+    let prepared = newest();
+    assert_eq!(size(&prepared).unwrap(), 72 << 10);
+    drop(wal);
+    assert!(size("ahead").is_err(), "left behind");
+    // Of a process that was killed.
+    fs::write(dir.join("ahead"), b"half").unwrap();
+    for last in ["b", "more"] {
+        let (wal, segments) = open(&dir, || panic!("it is not empty")).unwrap();
+        assert!(size("ahead").is_err());
+        assert_eq!(texts(&segments).pop().unwrap(), last);
+        // Nothing was cut off, and writing goes on in it.
+        assert_eq!(newest(), prepared);
+        assert_eq!(size(&prepared).unwrap(), 72 << 10);
+        durable(&wal, &["more"]).unwrap();
+        drop(wal);
+    }
     fs::remove_dir_all(dir).unwrap();
 }

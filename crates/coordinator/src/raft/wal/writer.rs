@@ -1,8 +1,9 @@
 //! The one thread that writes.
 
 use super::super::disk::{Disk, DiskFile, Pace};
+use super::ahead::{self, Ahead};
 use super::scan::Position;
-use super::{Done, Error, io_error, record, segment_path, sync_dir};
+use super::{Done, Error, Tail, io_error, record, segment_path, sync_dir};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,34 +40,42 @@ pub struct Writer {
     buffer: Vec<u8>,
     /// Wait for the next flush.
     waiting: Vec<Done>,
+    /// So many of the oldest files may go.
+    unneeded: usize,
+    ahead: Option<Ahead>,
     failed: Option<String>,
 }
 
 impl Writer {
-    /// Goes on in the newest file, whose first `end` bytes are sound; what follows is cut off.
+    /// Goes on at the end of the newest file; what is torn there is cut off.
     pub fn go_on(
         disk: &Arc<dyn Disk>,
         dir: &Path,
-        path: &Path,
         paths: Vec<PathBuf>,
-        end: usize,
-        next: Position,
+        tail: Tail,
     ) -> Result<Self, Error> {
-        let file = disk.open(path).map_err(io_error(path))?;
-        let length = file.length().map_err(io_error(path))?;
-        if length != end as u64 {
+        let path = paths.last().expect("it has a tail").clone();
+        let file = disk.open(&path).map_err(io_error(&path))?;
+        let end = tail.end as u64;
+        if tail.torn > 0 {
             tracing::warn!(
                 file = %path.display(),
-                bytes = length - end as u64,
+                bytes = tail.torn,
                 "dropping a torn tail that was never acknowledged"
             );
-            file.set_len(end as u64).map_err(io_error(path))?;
+            file.set_len(end).map_err(io_error(&path))?;
         }
         // What was read may still be in memory only, if the process before us died between write and flush.
-        file.sync_all().map_err(io_error(path))?;
-        let mut writer = Self::new(disk, dir, paths, file, end as u64, next);
-        writer.mark().map_err(io_error(path))?;
+        file.sync_all().map_err(io_error(&path))?;
+        let mut writer = Self::new(disk, dir, paths, file, end, tail.next);
+        writer.mark().map_err(io_error(&path))?;
         Ok(writer)
+    }
+
+    /// Has the files to come made before they are needed, of about so many bytes.
+    pub fn ahead(mut self, segment_bytes: u64) -> Self {
+        self.ahead = Some(Ahead::new(&self.disk, &self.dir, segment_bytes));
+        self
     }
 
     /// Starts the very first file.
@@ -115,27 +124,51 @@ impl Writer {
             synced: next.sequence - 1,
             buffer: Vec::new(),
             waiting: Vec::new(),
+            unneeded: 0,
+            ahead: None,
             failed: None,
         }
     }
 
     /// Until every handle is gone. Blocks.
     pub fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Job>) {
-        while let Some(job) = inbox.blocking_recv() {
-            self.gather(job, &mut inbox);
-            self.carry_out();
+        loop {
+            let job = match self.unneeded {
+                0 => inbox.blocking_recv(),
+                _ => inbox.try_recv().ok(),
+            };
+            match job {
+                Some(job) => {
+                    self.gather(job, &mut inbox);
+                    self.carry_out();
+                }
+                None if self.unneeded == 0 => return,
+                None => {}
+            }
+            self.remove_one();
         }
     }
 
     /// The same on a disk whose flushes are waited for.
     pub async fn run_at(mut self, mut inbox: mpsc::UnboundedReceiver<Job>, pace: Pace) {
-        while let Some(job) = inbox.recv().await {
-            self.gather(job, &mut inbox);
-            self.write();
-            if !self.waiting.is_empty() {
-                pace().await;
+        loop {
+            let job = match self.unneeded {
+                0 => inbox.recv().await,
+                _ => inbox.try_recv().ok(),
+            };
+            match job {
+                Some(job) => {
+                    self.gather(job, &mut inbox);
+                    self.write();
+                    if !self.waiting.is_empty() {
+                        pace().await;
+                    }
+                    self.flush();
+                }
+                None if self.unneeded == 0 => return,
+                None => {}
             }
-            self.flush();
+            self.remove_one();
         }
     }
 
@@ -166,11 +199,8 @@ impl Writer {
             }
             Job::RemoveOldest { count } => {
                 self.carry_out();
-                if self.failed.is_none()
-                    && let Err(error) = self.remove_oldest(count)
-                {
-                    self.fail(&with_cause(&error));
-                }
+                // Of those there are now, and never the newest.
+                self.unneeded = (self.unneeded + count).min(self.paths.len() - 1);
             }
         }
     }
@@ -230,6 +260,9 @@ impl Writer {
             self.file.sync_data()?;
         }
         self.synced = self.next.sequence - 1;
+        if let Some(ahead) = &mut self.ahead {
+            ahead.written(self.end);
+        }
         self.mark()
     }
 
@@ -245,7 +278,15 @@ impl Writer {
         self.file.sync_all().map_err(io_error(&old))?;
         self.synced = self.next.sequence - 1;
         let path = segment_path(&self.dir, self.next.sequence);
-        self.file = self.disk.create_new(&path).map_err(io_error(&path))?;
+        self.file = match self.ahead.as_mut().and_then(Ahead::take) {
+            Some(file) => {
+                self.disk
+                    .rename(&ahead::path(&self.dir), &path)
+                    .map_err(io_error(&path))?;
+                file
+            }
+            None => self.disk.create_new(&path).map_err(io_error(&path))?,
+        };
         self.end = 0;
         self.encode(head);
         self.write_buffer()
@@ -259,14 +300,24 @@ impl Writer {
         Ok(())
     }
 
-    fn remove_oldest(&mut self, count: usize) -> Result<(), Error> {
-        for _ in 0..count.min(self.paths.len() - 1) {
-            let path = self.paths.pop_front().expect("more than one is left");
-            self.disk.remove(&path).map_err(io_error(&path))?;
-            // One at a time, so that files always vanish oldest first.
-            sync_dir(&*self.disk, &self.dir)?;
+    /// Removes the oldest file where it may go: one between two flushes, so that none of them waits long, and files always vanish
+    /// oldest first.
+    fn remove_one(&mut self) {
+        if self.unneeded == 0 {
+            return;
         }
-        Ok(())
+        self.unneeded -= 1;
+        if self.failed.is_none()
+            && let Err(error) = self.remove_oldest()
+        {
+            self.fail(&with_cause(&error));
+        }
+    }
+
+    fn remove_oldest(&mut self) -> Result<(), Error> {
+        let path = self.paths.pop_front().expect("more than one is left");
+        self.disk.remove(&path).map_err(io_error(&path))?;
+        sync_dir(&*self.disk, &self.dir)
     }
 
     fn fail(&mut self, reason: &str) {
