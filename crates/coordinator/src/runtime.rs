@@ -8,6 +8,7 @@ pub mod host;
 
 use recode_types::JobId;
 use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
@@ -86,6 +87,27 @@ pub fn thread_behind<T: Send + 'static>(
             let _ = rustix::process::setpriority_process(None, BEHIND);
             work()
         })
+}
+
+/// For the midst of long work: whoever runs, in a thread however unimportant, is not interrupted before its slice of some
+/// milliseconds is over, and a commit passes through a dozen threads.
+pub fn others_first() {
+    std::thread::yield_now();
+}
+
+/// What is read while others go first.
+#[derive(Debug)]
+pub struct Polite<R>(pub R);
+
+/// Bytes that take some tens of microseconds.
+const POLITE: usize = 64 << 10;
+
+impl<R: Read> Read for Polite<R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        others_first();
+        let most = into.len().min(POLITE);
+        self.0.read(&mut into[..most])
+    }
 }
 
 /// The monotonic clock that timers follow.

@@ -189,10 +189,7 @@ pub(crate) fn store(target: &Path, content: Content<'_>) -> Result<(u64, Digest)
     create_dirs(parent_of(target))?;
     let temporary = Temporary::beside(target);
     let (size, digest) = match content {
-        Content::Bytes(bytes) => write_synced(temporary.path(), |file| {
-            file.write_all(bytes)?;
-            Ok((bytes.len() as u64, Digest::of(bytes)))
-        })?,
+        Content::Bytes(mut bytes) => fill_synced(&mut bytes, temporary.path())?,
         Content::Move(from) => match fs::rename(from, temporary.path()) {
             Ok(()) => {
                 let path = temporary.path().to_owned();
@@ -221,13 +218,13 @@ pub(crate) fn store(target: &Path, content: Content<'_>) -> Result<(u64, Digest)
     Ok((size, digest))
 }
 
-/// A copy is flushed after so many bytes: others flush their own on the same disk, and wait for whatever comes before them.
+/// What is written is flushed after so many bytes: others flush their own on the same disk, and wait for whatever comes before them.
 const SYNC_EVERY: usize = 2 << 20;
 
 /// So much of a large file is freed at once.
 const FREED_AT_ONCE: u64 = 8 << 20;
 /// A file that is freed at once.
-const SMALL: u64 = 4 * FREED_AT_ONCE;
+const SMALL: u64 = 2 * FREED_AT_ONCE;
 /// And then others may flush.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -251,9 +248,13 @@ pub fn remove_gently(path: &Path) -> io::Result<()> {
 
 fn copy_synced(from: &Path, to: &Path) -> Result<(u64, Digest), Error> {
     let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    fill_synced(&mut source, to)
+}
+
+fn fill_synced(source: &mut impl io::Read, to: &Path) -> Result<(u64, Digest), Error> {
     write_synced(to, |file| {
         let mut unsynced = 0;
-        digest_of(&mut source, |block| {
+        digest_of(source, |block| {
             file.write_all(block)?;
             unsynced += block.len();
             if unsynced >= SYNC_EVERY {

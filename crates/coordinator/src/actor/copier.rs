@@ -7,8 +7,8 @@
 //!
 //! Below `archive/`, which nobody sweeps. Named by what they hold, so that copying twice is harmless.
 
-use crate::raft::{Consensus, Polite};
-use crate::runtime;
+use crate::raft::Consensus;
+use crate::runtime::{self, Polite};
 use recode_store::{Take, WorkStore, digest_of};
 use recode_types::{ArtifactRef, Digest};
 use std::time::Duration;

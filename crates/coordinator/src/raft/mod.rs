@@ -46,7 +46,6 @@ use proposer::Proposer;
 use recode_core::machine::level;
 use recode_core::{Command, Outcome};
 use silence::Heard;
-pub use snapshot::Polite;
 use snapshot::{Lent, Snapshots};
 use state_machine::StateMachine;
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,6 +6,7 @@
 
 use super::disk::{Disk, DiskFile};
 use super::type_config::alias::SnapshotMeta;
+use crate::runtime::{self, Polite};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,8 +17,6 @@ const MAGIC: &[u8; 4] = b"RSNP";
 /// What is written is flushed after so many bytes: the log has the same disk, and its flushes wait for whatever comes before
 /// them.
 const SYNC_EVERY: usize = 512 << 10;
-/// Bytes between two occasions for others to go first.
-const POLITE: usize = 64 << 10;
 /// Bytes in front of the meta.
 const FRONT: usize = 12;
 
@@ -210,19 +209,6 @@ fn damaged(path: &Path) -> io::Error {
     )
 }
 
-/// A file that is read while others go first.
-#[derive(Debug)]
-pub struct Polite(pub File);
-
-impl Read for Polite {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        // Whoever runs, however unimportant, is not interrupted for some milliseconds.
-        std::thread::yield_now();
-        let most = into.len().min(POLITE);
-        self.0.read(&mut into[..most])
-    }
-}
-
 /// Whether the checksum of a file is right, which is read a piece at a time.
 fn is_whole(file: &mut impl Read) -> io::Result<bool> {
     let mut head = [0; 8];
@@ -262,8 +248,7 @@ impl io::Write for Content<'_> {
             self.file.sync_data()?;
             self.unsynced = 0;
         }
-        // As above.
-        std::thread::yield_now();
+        runtime::others_first();
         Ok(bytes.len())
     }
 

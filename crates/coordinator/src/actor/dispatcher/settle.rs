@@ -3,12 +3,13 @@
 use super::super::registry::Held;
 use super::Dispatcher;
 use crate::artifacts::Store;
-use crate::runtime;
+use crate::runtime::{self, Polite};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
 use recode_core::schedule::{self, FreeNode, Problem, Reason};
 use recode_core::{Command, Outcome, Rejected, State};
+use recode_store::digest_of;
 use recode_types::task::{AttemptOutcome, Grant, Work};
-use recode_types::{AttemptToken, Digest, JobId, NodeId, NodeOrders};
+use recode_types::{AttemptToken, JobId, NodeId, NodeOrders};
 use serde::Serializer as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -205,14 +206,16 @@ impl Dispatcher {
 
 /// Stores the list of Chunks of a stitch, which can be long.
 async fn store_list(store: &Store, job: JobId, order: StitchOrder) -> Result<Work, String> {
-    let listed = runtime::blocking(move || {
+    let listed = runtime::behind(move || {
         let mut json = Vec::new();
         let mut list = serde_json::Serializer::new(&mut json);
-        let written = list.collect_seq(order.chunks());
+        let written = list.collect_seq(order.chunks().inspect(|_| runtime::others_first()));
         written.expect("plain data always serialises");
-        (Digest::of(&json), json, order)
+        let (_, digest) = digest_of(&mut Polite(json.as_slice()), |_| Ok(()))?;
+        Ok::<_, std::io::Error>((digest, json, order))
     });
-    let (digest, json, order) = listed.await.map_err(|e| e.to_string())?;
+    let listed = listed.await.and_then(|listed| listed);
+    let (digest, json, order) = listed.map_err(|e| e.to_string())?;
     let key = recode_store::key::of_plan(job, &digest, "json");
     let chunks = store.put(&key, json).await.map_err(|e| e.to_string())?;
     Ok(order.stored(chunks))
