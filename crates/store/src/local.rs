@@ -228,22 +228,35 @@ const SMALL: u64 = 2 * FREED_AT_ONCE;
 /// And then others may flush.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Removes a file. A large one is freed bit by bit: all at once, that keeps flushes of others on the same disk waiting for tens of
-/// milliseconds. Blocks.
+/// Removes a file. What a large one held is freed bit by bit when its name is gone, so that nobody finds a part of it: all at
+/// once keeps flushes of others on the same disk waiting for tens of milliseconds. Blocks.
 ///
 /// # Errors
-/// What the disk says; the file may be shorter then.
+/// What the disk says.
 pub fn remove_gently(path: &Path) -> io::Result<()> {
-    let found = fs::symlink_metadata(path)?;
+    let large = fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() > SMALL);
+    let file = match large {
+        // One that cannot be opened is freed all at once.
+        true => File::options().write(true).open(path).ok(),
+        false => None,
+    };
+    fs::remove_file(path)?;
+    let Some(file) = file else {
+        return Ok(());
+    };
+    let Ok(found) = file.metadata() else {
+        return Ok(());
+    };
     // Where it has another name, nothing is freed.
-    if found.is_file() && found.nlink() == 1 && found.len() > SMALL {
-        let file = File::options().write(true).open(path)?;
-        for kept in (1..found.len().div_ceil(FREED_AT_ONCE)).rev() {
-            file.set_len(kept * FREED_AT_ONCE)?;
+    if found.nlink() == 0 {
+        for kept in (0..found.len().div_ceil(FREED_AT_ONCE)).rev() {
+            if file.set_len(kept * FREED_AT_ONCE).is_err() {
+                break;
+            }
             std::thread::sleep(PAUSE);
         }
     }
-    fs::remove_file(path)
+    Ok(())
 }
 
 fn copy_synced(from: &Path, to: &Path) -> Result<(u64, Digest), Error> {

@@ -161,10 +161,7 @@ impl Snapshots {
         self.durable
             .send_modify(|known| *known = (*known).max(Some(index)));
         for older in self.paths()?.into_iter().filter(|p| *p < path) {
-            // Under a name that nobody lends: it shrinks before it is gone.
-            let gone = older.with_extension("old.tmp");
-            let renamed = self.disk.rename(&older, &gone);
-            match renamed.and_then(|()| self.disk.remove(&gone)) {
+            match self.disk.remove(&older) {
                 // One that was received while another was built: both clean up.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
