@@ -65,7 +65,7 @@ pub async fn run(kills: usize, deadline: Deadline, sheet: &mut Sheet) -> Result<
         );
         coordinators.kill(leader.coordinator)?;
         let killed = Instant::now();
-        gaps.push(writer.gap_after(killed).await?);
+        gaps.push(writer.gap_after(killed, || coordinators.check()).await?);
         coordinators.restart(leader.coordinator)?;
         let now = coordinators.leader(None).await?;
         let back = leader.coordinator;

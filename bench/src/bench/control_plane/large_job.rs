@@ -5,14 +5,16 @@ use super::film::Film;
 use super::latency::Latencies;
 use super::log_size::LogSize;
 use super::nodes::{Nodes, Size};
-use super::processes::{Coordinators, PATIENCE};
+use super::processes::{Coordinators, Cost, PATIENCE};
 use super::submit;
 use super::writer::Writer;
 use crate::figure::Sheet;
 use anyhow::{Context as _, Result, ensure};
 use recode_mesh::retry::retry;
 use recode_mesh::{Jobs, Leader, Watched};
+use recode_types::cluster::ClusterStatus;
 use recode_types::{EventKind, JobId, JobState};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The film of the promise.
@@ -38,7 +40,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub async fn run(film: Film, sheet: &mut Sheet) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut coordinators = Coordinators::start(folder.path(), 3)?;
-    let first = coordinators.leader(None).await?.coordinator;
+    coordinators.leader(None).await?;
     let endpoints = coordinators.endpoints();
     let nodes = Nodes::start(&endpoints, &coordinators.store(), NODES).await?;
     nodes.all_present(PATIENCE).await?;
@@ -46,7 +48,7 @@ pub async fn run(film: Film, sheet: &mut Sheet) -> Result<()> {
         .map(|id| LogSize::watch(&coordinators.data(id)))
         .collect();
     let jobs = Jobs::new(Leader::at(&endpoints)?);
-    let before = coordinators.cost(first)?;
+    let before = Account::of(&mut coordinators, None).await?;
     let job = submit(&jobs, "film", film).await?;
     let tasks = f64::from(film.segments) * f64::from(film.renditions);
     let case = format!(
@@ -63,15 +65,18 @@ pub async fn run(film: Film, sheet: &mut Sheet) -> Result<()> {
         done >= most
     })
     .await?;
-    let at_kill = coordinators.cost(first)?;
     let writer = Writer::start(&endpoints)?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    coordinators.kill(first)?;
-    let gap = writer.gap_after(Instant::now()).await?;
+    writer.regular(PATIENCE).await?;
+    // It may be another than at first: under load on few cores one can be late with its heartbeats.
+    let at_kill = Account::of(&mut coordinators, None).await?;
+    let killed = at_kill.leader.coordinator;
+    coordinators.kill(killed)?;
+    let gap = writer
+        .gap_after(Instant::now(), || coordinators.check())
+        .await?;
     drop(writer);
     sheet.add(&case, "failover", "s", &[gap], "");
-    let second = coordinators.leader(Some(first)).await?.coordinator;
-    let taken_over = coordinators.cost(second)?;
+    let taken_over = Account::of(&mut coordinators, Some(killed)).await?;
     until(&jobs, job, &mut looks, &mut coordinators, |_, state| {
         state.is_terminal()
     })
@@ -84,10 +89,12 @@ pub async fn run(film: Film, sheet: &mut Sheet) -> Result<()> {
         view.status.state.name(),
         view.status.reason.unwrap_or_default()
     );
-    let at_end = coordinators.cost(second)?;
-    let rss = at_kill.rss_bytes.max(at_end.rss_bytes) as f64 / f64::from(1 << 20);
+    let at_end = Account::of(&mut coordinators, Some(killed)).await?;
+    let rss = at_kill.rss_bytes().max(at_end.rss_bytes()) as f64 / f64::from(1 << 20);
     sheet.add(&case, "leader_rss", "MiB", &[rss], "");
-    let cpu = at_kill.cpu - before.cpu + at_end.cpu - taken_over.cpu;
+    let elections = at_kill.elections_since(&before) + at_end.elections_since(&taken_over);
+    sheet.add(&case, "other_elections", "count", &[elections as f64], "");
+    let cpu = at_kill.cpu_since(&before) + at_end.cpu_since(&taken_over);
     sheet.add(&case, "leader_cpu_per_task", "us", &[cpu * 1e6 / tasks], "");
     let bytes = logs.into_iter().map(LogSize::stop).max().unwrap_or(0);
     sheet.add(&case, "log_per_task", "B", &[bytes as f64 / tasks], "");
@@ -97,6 +104,42 @@ pub async fn run(film: Film, sheet: &mut Sheet) -> Result<()> {
     let again = nodes.look(|seen| seen.granted_again) as f64;
     sheet.add(&case, "attempts_repeated", "count", &[again], "");
     Ok(())
+}
+
+/// What the coordinators had cost at a moment, and who led then.
+struct Account {
+    leader: ClusterStatus,
+    costs: BTreeMap<u64, Cost>,
+}
+
+impl Account {
+    /// That of the moment, once one other than `but` leads.
+    async fn of(coordinators: &mut Coordinators, but: Option<u64>) -> Result<Self> {
+        let leader = coordinators.leader(but).await?;
+        let costs = coordinators.costs()?;
+        Ok(Self { leader, costs })
+    }
+
+    fn elections_since(&self, before: &Self) -> u64 {
+        self.leader.term.saturating_sub(before.leader.term)
+    }
+
+    /// Seconds of processor that leading took. Where the Leader changed meanwhile it is what all together took: leading was
+    /// not more than that.
+    fn cpu_since(&self, before: &Self) -> f64 {
+        let one = self.elections_since(before) == 0;
+        let led = |id: &u64| !one || *id == self.leader.coordinator;
+        let costs = self.costs.iter().filter(|(id, _)| led(id));
+        costs
+            .map(|(id, cost)| cost.cpu - before.costs.get(id).map_or(0.0, |before| before.cpu))
+            .sum()
+    }
+
+    /// The most that the Leader has held.
+    fn rss_bytes(&self) -> u64 {
+        let leader = self.costs.get(&self.leader.coordinator);
+        leader.map_or(0, |cost| cost.rss_bytes)
+    }
 }
 
 /// Waits for the Plan; how long it took since the probe was done, and its Segments.

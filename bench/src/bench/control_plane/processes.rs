@@ -177,12 +177,15 @@ impl Coordinators {
 
     /// What one has cost so far.
     pub fn cost(&self, id: u64) -> Result<Cost> {
-        let pid = self.running.get(&id).context("it does not run")?.id();
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        Ok(Cost {
-            cpu: crate::measure::cpu_of(pid)?,
-            rss_bytes: crate::watch::high_water(&status).context("no VmHWM in its status")?,
-        })
+        cost(self.running.get(&id).context("it does not run")?.id())
+    }
+
+    /// What those that run have cost so far.
+    pub fn costs(&self) -> Result<BTreeMap<u64, Cost>> {
+        let running = self.running.iter();
+        running
+            .map(|(id, child)| Ok((*id, cost(child.id())?)))
+            .collect()
     }
 }
 
@@ -194,6 +197,14 @@ impl Drop for Coordinators {
             let _ = child.wait();
         }
     }
+}
+
+fn cost(pid: u32) -> Result<Cost> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(Cost {
+        cpu: crate::measure::cpu_of(pid)?,
+        rss_bytes: crate::watch::high_water(&status).context("no VmHWM in its status")?,
+    })
 }
 
 fn free_ports(count: usize) -> Result<Vec<u16>> {

@@ -1,7 +1,7 @@
 //! A client that has a write every 20 ms.
 
 use super::film::Film;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use recode_mesh::{Jobs, Leader};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -67,6 +67,21 @@ impl Writer {
         self.acknowledged.lock().expect("nothing panics with it")
     }
 
+    /// Waits until writes are acknowledged as they are asked for: without one before it, a gap has no beginning.
+    pub async fn regular(&self, patience: Duration) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            tokio::time::sleep(EVERY).await;
+            if regular(&self.acknowledged(), Instant::now()) {
+                return Ok(());
+            }
+            ensure!(
+                started.elapsed() < patience,
+                "writes are not acknowledged regularly within {patience:?}"
+            );
+        }
+    }
+
     /// The longest pause between two acknowledged writes since `moment`.
     pub fn longest_pause(&self, moment: Instant) -> Duration {
         let acknowledged = self.acknowledged();
@@ -76,14 +91,23 @@ impl Writer {
     }
 
     /// The longest time without an acknowledged write in which `moment` lies, in seconds. Acknowledgements that were under way
-    /// may arrive after the moment, so this waits until writes are regular again.
-    pub async fn gap_after(&self, moment: Instant) -> Result<f64> {
+    /// may arrive after the moment, so this waits until writes are regular again. Ends with what `check` says is wrong.
+    pub async fn gap_after(
+        &self,
+        moment: Instant,
+        mut check: impl FnMut() -> Result<()>,
+    ) -> Result<f64> {
         loop {
             tokio::time::sleep(EVERY).await;
-            ensure!(
-                moment.elapsed() < LONGEST,
-                "no write was taken for {LONGEST:?} after the leader was killed"
-            );
+            check()?;
+            if moment.elapsed() > LONGEST {
+                let since = self.last().map(|last| last.elapsed());
+                bail!(
+                    "writes were to pause and to go on after the leader was killed; within {LONGEST:?} the longest pause was \
+                     {:?}, and the last write was taken {since:?} ago",
+                    self.longest_pause(moment)
+                );
+            }
             if let Some(gap) = gap(&self.acknowledged(), moment) {
                 return Ok(gap.as_secs_f64());
             }
@@ -94,8 +118,20 @@ impl Writer {
 /// Acknowledgements after a gap that show it to be over.
 const REGULAR: usize = 10;
 
+/// How long writes are watched before a Leader is killed under them.
+const WATCHED: Duration = Duration::from_secs(1);
+
 /// A gap is at least so long: what is shorter happens without any failure.
 const LEAST: Duration = Duration::from_millis(300);
+
+/// For one [`WATCHED`] no pause is as long as a gap.
+fn regular(acknowledged: &[Instant], now: Instant) -> bool {
+    let watched = acknowledged.partition_point(|at| now.duration_since(*at) > WATCHED);
+    let last = &acknowledged[watched.saturating_sub(1)..];
+    let pauses = last.windows(2).map(|pair| pair[1] - pair[0]);
+    let open = last.last().map_or(WATCHED, |at| now.duration_since(*at));
+    watched > 0 && pauses.chain([open]).all(|pause| pause < LEAST)
+}
 
 /// The longest pause between acknowledgements from the last one before `moment` on; `None`: it is not over yet.
 fn gap(acknowledged: &[Instant], moment: Instant) -> Option<Duration> {
@@ -113,6 +149,23 @@ fn gap(acknowledged: &[Instant], moment: Instant) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_are_regular_after_a_second_without_a_gap() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        assert!(!regular(&[], at(5000)), "nothing was written");
+        let acknowledged: Vec<Instant> = (0..60).map(|i| at(20 * i)).collect();
+        assert!(
+            !regular(&acknowledged[..40], at(790)),
+            "not for a second yet"
+        );
+        assert!(regular(&acknowledged, at(1190)));
+        assert!(!regular(&acknowledged, at(1500)), "it has stopped");
+        let mut paused = acknowledged.clone();
+        paused.drain(20..40);
+        assert!(!regular(&paused, at(1190)), "a gap within the second");
+    }
 
     #[test]
     fn the_gap_is_the_pause_after_a_moment_once_writes_are_regular_again() {
