@@ -777,28 +777,33 @@ def run_messages():
 
 
 def run_tests(name, minutes):
-    """Tests that measure: each prints figures as JSON lines, and has an equal part of the time to itself. Their seeds follow
-    from what was recorded before, so that no piece repeats another."""
-    tests, seed = LINES[name]["tests"], len(read(name)) + 1
-    # What is quick and counts nothing leaves its part to others.
-    env = dict(os.environ, RECODE_SEED=str(seed), RECODE_MINUTES=f"{minutes / max(1, len(tests) - 1):.2f}")
-    figures, status = [], 0
-    for package, target_flags, test in tests:
+    """Tests that measure: each prints figures as JSON lines. They run side by side, for what they count is work done and not
+    time passed. Their seeds follow from what was recorded before, so that no piece repeats another."""
+    seed = len(read(name)) + 1
+    env = dict(os.environ, RECODE_SEED=str(seed), RECODE_MINUTES=f"{minutes:.2f}")
+    children = []
+    for package, target_flags, test in LINES[name]["tests"]:
         command = ["cargo", "test", "--quiet", "--locked", "--profile", "sim", "--package", package, *target_flags]
+        if subprocess.run([*command, "--no-run"], cwd=ROOT, env=env).returncode:
+            raise CannotRun(f"{test} does not build")
         command += ["--", "--exact", test, "--include-ignored", "--nocapture"]
         print("$", " ".join(command), flush=True)
-        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as child:
-            for line in child.stdout:
-                if not line.startswith('{"case"'):
-                    continue
-                found = json.loads(line)
-                figures.append(figure(test, found["case"], found["metric"], found["value"], "", replaces=False))
-                print(f"  {found['case']:<38} {found['metric']:<20} {found['value']:>10.4g}", flush=True)
-        status = status or child.returncode
-    if status:
-        raise CannotRun("a test failed, so that its figures are no figures")
+        children.append((test, subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)))
+    figures, failed = [], []
+    for test, child in children:
+        # What one says while another is read waits in its pipe: it is some lines.
+        for line in child.communicate()[0].splitlines():
+            if not line.startswith('{"case"'):
+                continue
+            found = json.loads(line)
+            figures.append(figure(test, found["case"], found["metric"], found["value"], "", replaces=False))
+            print(f"  {found['case']:<38} {found['metric']:<20} {found['value']:>10.4g}", flush=True)
+        if child.returncode:
+            failed.append(test)
+    if failed:
+        raise CannotRun(f"{', '.join(failed)} failed, so that the figures are no figures")
     write(name, figures, seed)
-    return status
+    return 0
 
 
 def next_seeds(records):
