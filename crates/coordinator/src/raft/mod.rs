@@ -442,8 +442,12 @@ impl Consensus {
     pub async fn stop(&self) {
         // A join error is a panic of the core, which `ended` has told.
         let _ = self.raft.shutdown().await;
-        let log = self.log.clone();
-        // The same for the log's writer.
-        let _ = runtime::blocking(move || log.close()).await;
+        let (log, snapshots) = (self.log.clone(), self.snapshots.clone());
+        // The same for the log's writer. Whoever builds a snapshot is not waited for by Raft.
+        let _ = runtime::blocking(move || {
+            log.close();
+            snapshots.close();
+        })
+        .await;
     }
 }

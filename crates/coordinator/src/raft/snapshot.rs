@@ -10,7 +10,7 @@ use crate::runtime::{self, Polite};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::watch;
 
 const MAGIC: &[u8; 4] = b"RSNP";
@@ -27,6 +27,60 @@ pub struct Snapshots {
     dir: PathBuf,
     /// Index of the last entry in the newest one.
     durable: watch::Sender<Option<u64>>,
+    writers: Arc<Writers>,
+}
+
+/// Who writes: one snapshot may be received while another is built, even of the same entries.
+#[derive(Debug, Default)]
+struct Writers {
+    writing: Mutex<Writing>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Writing {
+    now: usize,
+    so_far: u64,
+    closed: bool,
+}
+
+/// One that writes, until it is dropped.
+struct Turn<'a> {
+    writers: &'a Writers,
+    /// None before it had the same.
+    number: u64,
+}
+
+impl Writers {
+    fn begin(&self) -> io::Result<Turn<'_>> {
+        let mut writing = self.writing.lock().expect("nothing panics with it");
+        if writing.closed {
+            return Err(io::Error::other("this coordinator has stopped"));
+        }
+        writing.now += 1;
+        writing.so_far += 1;
+        Ok(Turn {
+            writers: self,
+            number: writing.so_far,
+        })
+    }
+
+    fn close(&self) {
+        let mut writing = self.writing.lock().expect("nothing panics with it");
+        writing.closed = true;
+        let _writing = self
+            .ended
+            .wait_while(writing, |writing| writing.now > 0)
+            .expect("nothing panics with it");
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut writing = self.writers.writing.lock().expect("nothing panics with it");
+        writing.now -= 1;
+        self.writers.ended.notify_all();
+    }
 }
 
 impl Snapshots {
@@ -53,7 +107,13 @@ impl Snapshots {
             disk,
             dir: dir.to_owned(),
             durable: watch::Sender::new(None),
+            writers: Arc::default(),
         }
+    }
+
+    /// Waits for whoever still writes, and lets nobody begin again: the folder is another's from now on. Blocks.
+    pub fn close(&self) {
+        self.writers.close();
     }
 
     /// Index of the last entry in the newest snapshot that is durable.
@@ -130,11 +190,8 @@ impl Snapshots {
     ) -> io::Result<()> {
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let path = self.dir.join(format!("{index:020}.snapshot"));
-        let temporary = path.with_extension("tmp");
-        if self.disk.list(&self.dir)?.contains(&temporary) {
-            // Of a write that failed.
-            self.disk.remove(&temporary)?;
-        }
+        let turn = self.writers.begin()?;
+        let temporary = path.with_extension(format!("{}.tmp", turn.number));
         let file = self.disk.create_new(&temporary)?;
         let mut front = vec![0; FRONT];
         front.extend(postcard::to_allocvec(meta).expect("plain data always serialises"));
@@ -292,6 +349,52 @@ impl Kept {
 mod tests {
     use super::super::disk::Real;
     use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn two_that_write_the_same_do_not_meet() {
+        let dir = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(&Real::shared(), dir.path()).unwrap();
+        let meta = SnapshotMeta::default();
+        // The second begins and ends in the midst of the first.
+        let first = |sink: &mut dyn io::Write| {
+            sink.write_all(b"at")?;
+            snapshots.write(&meta, b"state")?;
+            sink.write_all(b"e").map(|()| *b"st")
+        };
+        snapshots.write_in_pieces(&meta, first).unwrap();
+        assert_eq!(snapshots.newest().unwrap().unwrap().state(), b"state");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn closing_waits_for_whoever_writes_and_nobody_writes_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(&Real::shared(), dir.path()).unwrap();
+        let (begun, has_begun) = mpsc::channel();
+        let (go, may_go) = mpsc::channel();
+        let writes = snapshots.clone();
+        let writing = std::thread::spawn(move || {
+            writes.write_in_pieces(&SnapshotMeta::default(), |sink| {
+                begun.send(()).unwrap();
+                may_go.recv().unwrap();
+                sink.write_all(b"e").map(|()| *b"stat")
+            })
+        });
+        has_begun.recv().unwrap();
+        let closes = snapshots.clone();
+        let closing = std::thread::spawn(move || {
+            closes.close();
+            closes.newest().unwrap().map(Kept::into_state)
+        });
+        while !snapshots.writers.writing.lock().unwrap().closed {
+            std::thread::yield_now();
+        }
+        assert!(snapshots.write(&SnapshotMeta::default(), b"late").is_err());
+        go.send(()).unwrap();
+        writing.join().unwrap().unwrap();
+        assert_eq!(closing.join().unwrap().as_deref(), Some(&b"state"[..]));
+    }
 
     #[test]
     fn a_half_written_snapshot_is_ignored_and_a_damaged_one_refused() {

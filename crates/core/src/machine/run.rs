@@ -15,7 +15,7 @@ use super::job::wrong_result;
 use super::open::{self, Open};
 use super::per_segment::PerSegment;
 use super::rows::Rows;
-use crate::plan::{Plan, Promise, address, cut, rate};
+use crate::plan::{Plan, PlannedOutput, Promise, address, cut, rate};
 use recode_types::source::ReadMode;
 use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, TaskResult, Usage};
 use recode_types::{ArtifactRef, AttemptNo, Digest, Knob, NodeId, TaskKey};
@@ -81,21 +81,28 @@ impl TryFrom<Stored> for Run {
     type Error = &'static str;
 
     fn try_from(mut stored: Stored) -> Result<Self, Self::Error> {
+        if !agrees_with_itself(&stored.plan) {
+            return Err("a plan contradicts itself");
+        }
         let (segments, groups) = (stored.plan.segments.len(), stored.plan.groups.len());
-        // Each group has an Output of its own, with a place for every Segment: what is read bounds what is made of it.
-        let encoded = stored.outputs.iter();
-        if groups > encoded.filter(|o| o.chunks.len() == segments).count() {
-            return Err("a plan has more groups than outputs");
+        if !is_order_of(segments, &stored.order, &stored.rank) {
+            return Err("the order of encodes is not one of all segments");
         }
         let among = |places: open::Stored| {
             let places = places.among(segments, groups);
             places.ok_or("a task is open that the plan does not have")
         };
         let (open, open_trials) = (among(stored.open)?, among(stored.open_trials)?);
-        // Earlier builds kept an empty list for each Segment where there are no trials.
+        if stored.plan.outputs.len() != stored.outputs.len() {
+            return Err("a run has not the outputs of its plan");
+        }
         for (planned, output) in stored.plan.outputs.iter().zip(&mut stored.outputs) {
+            // Earlier builds kept an empty list for each Segment where there are no trials.
             if matches!(planned.promise, Promise::Quality { .. }) {
                 output.trials = Vec::new();
+            }
+            if !output.fits(planned, segments) {
+                return Err("an output has not a place for every segment");
             }
         }
         let mut run = Self {
@@ -113,6 +120,39 @@ impl TryFrom<Stored> for Run {
         run.tally = run.counted();
         Ok(run)
     }
+}
+
+/// Segments follow each other without a gap, and every Output that is made of them is in just one group. What is read of a
+/// Run bounds by this what is made of it.
+fn agrees_with_itself(plan: &Plan) -> bool {
+    let contiguous = plan.segments.iter().enumerate().all(|(i, s)| {
+        s.index as usize == i
+            && s.rows > 0
+            && s.start_pts < s.end_pts
+            && plan.segments.get(i + 1).is_none_or(|next| {
+                s.first_row.checked_add(s.rows) == Some(next.first_row)
+                    && next.start_pts == s.end_pts
+            })
+    });
+    let mut grouped: Vec<u16> = plan.groups.iter().flatten().copied().collect();
+    grouped.sort_unstable();
+    let outputs = plan.outputs.iter().enumerate();
+    let encoded = outputs.filter(|(_, output)| !output.unsplit);
+    let encoded: Vec<usize> = encoded.map(|(i, _)| i).collect();
+    contiguous
+        && grouped
+            .iter()
+            .map(|&i| usize::from(i))
+            .eq(encoded.iter().copied())
+        && plan.segments.is_empty() == encoded.is_empty()
+}
+
+/// `order` has every Segment once, and `rank` says where.
+fn is_order_of(segments: usize, order: &[u32], rank: &[u32]) -> bool {
+    let stands = |(position, segment): (usize, &u32)| {
+        rank.get(*segment as usize).map(|&at| at as usize) == Some(position)
+    };
+    order.len() == segments && rank.len() == segments && order.iter().enumerate().all(stands)
 }
 
 /// One Output on its way.
@@ -145,6 +185,18 @@ pub struct OutputRun {
     pub result: Option<OutputFacts>,
 }
 
+impl OutputRun {
+    /// There is a place for every Segment in all that has one.
+    fn fits(&self, planned: &PlannedOutput, segments: usize) -> bool {
+        let places = if planned.unsplit { 0 } else { segments };
+        let trials = match planned.promise {
+            Promise::Quality { .. } => 0,
+            _ => places,
+        };
+        self.knobs.len() == places && self.chunks.len() == places && self.trials.len() == trials
+    }
+}
+
 /// A track that was encoded whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EncodedTrack {
@@ -172,23 +224,10 @@ impl Run {
         plan: Plan,
         segments: ArtifactRef,
     ) -> Option<Self> {
-        let count = plan.segments.len();
-        let contiguous = plan.segments.iter().enumerate().all(|(i, s)| {
-            s.index as usize == i
-                && s.rows > 0
-                && s.start_pts < s.end_pts
-                && plan.segments.get(i + 1).is_none_or(|next| {
-                    next.first_row == s.first_row + s.rows && next.start_pts == s.end_pts
-                })
-        });
-        let mut grouped: Vec<u16> = plan.groups.iter().flatten().copied().collect();
-        grouped.sort_unstable();
-        let encoded: Vec<u16> = (0..plan.outputs.len() as u16)
-            .filter(|&i| !plan.outputs[i as usize].unsplit)
-            .collect();
-        if !contiguous || grouped != encoded || (count == 0) != encoded.is_empty() {
+        if !agrees_with_itself(&plan) {
             return None;
         }
+        let count = plan.segments.len();
         let outputs = plan
             .outputs
             .iter()

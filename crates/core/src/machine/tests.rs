@@ -1341,6 +1341,34 @@ fn knobs_are_turned_in_the_words_of_the_level_and_for_their_own_plan_only() {
 }
 
 #[test]
+fn a_run_that_contradicts_its_plan_is_not_read() {
+    let bench = Bench::running(small_request());
+    let read_with = |change: fn(&mut run::Run)| {
+        let mut state = bench.state.clone();
+        let job = state.jobs.get_mut(&JOB).expect("it was submitted");
+        let job::Phase::Running(run) = &mut job.phase else {
+            panic!("it runs")
+        };
+        change(run);
+        State::decode(&state.encode())
+    };
+    assert_eq!(read_with(|_| {}), Ok(bench.state.clone()));
+    let changes: [fn(&mut run::Run); 8] = [
+        |run| std::sync::Arc::make_mut(&mut run.plan).groups[0][0] = 64,
+        |run| std::sync::Arc::make_mut(&mut run.plan).groups[0].push(0),
+        |run| std::sync::Arc::make_mut(&mut run.plan).segments[1].first_row += 1,
+        |run| run.order = run.order.iter().map(|_| 0).collect(),
+        |run| run.order = run.order[1..].into(),
+        |run| run.outputs[0].knobs = run.outputs[0].knobs[1..].into(),
+        |run| run.outputs[0].chunks = per_segment::PerSegment::empty(4),
+        |run| run.outputs.clear(),
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        assert!(read_with(change).is_err(), "change {i}");
+    }
+}
+
+#[test]
 fn damaged_bytes_are_refused_whatever_the_bit() {
     for at in 0..LOG_V1.len() {
         let mut bytes = LOG_V1.to_vec();

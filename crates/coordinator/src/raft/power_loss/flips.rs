@@ -68,10 +68,12 @@ pub async fn try_some(
             let Some((name, bit)) = draw(&content, rng) else {
                 break;
             };
-            let mut flipped = content.clone();
-            let bytes = flipped.get_mut(&name).expect("it was drawn");
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            match judge(voter, &flipped, dir, &before, &ledger).await {
+            let flip = Flip {
+                content: &content,
+                name: &name,
+                bit,
+            };
+            match judge(voter, flip, dir, &before, &ledger).await {
                 Outcome::Refused => counts.refused += 1,
                 Outcome::Same => counts.same += 1,
                 Outcome::Unpromised => counts.unpromised += 1,
@@ -141,29 +143,71 @@ async fn read(folder: &Path) -> Result<Readout, String> {
     })
 }
 
+/// One bit of what lies there.
+#[derive(Clone, Copy)]
+struct Flip<'a> {
+    content: &'a Content,
+    name: &'a str,
+    bit: usize,
+}
+
+impl Flip<'_> {
+    /// What lies there with the bit flipped.
+    fn done(&self) -> Content {
+        let mut content = self.content.clone();
+        let bytes = content.get_mut(self.name).expect("it was drawn");
+        bytes[self.bit / 8] ^= 1 << (self.bit % 8);
+        content
+    }
+
+    /// What lies there without the record that the bit is in, and whatever follows that; `None`: it is in no record of a log.
+    fn cut(&self) -> Option<Content> {
+        let mut content = self.content.clone();
+        let bytes = content.get_mut(self.name).expect("it was drawn");
+        let mut start = 0;
+        // See `wal/record.rs` for what a record looks like.
+        while bytes.get(start..)?.starts_with(b"RWAL") {
+            let body = bytes.get(start + 4..start + 8)?;
+            let body = u32::from_le_bytes(body.try_into().expect("four bytes"));
+            let next = start + 36 + body as usize;
+            if self.bit / 8 < next {
+                bytes[start..].fill(0);
+                return Some(content);
+            }
+            start = next;
+        }
+        None
+    }
+}
+
 async fn judge(
     voter: CoordinatorId,
-    flipped: &Content,
+    flip: Flip<'_>,
     dir: &Path,
     before: &Readout,
     ledger: &Ledger,
 ) -> Outcome {
-    lay_out(dir, &of(voter, flipped)).expect("the disk takes it");
+    let flipped = flip.done();
+    lay_out(dir, &of(voter, &flipped)).expect("the disk takes it");
     let folder = dir.join(voter.to_string());
     if let Ok(after) = read(&folder).await {
         if after == *before {
             return Outcome::Same;
         }
-        let shorter = after.snapshot == before.snapshot
-            && after.found.purged <= before.found.purged
-            && before.entries.starts_with(&after.entries);
-        return match ledger.kept(&after.found) {
-            Ok(()) if shorter => Outcome::Unpromised,
-            Ok(()) => Outcome::Missed("something else is read".into()),
-            Err(problem) => Outcome::Missed(problem),
+        if let Err(problem) = ledger.kept(&after.found) {
+            return Outcome::Missed(problem);
+        }
+        // What nobody was told of may go as if it had never been written: entries, and as well that others are gone.
+        let Some(cut) = flip.cut() else {
+            return Outcome::Missed("something else is read".into());
+        };
+        lay_out(dir, &of(voter, &cut)).expect("the disk takes it");
+        return match read(&folder).await {
+            Ok(without) if without == after => Outcome::Unpromised,
+            _ => Outcome::Missed("it is read otherwise than without its record".into()),
         };
     }
-    lay_out(dir, &of(voter, flipped)).expect("the disk takes it");
+    lay_out(dir, &of(voter, &flipped)).expect("the disk takes it");
     let wires = Wires::default();
     match wires.start(voter, &folder, SMALL, &Real::shared()).await {
         Err(_) if wires.calls() == 0 => Outcome::Refused,

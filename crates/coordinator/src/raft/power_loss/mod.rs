@@ -36,6 +36,8 @@ struct Counts {
     promises: u64,
     /// One sentence for each thing that is not there any more or did not come up.
     lost: Vec<String>,
+    /// Points at which they came up only with patient timings: the machine was busy.
+    late: u64,
     flips_in_log: u64,
     flips_in_snapshot: u64,
     refused: u64,
@@ -126,6 +128,7 @@ async fn many() {
         ("power loss", "points_with_loss", counts.torn),
         ("power loss", "answers_checked", counts.answers),
         ("power loss", "promises_checked", counts.promises),
+        ("power loss", "came_up_late", counts.late),
         ("power loss", "lost", counts.lost.len() as u64),
         (
             "flipped bits",

@@ -24,21 +24,34 @@ use std::time::{Duration, Instant};
 pub const VOTERS: [CoordinatorId; 3] = [1, 2, 3];
 
 /// Quick, since there is no network to wait for.
-const TIMINGS: Timings = Timings {
+const QUICK: Timings = Timings {
     heartbeat: Duration::from_millis(25),
     election_min: Duration::from_millis(100),
     election_max: Duration::from_millis(160),
+};
+
+/// For a machine on which a flush takes longer than an election may.
+const PATIENT: Timings = Timings {
+    heartbeat: Duration::from_millis(500),
+    election_min: Duration::from_secs(2),
+    election_max: Duration::from_secs(4),
 };
 
 /// How long a cluster may take for what should take a second.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The wires between them. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Wires(Arc<Shared>);
 
-#[derive(Default)]
+impl Default for Wires {
+    fn default() -> Self {
+        Self::new(QUICK, &Tape::default())
+    }
+}
+
 struct Shared {
+    timings: Timings,
     up: Mutex<BTreeMap<CoordinatorId, Consensus>>,
     /// From one to another.
     cut: Mutex<BTreeSet<(CoordinatorId, CoordinatorId)>>,
@@ -64,9 +77,22 @@ struct End {
 impl Wires {
     /// With everything that is said on a tape.
     pub fn recorded(tape: &Tape) -> Self {
+        Self::new(QUICK, tape)
+    }
+
+    /// Between coordinators that give each other much time.
+    pub fn patient() -> Self {
+        Self::new(PATIENT, &Tape::default())
+    }
+
+    fn new(timings: Timings, tape: &Tape) -> Self {
         Self(Arc::new(Shared {
+            timings,
+            up: Mutex::default(),
+            cut: Mutex::default(),
+            turns: Default::default(),
             tape: tape.clone(),
-            ..Shared::default()
+            calls: Mutex::default(),
         }))
     }
 
@@ -124,7 +150,7 @@ impl Wires {
                 of: me,
                 wires: self.clone(),
             }),
-            timings: TIMINGS,
+            timings: self.0.timings,
             keep,
             disk: disk.clone(),
         };
@@ -157,7 +183,8 @@ impl Wires {
             if let Some(leader) = self.leader() {
                 // One that is cut off would make us wait for as long as it is.
                 let proposed = leader.propose(vec![command]);
-                let proposed = tokio::time::timeout(Duration::from_millis(300), proposed).await;
+                let wait = self.0.timings.election_max * 2;
+                let proposed = tokio::time::timeout(wait, proposed).await;
                 if let Ok(Ok(outcomes)) = proposed {
                     let [Outcome::Registered { node }] = outcomes[..] else {
                         panic!("{outcomes:?}")
