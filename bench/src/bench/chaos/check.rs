@@ -35,6 +35,9 @@ pub struct Found {
     pub missing: Vec<String>,
     /// Objects that the log names and that are not what it says; outputs that are not those of an undisturbed run.
     pub objects: Vec<String>,
+    /// Chunks of cancelled jobs that nobody saw in the store: they are swept with the job, which may be cancelled as soon as
+    /// they are committed. Of a job that goes on, one that was not seen is broken.
+    pub unseen: usize,
     /// Committed entries that two logs do not share.
     pub logs: Vec<String>,
 }
@@ -331,7 +334,9 @@ fn judge_job(id: JobId, job: &Job, told: Option<&Told>, found: &mut Found) {
 fn judge_objects(job: &Job, told: Option<&Told>, stored: &Stored<'_>, found: &mut Found) {
     for artifact in job.chunks.values().flatten() {
         let there = (stored.object)(&artifact.key);
-        if there != Some((artifact.size_bytes, artifact.digest)) {
+        if there.is_none() && job.cancelled {
+            found.unseen += 1;
+        } else if there != Some((artifact.size_bytes, artifact.digest)) {
             let what = match there {
                 None => "was never in the store".to_owned(),
                 Some((size, _)) => {

@@ -321,6 +321,7 @@ fn add(sheet: &mut Sheet, case: &str, all: &[Run], failures: usize) {
     count("segments_twice", &|run| run.found.twice.len());
     count("segments_missing", &|run| run.found.missing.len());
     count("objects_wrong", &|run| run.found.objects.len());
+    count("objects_unseen", &|run| run.found.unseen);
     count("logs_apart", &|run| run.found.logs.len());
     count("crashes", &|run| run.crashed.len());
     for (class, name) in CLASSES.iter().enumerate() {

@@ -133,6 +133,8 @@ impl Registry {
         let held = heard.held.remove(token);
         if let (Some(held), Some(took)) = (held, worked)
             && held.heavy
+            // A grant that was repeated, to one who had it already, predicts nothing.
+            && held.cost > 0
             && !took.is_zero()
         {
             let speed = held.cost as f64 / took.as_secs_f64();
@@ -332,6 +334,19 @@ mod tests {
         heavy: true,
         cost: 100,
     };
+
+    #[test]
+    fn an_attempt_of_which_nothing_was_predicted_says_nothing_of_speed() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        registry.opened(NODE, 1, report(&[], &[], 2), now);
+        registry.granted(NODE, of(0), HELD);
+        registry.ended(NODE, &of(0), Some(Duration::from_secs(10)));
+        assert_eq!(registry.free()[0].speed, 10.0);
+        registry.granted(NODE, of(1), Held { cost: 0, ..HELD });
+        registry.ended(NODE, &of(1), Some(Duration::from_secs(10)));
+        assert_eq!(registry.free()[0].speed, 10.0);
+    }
 
     #[test]
     fn a_report_made_before_a_grant_arrived_does_not_free_the_slot_again() {
