@@ -98,3 +98,53 @@ fn matroska_is_fetched_once_and_comes_out_as_from_a_local_file() {
         assert_eq!(times(name), times(&local), "{name}");
     }
 }
+
+#[test]
+fn every_mp4_comes_out_as_from_a_local_file() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    std::fs::create_dir(dir.join("s3")).expect("made");
+    let server = Server::start(&dir.join("s3")).expect("it starts");
+    server.create_bucket("media").expect("made");
+    // The index at the end and in front, of files of one block and of several.
+    for (name, size, flags) in [
+        ("small-end.mp4", "160x120", ""),
+        ("small-front.mp4", "160x120", "-movflags +faststart"),
+        ("large-end.mp4", "1280x720", ""),
+        ("large-front.mp4", "1280x720", "-movflags +faststart"),
+        (
+            "parts.mp4",
+            "640x360",
+            "-movflags +frag_keyframe+empty_moov",
+        ),
+        ("end.mov", "320x180", ""),
+    ] {
+        let line = format!(
+            "-loglevel error -f lavfi -i testsrc2=size={size}:rate=25:duration=4 -f lavfi -i sine=duration=4 -c:v libx264 \
+             -preset ultrafast -crf 4 -g 25 -c:a aac {flags} {name}"
+        );
+        run(Command::new(&ffmpeg)
+            .args(line.split_whitespace())
+            .current_dir(dir));
+        server
+            .place("media", name, &dir.join(name))
+            .expect("placed");
+        transcode(
+            dir,
+            &server,
+            &format!("s3://media/{name}"),
+            &format!("far-{name}"),
+            "",
+        );
+        transcode(dir, &server, name, &format!("near-{name}"), "");
+        let far = packets(&ffmpeg, dir, &format!("far-{name}"));
+        let near = packets(&ffmpeg, dir, &format!("near-{name}"));
+        let differs = far
+            .lines()
+            .zip(near.lines())
+            .find(|(far, near)| far != near);
+        assert_eq!(differs, None, "{name}");
+        assert_eq!(far.len(), near.len(), "{name}");
+    }
+}

@@ -72,6 +72,9 @@ pub struct SourceIndex {
     pub digest: Digest,
     /// Where the index bytes are, sorted: everything that is neither a packet nor padding.
     pub head: Vec<Range<u64>>,
+    /// Headers of the boxes that are no index, which whoever walks over them to the index needs as well. Not stored: only the
+    /// index that has just been read has them.
+    pub boxes: Vec<Range<u64>>,
     /// All tracks.
     pub tracks: Vec<TrackIndex>,
     /// What a clip must repeat from the file's head.

@@ -17,6 +17,7 @@ impl SourceIndex {
     /// The index and about `bytes` of the first packets.
     pub fn opening(&self, bytes: u64) -> Opening {
         let mut ranges = self.head.clone();
+        ranges.extend(self.boxes.iter().cloned());
         let packets = || self.tracks.iter().flat_map(|track| track.packets.iter());
         let Some(first) = packets().map(|packet| packet.offset).min() else {
             return Opening {

@@ -65,6 +65,7 @@ impl SourceIndex {
             size_bytes: stored.size_bytes,
             digest: stored.digest,
             head: stored.head,
+            boxes: Vec::new(),
             tracks: stored
                 .tracks
                 .into_iter()
@@ -228,6 +229,7 @@ mod tests {
             size_bytes: 1 << 20,
             digest: Digest::of(b"x"),
             head: vec![0..32, 900..1000],
+            boxes: Vec::new(),
             tracks: vec![TrackIndex {
                 stream: 1,
                 id: 7,

@@ -49,6 +49,7 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
         size_bytes: source.size(),
         digest: Digest(hash.finalize().into()),
         head: ranges,
+        boxes: Vec::new(),
         tracks,
         preamble: Preamble::Matroska {
             ebml: head.ebml.to_vec(),

@@ -35,6 +35,8 @@ struct Found {
     /// Content of each `moof` and the offset of its box.
     moofs: Vec<(Bytes, u64)>,
     ranges: Vec<Range<u64>>,
+    /// The headers of all other boxes.
+    boxes: Vec<Range<u64>>,
     /// Content of each `mdat`.
     data: Vec<Range<u64>>,
     digest: Digest,
@@ -65,6 +67,7 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
         size_bytes: size,
         digest: found.digest,
         head: found.ranges,
+        boxes: found.boxes,
         tracks,
         preamble: Preamble::Mp4 {
             ftyp: found.ftyp.to_vec(),
@@ -88,6 +91,7 @@ async fn find(source: &dyn ByteSource) -> Result<Found, Error> {
         moov: None,
         moofs: Vec::new(),
         ranges: Vec::new(),
+        boxes: Vec::new(),
         data: Vec::new(),
         digest: Digest([0; 32]),
     };
@@ -124,6 +128,9 @@ async fn find(source: &dyn ByteSource) -> Result<Found, Error> {
                 b"moof" => found.moofs.push((body, at)),
                 _ => {}
             }
+        }
+        if !matches!(&kind, b"moov" | b"moof" | b"ftyp") {
+            found.boxes.push(at..(at + header).min(size));
         }
         if kind == *b"mdat" {
             found.data.push(at + header..end.min(size));
