@@ -100,14 +100,14 @@ fn matroska_is_fetched_once_and_comes_out_as_from_a_local_file() {
 }
 
 #[test]
-fn every_mp4_comes_out_as_from_a_local_file() {
+fn every_container_comes_out_as_from_a_local_file() {
     let Some(ffmpeg) = ffmpeg() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path();
     std::fs::create_dir(dir.join("s3")).expect("made");
     let server = Server::start(&dir.join("s3")).expect("it starts");
     server.create_bucket("media").expect("made");
-    // The index at the end and in front, of files of one block and of several.
+    // MP4 with the index at the end and in front, of one block and of several, and in fragments; and what is fetched whole.
     for (name, size, flags) in [
         ("small-end.mp4", "160x120", ""),
         ("small-front.mp4", "160x120", "-movflags +faststart"),
@@ -119,6 +119,22 @@ fn every_mp4_comes_out_as_from_a_local_file() {
             "-movflags +frag_keyframe+empty_moov",
         ),
         ("end.mov", "320x180", ""),
+        ("a.ts", "640x360", ""),
+        ("a.flv", "640x360", "-ar 44100"),
+        ("a.avi", "640x360", ""),
+        ("a.mkv", "640x360", ""),
+        ("a.nut", "640x360", ""),
+        (
+            "dash.mp4",
+            "640x360",
+            "-movflags +dash+global_sidx -frag_duration 1000000",
+        ),
+        (
+            "defaultbase.mp4",
+            "640x360",
+            "-movflags +frag_keyframe+empty_moov+default_base_moof",
+        ),
+        ("hybrid.mp4", "640x360", "-movflags +frag_keyframe"),
     ] {
         let line = format!(
             "-loglevel error -f lavfi -i testsrc2=size={size}:rate=25:duration=4 -f lavfi -i sine=duration=4 -c:v libx264 \
@@ -134,12 +150,12 @@ fn every_mp4_comes_out_as_from_a_local_file() {
             dir,
             &server,
             &format!("s3://media/{name}"),
-            &format!("far-{name}"),
+            &format!("far-{name}.mkv"),
             "",
         );
-        transcode(dir, &server, name, &format!("near-{name}"), "");
-        let far = packets(&ffmpeg, dir, &format!("far-{name}"));
-        let near = packets(&ffmpeg, dir, &format!("near-{name}"));
+        transcode(dir, &server, name, &format!("near-{}.mkv", name), "");
+        let far = packets(&ffmpeg, dir, &format!("far-{name}.mkv"));
+        let near = packets(&ffmpeg, dir, &format!("near-{name}.mkv"));
         let differs = far
             .lines()
             .zip(near.lines())
