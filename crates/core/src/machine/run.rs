@@ -85,6 +85,10 @@ impl TryFrom<Stored> for Run {
             return Err("a plan contradicts itself");
         }
         let (segments, groups) = (stored.plan.segments.len(), stored.plan.groups.len());
+        // Empty groups would agree as well: what is read bounds what is made of it.
+        if groups > stored.outputs.len() {
+            return Err("a plan has more groups than outputs");
+        }
         if !is_order_of(segments, &stored.order, &stored.rank) {
             return Err("the order of encodes is not one of all segments");
         }
