@@ -85,10 +85,6 @@ impl TryFrom<Stored> for Run {
             return Err("a plan contradicts itself");
         }
         let (segments, groups) = (stored.plan.segments.len(), stored.plan.groups.len());
-        // Empty groups would agree as well: what is read bounds what is made of it.
-        if groups > stored.outputs.len() {
-            return Err("a plan has more groups than outputs");
-        }
         if !is_order_of(segments, &stored.order, &stored.rank) {
             return Err("the order of encodes is not one of all segments");
         }
@@ -126,8 +122,8 @@ impl TryFrom<Stored> for Run {
     }
 }
 
-/// Segments follow each other without a gap, and every Output that is made of them is in just one group. What is read of a
-/// Run bounds by this what is made of it.
+/// Segments follow each other without a gap, every Output that is made of them is in just one group, and no group is empty.
+/// What is read of a Run bounds by this what is made of it.
 fn agrees_with_itself(plan: &Plan) -> bool {
     let contiguous = plan.segments.iter().enumerate().all(|(i, s)| {
         s.index as usize == i
@@ -144,6 +140,7 @@ fn agrees_with_itself(plan: &Plan) -> bool {
     let encoded = outputs.filter(|(_, output)| !output.unsplit);
     let encoded: Vec<usize> = encoded.map(|(i, _)| i).collect();
     contiguous
+        && plan.groups.iter().all(|group| !group.is_empty())
         && grouped
             .iter()
             .map(|&i| usize::from(i))

@@ -1353,9 +1353,14 @@ fn a_run_that_contradicts_its_plan_is_not_read() {
         State::decode(&state.encode())
     };
     assert_eq!(read_with(|_| {}), Ok(bench.state.clone()));
-    let changes: [fn(&mut run::Run); 8] = [
+    let changes: [fn(&mut run::Run); 9] = [
         |run| std::sync::Arc::make_mut(&mut run.plan).groups[0][0] = 64,
         |run| std::sync::Arc::make_mut(&mut run.plan).groups[0].push(0),
+        |run| {
+            std::sync::Arc::make_mut(&mut run.plan)
+                .groups
+                .push(Vec::new())
+        },
         |run| std::sync::Arc::make_mut(&mut run.plan).segments[1].first_row += 1,
         |run| run.order = run.order.iter().map(|_| 0).collect(),
         |run| run.order = run.order[1..].into(),
