@@ -30,8 +30,11 @@ pub async fn run(film: Film, times: usize, sheet: &mut Sheet) -> Result<()> {
         done >= most
     })
     .await?;
+    // Paused meanwhile, or the rest is done before the snapshot has begun.
+    jobs.pause(job, "restore pause").await?;
     let cluster = Cluster::new(Leader::at(&endpoints)?);
     let snapshot = retry(PATIENCE, || cluster.snapshot()).await?;
+    jobs.resume(job, "restore resume").await?;
     until(&jobs, job, &mut looks, &mut coordinators, |done, _| {
         done > film.segments
     })
