@@ -57,7 +57,7 @@ class Cluster:
             self.start(
                 f"node-{number}",
                 ["nice", "-n", "10", binary("recode-node"), "--coordinator", ENDPOINT, "--scratch", f"node-{number}",
-                 "--workers", workers],
+                 "--workers", workers, "--grace", "2s"],
             )  # fmt: skip
         return self
 

@@ -211,6 +211,7 @@ impl Site {
         command
             .args(["--coordinator", &self.endpoint()])
             .args(["--workers", &self.wanted.workers.to_string()])
+            .args(["--grace", "2s"])
             .arg("--scratch")
             .arg(self.folder.join(format!("scratch-{member}")))
             .env("RECODE_FFMPEG", &self.wanted.programs.ffmpeg);

@@ -221,6 +221,7 @@ impl Parts {
             workers: setting.workers,
             ffmpeg: Arc::clone(&setting.ffmpeg),
             cache: setting.cache.clone(),
+            habits: recode_node::leaving::Habits::default(),
         })
         .map_err(|e| Fault::environment(chain(&e)))?;
         let client = Client::at(&endpoint).map_err(fault)?.patience(PATIENCE);

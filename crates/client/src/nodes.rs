@@ -100,7 +100,11 @@ fn tell(status: &NodeStatus, json: bool) {
 
 /// What a Node does, in one word.
 fn state(status: &NodeStatus) -> &'static str {
-    let present = status.heard.as_ref().is_some_and(|heard| heard.present);
+    let heard = status.heard.as_ref();
+    if heard.is_some_and(|heard| heard.leaving) {
+        return "leaving";
+    }
+    let present = heard.is_some_and(|heard| heard.present);
     match (present, status.draining, status.leases) {
         (false, ..) => "silent",
         (true, true, 0) => "drained",
@@ -195,16 +199,20 @@ mod tests {
                 ..NodeHeard::default()
             }),
         };
+        let mut leaves = node(11, 1, false, Some(false));
+        leaves.heard.as_mut().unwrap().leaving = true;
         let nodes = [
             node(1, 3, false, Some(true)),
             node(2, 0, true, Some(true)),
             node(10, 1, false, None),
+            leaves,
         ];
         let expected = "\
 node              name    state  attempts  slots  frames/s
 node_1    machine-1:77    works         3      4      31.2
 node_2    machine-2:77  drained         0      4         -
 node_10  machine-10:77   silent         1      ?         ?
+node_11  machine-11:77  leaving         1      4      31.2
 ";
         assert_eq!(table(&nodes), expected);
     }

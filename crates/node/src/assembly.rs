@@ -2,6 +2,7 @@
 
 use crate::actor::reporter::Reporter;
 use crate::actor::workers::Workers;
+use crate::leaving::{Farewell, Habits, Leave};
 use crate::run::{Context, Inputs};
 use crate::scratch::Scratch;
 use crate::slots::Slots;
@@ -11,6 +12,7 @@ use recode_mesh::Leader;
 use recode_types::NodeHello;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,8 @@ pub struct Config {
     pub ffmpeg: Arc<Ffmpeg>,
     /// Directory and byte budget for Chunks kept beyond their Job; `None`: nothing is kept.
     pub cache: Option<(PathBuf, u64)>,
+    /// When it leaves of its own accord.
+    pub habits: Habits,
 }
 
 /// The node could not start.
@@ -47,7 +51,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Running {
     stop: CancellationToken,
-    reporter: JoinHandle<()>,
+    reporter: JoinHandle<Farewell>,
+    wishes: mpsc::Sender<Leave>,
 }
 
 impl Running {
@@ -56,6 +61,19 @@ impl Running {
         self.stop.cancel();
         // A panic of the reporter has been logged by its hook; there is nothing left to end.
         let _ = self.reporter.await;
+    }
+
+    /// Has the node finish what it can, give back the rest, and end; see [`Running::left`].
+    pub async fn leave(&self, wish: Leave) {
+        // One that has ended has left.
+        let _ = self.wishes.send(wish).await;
+    }
+
+    /// Waits until the node has left, of its own accord or because it was asked to. `None`: its own code failed.
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn left(&mut self) -> Option<Farewell> {
+        (&mut self.reporter).await.ok()
     }
 }
 
@@ -89,10 +107,17 @@ pub fn start(config: Config) -> Result<Running, Error> {
     });
     let workers = Workers::new(context, slots.clone());
     let instance = format!("{:032x}", recode_types::JobId::generate().0);
-    let reporter = Reporter::new(leader, hello, instance, workers, &slots);
+    // Wishes are few, and each is taken at once.
+    let (wishes, heard) = mpsc::channel(4);
+    let habits = (config.habits, heard);
+    let reporter = Reporter::new(leader, hello, instance, workers, &slots, habits);
     let stop = CancellationToken::new();
     let reporter = tokio::spawn(reporter.run(stop.clone()));
-    Ok(Running { stop, reporter })
+    Ok(Running {
+        stop,
+        reporter,
+        wishes,
+    })
 }
 
 fn host_name() -> String {

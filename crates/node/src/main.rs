@@ -1,12 +1,16 @@
 //! `recode-node`: runs Attempts for a coordinator elsewhere.
+//!
+//! Its exit code tells whoever started it why it ended; docs/nodes.md has the table.
 
 use anyhow::Context as _;
 use clap::Parser;
 use recode_node::assembly::{Config, start};
+use recode_node::leaving::{self, Cause, Farewell};
 use recode_node::toolchain;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Encodes, scores and joins for a coordinator.
@@ -30,6 +34,9 @@ struct Flags {
     #[arg(long, env = "RECODE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 
+    #[command(flatten)]
+    leaving: leaving::flags::Flags,
+
     /// What to log, as in `info` or `recode_node=debug`
     #[arg(
         long,
@@ -43,7 +50,7 @@ struct Flags {
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(farewell) => ExitCode::from(farewell.exit_code()),
         Err(error) => {
             // One line with all causes, for people and for logs alike.
             eprintln!("recode-node: {error:#}");
@@ -52,7 +59,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<Farewell> {
     let flags = Flags::parse();
     let filter = tracing_subscriber::EnvFilter::try_new(&flags.log)
         .with_context(|| format!("--log {} is not a log filter", flags.log))?;
@@ -62,12 +69,14 @@ async fn run() -> anyhow::Result<()> {
         .init();
     let ffmpeg = Arc::new(toolchain::find(None)?);
     let mut terminate = signal(SignalKind::terminate())?;
-    let running = start(Config {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut running = start(Config {
         coordinator: flags.coordinator.clone(),
         scratch: flags.scratch,
         workers: flags.workers,
         ffmpeg: ffmpeg.clone(),
         cache: None,
+        habits: flags.leaving.habits(),
     })?;
     // For people and for scripts.
     println!(
@@ -75,10 +84,23 @@ async fn run() -> anyhow::Result<()> {
         flags.coordinator,
         ffmpeg.version_line()
     );
-    tokio::select! {
-        signalled = tokio::signal::ctrl_c() => signalled?,
-        _ = terminate.recv() => {}
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            left = running.left() => {
+                return left.context("the node's own code failed; this is a defect of recode, please report it");
+            }
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if asked {
+            running.stop().await;
+            return Ok(Farewell {
+                cause: Cause::Asked,
+                handed_over: false,
+            });
+        }
+        asked = true;
+        running.leave(flags.leaving.asked(Instant::now())).await;
     }
-    running.stop().await;
-    Ok(())
 }

@@ -3,8 +3,9 @@
 //! Heavy Attempts (an encoder fills a slot) wait here for a slot while their input is being fetched, so the next
 //! Segment is ready when the present one ends. The reporter announces one heavy Attempt more than there are slots.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// What is free, as the reporter tells it.
@@ -58,7 +59,13 @@ impl Slots {
             heavy,
             counted: true,
             permit: None,
+            began: Arc::default(),
         }
+    }
+
+    /// Encoders at once.
+    pub fn heavy(&self) -> usize {
+        self.heavy_room as usize - 1
     }
 
     fn counter(&self, heavy: bool) -> &AtomicU32 {
@@ -90,6 +97,7 @@ pub struct Held {
     heavy: bool,
     counted: bool,
     permit: Option<OwnedSemaphorePermit>,
+    began: Arc<OnceLock<Instant>>,
 }
 
 impl Held {
@@ -98,7 +106,13 @@ impl Held {
         if self.heavy && self.permit.is_none() {
             let permit = Arc::clone(&self.slots.heavy).acquire_owned().await;
             self.permit = Some(permit.expect("the semaphore is never closed"));
+            let _ = self.began.set(Instant::now());
         }
+    }
+
+    /// When its encoder was first allowed to start, for those who look on.
+    pub fn began(&self) -> Arc<OnceLock<Instant>> {
+        Arc::clone(&self.began)
     }
 
     /// The encoder has ended: the slot is free although the Attempt still checks and stores its result.

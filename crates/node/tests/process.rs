@@ -1,8 +1,8 @@
 //! The binary as a process: it works for a coordinator, its children die with it, and what it held is made elsewhere.
 
 use recode_coordinator::assembly;
-use recode_mesh::{Jobs, Leader};
-use recode_types::{EventKind, JobRequest, JobState};
+use recode_mesh::{Jobs, Leader, Nodes};
+use recode_types::{EventKind, JobId, JobRequest, JobState, NodeStatus};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,7 +18,7 @@ impl Drop for Node {
 }
 
 impl Node {
-    fn start(coordinator: &str, scratch: &Path) -> Self {
+    fn start(coordinator: &str, scratch: &Path, more: &[&str]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_recode-node"))
             .args([
                 "--coordinator",
@@ -30,6 +30,7 @@ impl Node {
                 "--scratch",
             ])
             .arg(scratch)
+            .args(more)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -39,6 +40,20 @@ impl Node {
     fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    async fn exit_code(mut self) -> i32 {
+        let ended = async {
+            loop {
+                match self.0.try_wait().unwrap() {
+                    Some(status) => return status,
+                    None => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
+        ended.expect("it ends").code().expect("it ends by itself")
     }
 }
 
@@ -76,7 +91,7 @@ async fn a_job_survives_the_death_of_its_node() {
     let jobs = Jobs::new(Leader::at(&address).unwrap());
     let output = folder.path().join("out.mp4");
     let (job, _) = jobs.submit("a request", &request(&output)).await.unwrap();
-    let first = Node::start(&address, &folder.path().join("scratch-1"));
+    let first = Node::start(&address, &folder.path().join("scratch-1"), &[]);
     let mut watch = jobs.watch(job, 0);
     let (mut done, mut second) = (0, None);
     let ended = async {
@@ -89,7 +104,7 @@ async fn a_job_survives_the_death_of_its_node() {
             }
             if done == 3 && second.is_none() {
                 first.signal(rustix::process::Signal::KILL);
-                second = Some(Node::start(&address, &folder.path().join("scratch-2")));
+                second = Some(Node::start(&address, &folder.path().join("scratch-2"), &[]));
             }
         }
     };
@@ -99,11 +114,159 @@ async fn a_job_survives_the_death_of_its_node() {
     let view = jobs.get(job).await.unwrap();
     assert_eq!(view.status.state, JobState::Done);
     assert!(output.metadata().unwrap().len() > 100_000);
-    let mut second = second.expect("the first node was killed");
+    let second = second.expect("the first node was killed");
     second.signal(rustix::process::Signal::TERM);
-    let left = tokio::task::spawn_blocking(move || second.0.wait().unwrap());
-    let left = tokio::time::timeout(Duration::from_secs(20), left).await;
-    assert!(left.expect("it ends").unwrap().success());
+    assert_eq!(second.exit_code().await, 0);
+    coordinator.stop().await;
+}
+
+/// A coordinator with a job that one node has begun: it holds something, and there is much left.
+struct Begun {
+    folder: tempfile::TempDir,
+    coordinator: assembly::Running,
+    address: String,
+    jobs: Jobs,
+    nodes: Nodes,
+    job: JobId,
+}
+
+impl Begun {
+    async fn with(flags: &[&str]) -> (Self, Node) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("file://{}", folder.path().join("store").display());
+        let coordinator = assembly::start(assembly::Config {
+            embedded: false,
+            ..assembly::Config::embedded(folder.path().join("raft"), store)
+        })
+        .await
+        .unwrap();
+        let address = format!("http://{}", coordinator.local_addr());
+        let leader = Leader::at(&address).unwrap();
+        let (jobs, nodes) = (Jobs::new(leader.clone()), Nodes::new(leader));
+        let request = JobRequest {
+            duration_us: Some(30_000_000),
+            ..request(&folder.path().join("out.mp4"))
+        };
+        let (job, _) = jobs.submit("a request", &request).await.unwrap();
+        let node = Node::start(&address, &folder.path().join("scratch-1"), flags);
+        let begun = Self {
+            folder,
+            coordinator,
+            address,
+            jobs,
+            nodes,
+            job,
+        };
+        begun.events(3).await;
+        (begun, node)
+    }
+
+    /// Events until so many Tasks are done, or all.
+    async fn events(&self, tasks: usize) -> Vec<EventKind> {
+        let mut watch = self.jobs.watch(self.job, 0);
+        let mut events = Vec::new();
+        let seen = async {
+            while let Some(seen) = watch.next().await.unwrap() {
+                if let recode_mesh::Watched::Event(event) = seen {
+                    events.push(event.kind);
+                }
+                let done = |e: &&EventKind| matches!(e, EventKind::TaskDone { .. });
+                if events.iter().filter(done).count() >= tasks {
+                    break;
+                }
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(120), seen).await;
+        assert!(seen.is_ok(), "no end: {events:?}");
+        events
+    }
+
+    /// The node has left: nothing waits for its silence. Another one does the rest. Attempts that made something.
+    async fn done_by_another(self) -> Vec<u32> {
+        let (left, _) = self.nodes.page(None).await.unwrap();
+        assert_eq!(left.iter().map(|node| node.leases).sum::<u32>(), 0);
+        let scratch = self.folder.path().join("scratch-2");
+        let _other = Node::start(&self.address, &scratch, &[]);
+        let events = self.events(usize::MAX).await;
+        let failed = |e: &EventKind| matches!(e, EventKind::AttemptFailed { .. });
+        assert!(!events.iter().any(failed), "nobody is to blame: {events:?}");
+        assert_eq!(
+            self.jobs.get(self.job).await.unwrap().status.state,
+            JobState::Done
+        );
+        self.coordinator.stop().await;
+        let made = events.iter().filter_map(|event| match event {
+            EventKind::TaskDone { attempt, .. } => Some(*attempt),
+            _ => None,
+        });
+        made.collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_time_gives_back_what_it_holds_and_another_has_it_at_once() {
+    let (begun, node) = Begun::with(&["--grace", "0s"]).await;
+    node.signal(rustix::process::Signal::TERM);
+    assert_eq!(node.exit_code().await, 0);
+    let attempts = begun.done_by_another().await;
+    assert!(attempts.contains(&2), "it held something: {attempts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_time_finishes_what_it_holds() {
+    let (begun, node) = Begun::with(&["--grace", "5m"]).await;
+    node.signal(rustix::process::Signal::INT);
+    assert_eq!(node.exit_code().await, 0);
+    let attempts = begun.done_by_another().await;
+    assert!(
+        attempts.iter().all(|a| *a == 1),
+        "nothing was begun again: {attempts:?}"
+    );
+}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_a_node_at_once() {
+    let (begun, node) = Begun::with(&["--grace", "5m"]).await;
+    node.signal(rustix::process::Signal::TERM);
+    node.signal(rustix::process::Signal::INT);
+    assert_eq!(
+        node.exit_code().await,
+        6,
+        "it says that it gave nothing back"
+    );
+    begun.coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_leaves_of_its_own_accord_when_it_is_idle_or_drained() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", folder.path().join("store").display());
+    let coordinator = assembly::start(assembly::Config {
+        embedded: false,
+        ..assembly::Config::embedded(folder.path().join("raft"), store)
+    })
+    .await
+    .unwrap();
+    let address = format!("http://{}", coordinator.local_addr());
+    let nodes = Nodes::new(Leader::at(&address).unwrap());
+    let scratch = |name| folder.path().join(name);
+    let idle = Node::start(&address, &scratch("1"), &["--idle-exit", "500ms"]);
+    assert_eq!(idle.exit_code().await, 3);
+    let alone = Node::start("http://127.0.0.1:1", &scratch("2"), &["--idle-exit", "0s"]);
+    assert_eq!(alone.exit_code().await, 3, "nobody can confirm it");
+    let drained = Node::start(&address, &scratch("3"), &["--exit-when-drained"]);
+    let present = async {
+        loop {
+            let (all, _) = nodes.page(None).await.unwrap();
+            let present = |n: &&NodeStatus| n.heard.as_ref().is_some_and(|heard| heard.present);
+            if let Some(node) = all.iter().find(present) {
+                return node.node;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let present = tokio::time::timeout(Duration::from_secs(30), present).await;
+    nodes.drain(present.expect("it registers")).await.unwrap();
+    assert_eq!(drained.exit_code().await, 4);
     coordinator.stop().await;
 }
 

@@ -96,6 +96,7 @@ impl Slots {
             free_heavy: (self.draw.heavy + 1).saturating_sub(self.held(true)),
             free_light: self.draw.light.saturating_sub(self.held(false)),
             draining: false,
+            returned: Vec::new(),
         }
     }
 

@@ -41,6 +41,8 @@ pub struct NodeReport {
     pub free_light: u32,
     /// It finishes what it has and takes nothing new.
     pub draining: bool,
+    /// Attempts it gives back unfinished and not yet acknowledged: nobody is to blame, others may have them at once.
+    pub returned: Vec<AttemptToken>,
 }
 
 /// A Node, looked at: what the log says of it, and what it said last.
@@ -75,6 +77,8 @@ pub struct NodeHeard {
     pub speed: f64,
     /// Attempts it holds.
     pub running: Vec<AttemptProgress>,
+    /// It said that it leaves: it finishes what fits and takes nothing new.
+    pub leaving: bool,
 }
 
 /// An Attempt that ended.
@@ -112,6 +116,8 @@ pub struct NodeOrders {
     pub grants: Vec<Grant>,
     /// Attempts to end: kill what runs, forget what came out.
     pub revocations: Vec<AttemptToken>,
-    /// Finished Attempts that need not be reported again.
+    /// Finished and returned Attempts that need not be reported again.
     pub acknowledged: Vec<AttemptToken>,
+    /// It gets nothing new, since somebody or it itself asked for that, and by the log it holds no Lease: it may go.
+    pub drained: bool,
 }

@@ -359,6 +359,7 @@ impl Node {
             free_heavy: self.slots.saturating_sub(held),
             free_light: 1u32.saturating_sub(light),
             draining: false,
+            returned: Vec::new(),
         }
     }
 }

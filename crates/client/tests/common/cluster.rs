@@ -110,6 +110,7 @@ impl Cluster {
             workers: Some(1),
             ffmpeg: Arc::new(toolchain::open(&ffmpeg, None).expect("it is one")),
             cache: None,
+            habits: recode_node::leaving::Habits::default(),
         };
         self.nodes.push(node::start(config).expect("it starts"));
         true

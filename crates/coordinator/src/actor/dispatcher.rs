@@ -76,6 +76,7 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         next_exchange: 0,
         opening: Vec::new(),
         finished: BTreeMap::new(),
+        returned: BTreeSet::new(),
         expired: Vec::new(),
         storing: JoinSet::new(),
         one_list: Arc::new(Semaphore::new(1)),
@@ -95,6 +96,8 @@ struct Dispatcher {
     opening: Vec<Opening>,
     /// Reported and not yet in the log.
     finished: BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>,
+    /// Given back by Nodes that leave. Said again until it is in the log, so nothing is lost with it.
+    returned: BTreeSet<AttemptToken>,
     /// Nodes found silent.
     expired: Vec<NodeId>,
     /// Grants whose lists are being stored.
@@ -289,13 +292,17 @@ impl Dispatcher {
     /// Sees what a report changes.
     fn after_report(&mut self, node: NodeId, first: bool) {
         let shared = self.parts.consensus.shared().clone();
-        let leased = shared.look(|state| leases_of(state, node));
+        let (leased, asked) = shared.look(|state| {
+            let known = state.nodes.get(&node);
+            (leases_of(state, node), known.is_some_and(|n| n.draining))
+        });
         let difference = self.registry.compare(node, &leased, first);
         for token in difference.complete {
             if let Some(outcome) = self.registry.outcome(node, &token) {
                 self.finished.insert(token, (node, outcome));
             }
         }
+        self.returned.extend(difference.returned);
         let mut grants = Vec::new();
         for token in difference.grant_again {
             if planted!(LostGrantNotRepeated) {
@@ -312,6 +319,8 @@ impl Dispatcher {
             grants,
             revocations: difference.revoke,
             acknowledged: difference.acknowledge,
+            // One that holds no Lease and gets none will not hold one later.
+            drained: (asked || self.registry.is_leaving(node)) && leased.is_empty(),
             ..NodeOrders::default()
         };
         if orders != NodeOrders::default() {
@@ -378,7 +387,7 @@ impl Dispatcher {
         if !self.expired.is_empty() {
             self.expire().await;
         }
-        if self.due || !self.finished.is_empty() {
+        if self.due || !self.finished.is_empty() || !self.returned.is_empty() {
             self.settle().await;
         }
     }

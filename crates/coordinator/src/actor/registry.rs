@@ -37,6 +37,8 @@ pub struct Heard {
     pub exchange: u64,
     hello: NodeHello,
     last: Instant,
+    /// The exchange is open. What still comes from one that has ended says nothing of what the Node would take.
+    open: bool,
     report: NodeReport,
     /// Granted, but in no report yet: what the Node said was free does not know of them.
     unseen: BTreeMap<AttemptToken, Held>,
@@ -63,6 +65,14 @@ pub struct Difference {
     pub complete: Vec<AttemptToken>,
     /// Finished, and the log has it or does not want it.
     pub acknowledge: Vec<AttemptToken>,
+    /// Given back unfinished while it had a Lease: others may have them.
+    pub returned: Vec<AttemptToken>,
+}
+
+impl Heard {
+    fn takes_work(&self) -> bool {
+        self.open && !self.report.draining
+    }
 }
 
 impl Registry {
@@ -84,6 +94,7 @@ impl Registry {
                 exchange,
                 hello,
                 last: now,
+                open: true,
                 report,
                 unseen: BTreeMap::new(),
                 held: BTreeMap::new(),
@@ -104,6 +115,9 @@ impl Registry {
         for finished in &report.finished {
             heard.unseen.remove(&finished.token);
         }
+        for returned in &report.returned {
+            heard.unseen.remove(returned);
+        }
         heard.report = report;
     }
 
@@ -112,7 +126,7 @@ impl Registry {
         if let Some(heard) = self.nodes.get_mut(&node)
             && heard.exchange == exchange
         {
-            heard.report.draining = true;
+            heard.open = false;
         }
     }
 
@@ -148,7 +162,7 @@ impl Registry {
 
     /// What each Node would take now.
     pub fn free(&self) -> Vec<FreeNode> {
-        let nodes = self.nodes.iter().filter(|(_, n)| !n.report.draining);
+        let nodes = self.nodes.iter().filter(|(_, n)| n.takes_work());
         nodes
             .map(|(id, heard)| {
                 let unseen =
@@ -182,16 +196,25 @@ impl Registry {
         };
         let running: BTreeSet<_> = heard.report.running.iter().map(token).collect();
         let finished: BTreeSet<_> = heard.report.finished.iter().map(|f| f.token).collect();
-        let (complete, acknowledge) = finished.iter().partition(|t| leased.contains(t));
+        let given_back: BTreeSet<_> = heard.report.returned.iter().copied().collect();
+        let (complete, mut acknowledge): (Vec<_>, Vec<_>) =
+            finished.iter().partition(|t| leased.contains(t));
+        let (returned, stale): (Vec<_>, Vec<_>) =
+            given_back.iter().partition(|t| leased.contains(t));
+        acknowledge.extend(stale);
+        let known = |t: &AttemptToken| {
+            running.contains(t) || finished.contains(t) || given_back.contains(t)
+        };
         Difference {
             revoke: running.difference(leased).copied().collect(),
             grant_again: leased
                 .iter()
-                .filter(|t| first && !running.contains(t) && !finished.contains(t))
+                .filter(|t| first && !known(t))
                 .copied()
                 .collect(),
             complete,
             acknowledge,
+            returned,
         }
     }
 
@@ -213,10 +236,15 @@ impl Registry {
         self.nodes.remove(&node);
     }
 
-    /// Nodes that have an exchange.
+    /// Nodes that have an exchange and do not leave.
     pub fn present(&self) -> Vec<NodeId> {
-        let nodes = self.nodes.iter().filter(|(_, n)| !n.report.draining);
+        let nodes = self.nodes.iter().filter(|(_, n)| n.takes_work());
         nodes.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether a Node said last that it leaves.
+    pub fn is_leaving(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|n| n.report.draining)
     }
 
     /// The exchange that counts for a Node.
@@ -258,6 +286,7 @@ impl Registry {
                     free_light: free.map_or(0, |n| n.light),
                     speed: heard.speed,
                     running: heard.report.running.clone(),
+                    leaving: heard.report.draining,
                 };
                 (*id, said)
             })
@@ -388,6 +417,7 @@ mod tests {
             grant_again: vec![of(5)],
             complete: vec![of(4)],
             acknowledge: vec![of(3)],
+            returned: Vec::new(),
         };
         assert_eq!(registry.compare(NODE, &leased, true), expected);
         expected.grant_again.clear();
@@ -422,5 +452,44 @@ mod tests {
         assert_eq!(registry.free().len(), 1);
         registry.closed(NODE, 2);
         assert!(registry.free().is_empty() && registry.present().is_empty());
+    }
+
+    #[test]
+    fn what_still_comes_over_a_closed_exchange_frees_nothing() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        registry.opened(NODE, 1, report(&[], &[], 1), now);
+        registry.closed(NODE, 1);
+        registry.reported(NODE, report(&[], &[], 1), now);
+        assert!(registry.free().is_empty() && registry.present().is_empty());
+        assert!(!registry.heard()[&NODE].present && !registry.is_leaving(NODE));
+        registry.opened(NODE, 2, report(&[], &[], 1), now);
+        assert_eq!(registry.free().len(), 1);
+    }
+
+    #[test]
+    fn what_a_leaving_node_gives_back_is_not_granted_to_it_again() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        let said = |returned: &[u32]| NodeReport {
+            returned: returned.iter().map(|s| of(*s)).collect(),
+            draining: true,
+            ..report(&[1], &[], 0)
+        };
+        registry.opened(NODE, 1, said(&[2, 3]), now);
+        let leased = BTreeSet::from([of(1), of(2), of(4)]);
+        let expected = Difference {
+            grant_again: vec![of(4)],
+            acknowledge: vec![of(3)],
+            returned: vec![of(2)],
+            ..Difference::default()
+        };
+        assert_eq!(registry.compare(NODE, &leased, true), expected);
+        assert!(registry.free().is_empty() && registry.is_leaving(NODE));
+        assert!(registry.heard()[&NODE].leaving);
+        registry.granted(NODE, of(5), HELD);
+        registry.reported(NODE, said(&[5]), now);
+        registry.reported(NODE, report(&[], &[], 2), now);
+        assert_eq!(registry.free()[0].heavy, 2, "what was returned is seen");
     }
 }

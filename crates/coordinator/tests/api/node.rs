@@ -1,6 +1,11 @@
 //! Nodes: draining, and the exchange.
 
 use super::*;
+use recode_types::task::{AttemptOutcome, Failure, FailureClass, Usage};
+use recode_types::{AttemptToken, FinishedAttempt};
+
+/// How long a Lease outlives the last report of its holder, without the grace.
+const LEASE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_node_gets_nothing_and_a_restart_does_not_forget_it() {
@@ -127,5 +132,98 @@ async fn an_exchange_begins_with_a_hello_and_ends_with_what_was_wrong() {
     // As our own nodes see it.
     let exchange = Exchange::open(&api.leader, good).await;
     assert!(exchange.is_ok());
+    api.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_leaving_node_gives_back_others_have_at_once_and_then_it_may_go() {
+    let folder = Folder::new("leaving");
+    let api = Api::at(folder.lasting().await).await;
+    let mut report = NodeReport {
+        instance: "one".to_owned(),
+        sequence: 1,
+        hello: Some(NodeHello {
+            name: "made up".to_owned(),
+            ..NodeHello::default()
+        }),
+        free_heavy: 1,
+        free_light: 1,
+        ..NodeReport::default()
+    };
+    let mut exchange = Exchange::open(&api.leader, report.clone()).await.unwrap();
+    report.hello = None;
+    let job = api.submit("one", &request()).await;
+    let token = loop {
+        let orders = exchange.hear().await.unwrap();
+        assert!(!orders.drained, "nobody asked for it");
+        if let Some(grant) = orders.grants.first() {
+            break AttemptToken {
+                task: grant.task,
+                attempt: grant.attempt,
+            };
+        }
+    };
+
+    // It stays for as long as it holds something, gives that back, and may go.
+    report = NodeReport {
+        sequence: 2,
+        free_heavy: 0,
+        free_light: 0,
+        draining: true,
+        ..report
+    };
+    exchange.say(report.clone()).unwrap();
+    report.sequence = 3;
+    report.returned = vec![token];
+    exchange.say(report.clone()).unwrap();
+    let given_back = std::time::Instant::now();
+    let rid = loop {
+        let orders = exchange.hear().await.unwrap();
+        let ends = orders.acknowledged.iter().chain(&orders.revocations);
+        if ends.clone().any(|t| *t == token) {
+            break orders;
+        }
+        assert!(!orders.drained, "it has a lease");
+    };
+    assert!(rid.grants.is_empty());
+    report.sequence = 4;
+    report.returned.clear();
+    // What it says of the Attempt from now on is nobody's concern.
+    report.finished = vec![FinishedAttempt {
+        token,
+        outcome: AttemptOutcome::Failed {
+            failure: Failure {
+                class: FailureClass::BadInput,
+                message: "too late".into(),
+                stderr_tail: None,
+            },
+            usage: Usage::default(),
+        },
+    }];
+    exchange.say(report).unwrap();
+    let may_go = async { while !exchange.hear().await.unwrap().drained {} };
+    let may_go = tokio::time::timeout(Duration::from_secs(10), may_go).await;
+    may_go.expect("nothing is left");
+
+    // Another one has it, as the next Attempt, long before this one would have been found silent.
+    let ledger = Ledger::default();
+    let node = Node::spawn(&api.leader, &folder, &ledger, Mood::Willing);
+    let events = watch_to_end(&api.jobs, job.parse().unwrap()).await;
+    assert!(matches!(
+        events.last(),
+        Some(EventKind::Ended {
+            state: JobState::Done,
+            ..
+        })
+    ));
+    assert!(given_back.elapsed() < LEASE, "it was not waited for");
+    let failed = |e: &EventKind| matches!(e, EventKind::AttemptFailed { .. });
+    assert!(!events.iter().any(failed), "nobody is to blame");
+    let next = AttemptToken {
+        attempt: token.attempt + 1,
+        ..token
+    };
+    assert_eq!(ledger.lock().unwrap()[0], next);
+    node.abort();
     api.running.stop().await;
 }

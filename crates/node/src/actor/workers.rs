@@ -1,12 +1,14 @@
 //! The Attempts a node holds. Owned by the reporter; every one is a task of one `JoinSet`, so none outlives the node.
 
+use crate::leaving::judge::{self, Paces, Standing};
 use crate::run::{self, AttemptProgress, Context};
 use crate::slots::Slots;
 use recode_types::AttemptToken;
 use recode_types::event;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage, Work};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -14,6 +16,8 @@ struct Running {
     abort: AbortHandle,
     progress: watch::Receiver<AttemptProgress>,
     frames_total: u64,
+    heavy: bool,
+    began: Arc<OnceLock<Instant>>,
 }
 
 /// See the module.
@@ -22,6 +26,7 @@ pub struct Workers {
     slots: Slots,
     tasks: JoinSet<(AttemptToken, AttemptOutcome)>,
     running: BTreeMap<AttemptToken, Running>,
+    paces: Paces,
 }
 
 impl Workers {
@@ -32,6 +37,7 @@ impl Workers {
             slots,
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
+            paces: Paces::default(),
         }
     }
 
@@ -46,7 +52,9 @@ impl Workers {
             task: grant.task,
             attempt: grant.attempt,
         };
-        let held = self.slots.hold(grant.work.is_heavy());
+        let heavy = grant.work.is_heavy();
+        let held = self.slots.hold(heavy);
+        let began = held.began();
         let frames_total = match &grant.work {
             Work::Encode(work) | Work::Trial(work) => u64::from(work.segment.rows),
             _ => 0,
@@ -71,8 +79,31 @@ impl Workers {
                 abort,
                 progress: follow,
                 frames_total,
+                heavy,
+                began,
             },
         );
+    }
+
+    /// Nothing runs.
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Attempts that cannot be finished before `deadline`.
+    pub fn given_up(&self, deadline: Instant, now: Instant) -> Vec<AttemptToken> {
+        let held: Vec<Standing> = self
+            .running
+            .iter()
+            .map(|(token, running)| Standing {
+                token: *token,
+                heavy: running.heavy,
+                frames: running.progress.borrow().frames,
+                frames_total: running.frames_total,
+                began: running.began.get().copied(),
+            })
+            .collect();
+        judge::given_up(&held, &self.paces, self.slots.heavy(), deadline, now)
     }
 
     /// Ends an Attempt: its child processes die with it.
@@ -89,7 +120,12 @@ impl Workers {
         loop {
             match self.tasks.join_next().await {
                 Some(Ok((token, outcome))) => {
-                    if self.running.remove(&token).is_some() {
+                    if let Some(running) = self.running.remove(&token) {
+                        let began = running.began.get().filter(|_| is_done(&outcome));
+                        if let Some(began) = began {
+                            self.paces
+                                .learn(&token, running.frames_total, began.elapsed());
+                        }
                         return (token, outcome);
                     }
                 }
@@ -122,6 +158,10 @@ impl Workers {
         self.tasks.shutdown().await;
         self.running.clear();
     }
+}
+
+fn is_done(outcome: &AttemptOutcome) -> bool {
+    matches!(outcome, AttemptOutcome::Done { .. })
 }
 
 struct AbortOnDrop(AbortHandle);

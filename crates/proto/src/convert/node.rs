@@ -125,6 +125,7 @@ impl From<NodeReport> for v1::NodeReport {
             free_heavy: value.free_heavy,
             free_light: value.free_light,
             draining: value.draining,
+            returned: value.returned.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -137,6 +138,7 @@ impl TryFrom<v1::NodeReport> for NodeReport {
         }
         at_most("running", value.running.len(), MAX_ATTEMPTS)?;
         at_most("finished", value.finished.len(), MAX_ATTEMPTS)?;
+        at_most("returned", value.returned.len(), MAX_ATTEMPTS)?;
         Ok(Self {
             instance: value.instance,
             sequence: value.sequence,
@@ -154,6 +156,11 @@ impl TryFrom<v1::NodeReport> for NodeReport {
             free_heavy: value.free_heavy,
             free_light: value.free_light,
             draining: value.draining,
+            returned: value
+                .returned
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -167,6 +174,7 @@ impl From<NodeHeard> for v1::NodeHeard {
             free_light: value.free_light,
             speed: value.speed,
             running: value.running.into_iter().map(Into::into).collect(),
+            leaving: value.leaving,
         }
     }
 }
@@ -188,6 +196,7 @@ impl TryFrom<v1::NodeHeard> for NodeHeard {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+            leaving: value.leaving,
         })
     }
 }
@@ -227,6 +236,7 @@ impl From<NodeOrders> for v1::NodeOrders {
             grants: value.grants.into_iter().map(Into::into).collect(),
             revocations: value.revocations.into_iter().map(Into::into).collect(),
             acknowledged: value.acknowledged.into_iter().map(Into::into).collect(),
+            drained: value.drained,
         }
     }
 }
@@ -252,6 +262,7 @@ impl TryFrom<v1::NodeOrders> for NodeOrders {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+            drained: value.drained,
         })
     }
 }
@@ -309,6 +320,7 @@ mod tests {
             free_heavy: 1,
             free_light: 2,
             draining: true,
+            returned: vec![token()],
         };
         assert_eq!(
             NodeReport::try_from(v1::NodeReport::from(report.clone())).unwrap(),
@@ -334,6 +346,7 @@ mod tests {
                 free_light: 7,
                 speed: 8.5,
                 running: Vec::new(),
+                leaving: true,
             }),
         };
         let wire = v1::NodeStatus::from(status.clone());
@@ -360,6 +373,12 @@ mod tests {
             ..Default::default()
         };
         check(report, "finished is too long");
+        let returned = vec![v1::AttemptToken::default(); MAX_ATTEMPTS + 1];
+        let report = v1::NodeReport {
+            returned,
+            ..Default::default()
+        };
+        check(report, "returned is too long");
         let hello = |hello| v1::NodeReport {
             hello: Some(hello),
             ..Default::default()
@@ -399,6 +418,7 @@ mod tests {
             }],
             revocations: vec![token()],
             acknowledged: vec![token()],
+            drained: true,
         };
         let mut wire = v1::NodeOrders::from(orders.clone());
         assert_eq!(NodeOrders::try_from(wire.clone()).unwrap(), orders);

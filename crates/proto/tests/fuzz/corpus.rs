@@ -195,6 +195,7 @@ pub fn reports() -> Vec<Vec<u8>> {
         free_heavy: 1,
         free_light: 2,
         draining: true,
+        returned: vec![token()],
     };
     let outcomes = outcomes().into_iter();
     outcomes
@@ -236,6 +237,7 @@ pub fn orders() -> Vec<Vec<u8>> {
         }],
         revocations: vec![token()],
         acknowledged: vec![token()],
+        drained: true,
     };
     works
         .map(|work| wire::<_, v1::NodeOrders>(orders(work)))
@@ -256,6 +258,7 @@ pub fn nodes() -> Vec<Vec<u8>> {
             free_light: 7,
             speed: 8.5,
             running: vec![running()],
+            leaving: true,
         }),
     };
     vec![wire::<_, v1::NodeStatus>(status)]

@@ -37,6 +37,14 @@ impl Dispatcher {
                 outcome: Box::new(outcome.clone()),
             })
             .collect();
+        let returned = std::mem::take(&mut self.returned);
+        if !returned.is_empty() {
+            tracing::info!(attempts = returned.len(), "given back by nodes that leave");
+            // As if their holders had been silent: the Attempt's number is spent, and nobody is to blame.
+            commands.push(Command::ExpireLeases {
+                leases: returned.iter().map(|t| (t.task, t.attempt)).collect(),
+            });
+        }
         let wanted = match std::mem::take(&mut self.due) {
             true => self.placements(&mut commands),
             false => Vec::new(),

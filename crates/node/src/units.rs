@@ -1,0 +1,50 @@
+//! Values with units, as people type them.
+
+use std::time::Duration;
+
+/// A number and its unit.
+fn split(text: &str) -> Option<(f64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+/// A time to wait, such as `30s`, `500ms` or `10m`.
+/// # Errors
+/// One sentence.
+pub fn wait(text: &str) -> Result<Duration, String> {
+    let bad = || format!("\"{text}\" is not a time such as 30s, 500ms or 10m");
+    let (number, unit) = split(text.trim()).ok_or_else(bad)?;
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(bad()),
+    };
+    // Some years are as good as never, and can still be added to any moment.
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .filter(|wait| *wait <= Duration::from_secs(365 * 86_400))
+        .ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_type_them() {
+        let ms = |text| wait(text).map(|wait| wait.as_millis()).ok();
+        assert_eq!(ms("30s"), Some(30_000));
+        assert_eq!(ms("1.5 s"), Some(1500));
+        assert_eq!(ms("250ms"), Some(250));
+        assert_eq!(ms("10m"), Some(600_000));
+        assert_eq!(ms("2h"), Some(7_200_000));
+        assert_eq!(ms("0"), Some(0));
+        for bad in ["", "s", "-1s", "1 day", "1:30", "1e3s", "99999999h"] {
+            let error = wait(bad).unwrap_err();
+            assert!(error.contains(&format!("\"{bad}\"")), "{error}");
+        }
+    }
+}
