@@ -7,8 +7,11 @@ What is looked after, and how each ends when it cannot be had:
 * the distribution's ffmpeg and ffprobe         apt, else a sentence; recode itself does without
 * a current static FFmpeg at .tools/bin/ffmpeg  a pinned wheel of the package index, else a sentence;
                                                 recode then uses the FFmpeg on PATH, which cannot score
+* a NATS server for the tests                   Debian's package, unpacked to .tools/bin/nats-server and
+                                                not installed, so that no service starts; else apt,
+                                                else a sentence, and the tests that need it fail
 
-It needs Python 3.9 and nothing else. `RECODE_FFMPEG` skips the static build.
+It needs Python 3.9 and nothing else. `RECODE_FFMPEG` skips the static build, `RECODE_NATS_SERVER` the NATS server.
 """
 
 import hashlib
@@ -54,10 +57,10 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def version_line(program):
+def version_line(program, flag="-version"):
     """First line of `program -version`; None when it does not run."""
     try:
-        run = subprocess.run([str(program), "-version"], capture_output=True, text=True, timeout=60, check=True)
+        run = subprocess.run([str(program), flag], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return run.stdout.splitlines()[0] if run.stdout else None
@@ -91,6 +94,70 @@ def ensure_linker():
 def ensure_distribution_ffmpeg():
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         apt_install("ffmpeg")
+
+
+# --- the NATS server ----------------------------------------------------------------------------------------------------
+
+
+def download_package(name, folder):
+    """Fetches a Debian package without installing it; False when apt cannot, as before its first `update`."""
+    for update in (False, True):
+        if update and subprocess.run(["apt-get", "update", "-qq"], capture_output=True).returncode:
+            return False
+        run = subprocess.run(["apt-get", "download", "-qq", name], cwd=folder, capture_output=True)
+        if run.returncode == 0 and any(Path(folder).glob("*.deb")):
+            return True
+    return False
+
+
+def take_nats_server(folder, target):
+    """Puts the server of the package in `folder` at `target`, in one step; its first line, or Missing."""
+    package = next(Path(folder).glob("*.deb"))
+    subprocess.run(["dpkg", "-x", str(package), str(folder)], capture_output=True, check=True)
+    found = [path for path in Path(folder).rglob("nats-server") if path.is_file() and os.access(path, os.X_OK)]
+    line = version_line(found[0], "--version") if found else None
+    if line is None:
+        raise Missing(f"{package.name} holds no nats-server that runs here")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        shutil.copy2(found[0], part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return line
+
+
+def installed_nats_server():
+    """Where the system has one: Debian's is not on everybody's PATH."""
+    return shutil.which("nats-server", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")
+
+
+def ensure_nats_server(tools=TOOLS):
+    """A NATS server that the tests find; its version line."""
+    own = os.environ.get("RECODE_NATS_SERVER")
+    if own:
+        line = version_line(own, "--version")
+        if line is None:
+            raise Missing(f"RECODE_NATS_SERVER={own} does not run: correct or unset it")
+        return line
+    target = tools / "bin" / "nats-server"
+    for known in (target, installed_nats_server()):
+        line = version_line(known, "--version") if known else None
+        if line:
+            return line
+    if shutil.which("apt-get") and shutil.which("dpkg"):
+        say("fetching a NATS server for the tests (apt-get download nats-server, 4 MB)")
+        with tempfile.TemporaryDirectory(prefix="recode-setup-") as folder:
+            # apt drops its rights while it downloads, where it can.
+            os.chmod(folder, 0o777)
+            if download_package("nats-server", folder):
+                return take_nats_server(folder, target)
+    apt_install("nats-server")
+    line = version_line(installed_nats_server() or "nats-server", "--version")
+    if line is None:
+        raise Missing("nats-server was installed and does not run: set RECODE_NATS_SERVER to one that does")
+    return line
 
 
 # --- the static build -------------------------------------------------------------------------------------------------
@@ -208,6 +275,10 @@ def main():
         ensure_distribution_ffmpeg()
     except Missing as error:
         say(f"note: no ffmpeg with ffprobe on PATH, some tests are skipped: {error}")
+    try:
+        say(ensure_nats_server())
+    except (Missing, OSError, subprocess.SubprocessError) as error:
+        say(f"note: no NATS server, the tests of nodes on NATS fail: {error}")
     own = os.environ.get("RECODE_FFMPEG")
     if own:
         line = version_line(own)

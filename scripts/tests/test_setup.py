@@ -1,10 +1,12 @@
 """The set-up's decisions: which wheel, what is unpacked, when nothing is done. No network."""
 
 import io
+import os
 import tempfile
 import unittest
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import setup
 
@@ -38,6 +40,47 @@ class ChooseWheel(unittest.TestCase):
 
     def test_none_for_a_machine_the_index_lacks(self):
         self.assertIsNone(self.chosen("riscv64"))
+
+
+class NatsServer(unittest.TestCase):
+    """With make-believe `apt-get` and `dpkg` on a PATH of their own."""
+
+    SERVER = "#!/bin/sh\necho nats-server: v9 for tests\n"
+
+    def programs(self, folder, **scripts):
+        place = Path(folder) / "path"
+        place.mkdir()
+        for name, text in scripts.items():
+            program = place / name.replace("_", "-")
+            program.write_text(f"#!/bin/sh\n{text}\n")
+            program.chmod(0o755)
+        return f"{place}:/usr/bin:/bin"
+
+    def ensure(self, folder, path, **more):
+        with mock.patch.dict("os.environ", {"PATH": path, **more}):
+            if "RECODE_NATS_SERVER" not in more:
+                os.environ.pop("RECODE_NATS_SERVER", None)
+            with mock.patch.object(setup, "say"):
+                return setup.ensure_nats_server(Path(folder) / "tools")
+
+    def test_is_unpacked_from_the_package_and_not_installed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            unpack = f"mkdir -p $3/usr/sbin; printf '{self.SERVER}' >$3/usr/sbin/nats-server; chmod 755 $3/usr/sbin/nats-server"
+            path = self.programs(folder, apt_get='test "$1" = download && touch nats-server_9.deb', dpkg=unpack)
+            which = lambda name, path=None: None if name == "nats-server" else f"/x/{name}"  # noqa: E731
+            with mock.patch.object(setup.shutil, "which", which):
+                self.assertEqual(self.ensure(folder, path), "nats-server: v9 for tests")
+            self.assertTrue(os.access(Path(folder) / "tools" / "bin" / "nats-server", os.X_OK))
+            # The next call finds it, with no apt at all.
+            self.assertEqual(self.ensure(folder, "/nowhere:/usr/bin:/bin"), "nats-server: v9 for tests")
+
+    def test_one_of_the_users_own_is_taken_or_found_wanting(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.programs(folder, mine="echo nats-server: v1")
+            mine = str(Path(folder) / "path" / "mine")
+            self.assertEqual(self.ensure(folder, path, RECODE_NATS_SERVER=mine), "nats-server: v1")
+            with self.assertRaisesRegex(setup.Missing, "RECODE_NATS_SERVER=/nowhere does not run"):
+                self.ensure(folder, path, RECODE_NATS_SERVER="/nowhere")
 
 
 class Unpack(unittest.TestCase):

@@ -216,6 +216,7 @@ impl Parts {
         .map_err(|e| Fault::environment(chain(&e)))?;
         let endpoint = format!("http://{}", coordinator.local_addr());
         let node = recode_node::assembly::start(recode_node::assembly::Config {
+            nats: None,
             coordinator: endpoint.clone(),
             scratch: folder.join("scratch"),
             workers: setting.workers,

@@ -57,7 +57,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
 /// A call that failed, as a fault.
 pub fn fault(error: Error) -> Fault {
     let kind = match &error {
-        Error::Address(_) | Error::Invalid(_) => Kind::Usage,
+        Error::Address(_) | Error::Nats(_) | Error::Invalid(_) => Kind::Usage,
         Error::NotFound(_) | Error::Precondition(_) | Error::Internal(_) => Kind::Job,
         Error::Unavailable { .. } => Kind::Environment,
     };

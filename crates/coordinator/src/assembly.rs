@@ -14,6 +14,7 @@ use crate::service::{Services, health};
 use crate::wait;
 use recode_core::PlanPolicy;
 use recode_core::machine::Retention;
+use recode_mesh::{Nats, nats};
 use recode_proto::convert::MAX_MESSAGE_BYTES;
 use recode_proto::v1::cluster_service_server::ClusterServiceServer;
 use recode_proto::v1::job_service_server::JobServiceServer;
@@ -62,6 +63,8 @@ pub struct Config {
     pub retention: Retention,
     /// Copies of snapshots in the work store. That of whoever leads counts.
     pub copies: Copies,
+    /// Also takes nodes that reach only NATS. `None`: no server is needed, nor used.
+    pub nats: Option<nats::Settings>,
     /// Coordinator, nodes and work store come and go with one process: nodes in the log are gone at start, and ended
     /// Jobs are not swept, since the folder goes as a whole.
     pub embedded: bool,
@@ -135,6 +138,7 @@ impl Config {
             timings: Timings::default(),
             retention: Retention::default(),
             copies: Copies::default(),
+            nats: None,
             embedded: true,
         }
     }
@@ -177,6 +181,9 @@ pub enum Error {
     /// The log or the state.
     #[error(transparent)]
     Raft(#[from] raft::Error),
+    /// The connection with NATS cannot be tried.
+    #[error(transparent)]
+    Nats(#[from] recode_mesh::Error),
     /// The work store.
     #[error(transparent)]
     Store(#[from] recode_store::Error),
@@ -297,6 +304,10 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         .advertise
         .clone()
         .unwrap_or_else(|| local_addr.to_string());
+    let nats = match &config.nats {
+        Some(settings) => Some(Nats::connect(settings, &format!("coordinator {advertise}")).await?),
+        None => None,
+    };
     let setup = setup(&config, &listener, &advertise).await?;
     let founded = !setup.founders.is_empty();
     let (consensus, work_store) = tokio::try_join!(
@@ -359,6 +370,10 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         cluster,
         gate,
     } = Services::new(&consensus, &store, &handle, door, &readers, &stop);
+    if let Some(nats) = nats {
+        let (nodes, gate, serving) = (nodes.clone(), gate.clone(), handle.serving.clone());
+        readers.spawn(crate::nats::serve(nats, nodes, gate, serving, stop.clone()));
+    }
     let jobs = JobServiceServer::new(jobs)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -6,6 +6,8 @@ use recode_coordinator::assembly::{Beginning, Config};
 use recode_coordinator::{Copies, Timings};
 use recode_core::PlanPolicy;
 use recode_core::machine::Retention;
+use recode_mesh::nats;
+use recode_mesh::subjects::UNNAMED;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -61,6 +63,19 @@ pub struct Flags {
     )]
     join: Option<String>,
 
+    /// Also take nodes that reach only this NATS server; several for the servers of one NATS cluster
+    #[arg(
+        long,
+        env = "RECODE_NATS",
+        value_name = "nats://HOST:PORT",
+        value_delimiter = ','
+    )]
+    nats: Vec<String>,
+
+    /// Name of this cluster on NATS, where several share a server [default: main]
+    #[arg(long, env = "RECODE_NATS_CLUSTER", value_name = "NAME")]
+    nats_cluster: Option<String>,
+
     /// Listen on addresses that other machines can reach, although nobody is asked who they are
     #[arg(long, env = "RECODE_INSECURE")]
     insecure: bool,
@@ -110,6 +125,8 @@ struct File {
     founders: Option<BTreeMap<String, String>>,
     wait: bool,
     join: Option<String>,
+    nats: Vec<String>,
+    nats_cluster: Option<String>,
     insecure: bool,
     log: Option<String>,
     /// Milliseconds between heartbeats of the Leader.
@@ -152,6 +169,11 @@ impl Flags {
             Some(list) => Some(parse_founders(&list)?),
             None => file.founders.map(numbered).transpose()?,
         };
+        let urls = match self.nats.is_empty() {
+            true => file.nats,
+            false => self.nats,
+        };
+        let nats = nats(&urls, self.nats_cluster.or(file.nats_cluster))?;
         let join = self.join.or(file.join);
         let wait = self.wait || file.wait || join.is_some();
         let beginning = match (founders, self.id.or(file.id), wait) {
@@ -192,6 +214,7 @@ impl Flags {
                 },
                 retention,
                 copies,
+                nats,
                 embedded: false,
             },
             log: self.log.or(file.log).unwrap_or_else(|| "info".into()),
@@ -226,6 +249,18 @@ impl File {
             every,
             keep: self.copies.unwrap_or(usual.keep),
         })
+    }
+}
+
+fn nats(urls: &[String], cluster: Option<String>) -> anyhow::Result<Option<nats::Settings>> {
+    match (urls.is_empty(), cluster) {
+        (true, None) => Ok(None),
+        (true, Some(_)) => bail!("--nats-cluster is of use with --nats only"),
+        (false, cluster) => {
+            let cluster = cluster.unwrap_or_else(|| UNNAMED.to_owned());
+            let settings = nats::Settings::new(urls, &cluster).context("--nats")?;
+            Ok(Some(settings))
+        }
     }
 }
 
@@ -342,6 +377,9 @@ mod tests {
             &["--founders", "a:1", "--id", "1"],
             &["--founders", "x=a:1", "--id", "1"],
             &["--founders", "1=a:1", "--id", "1", "--wait"],
+            &["--nats-cluster", "main"],
+            &["--nats", "http://a:1"],
+            &["--nats", "a:4222", "--nats-cluster", "a.b"],
         ] {
             assert!(settings(bad).is_err(), "{bad:?}");
         }

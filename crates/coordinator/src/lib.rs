@@ -10,6 +10,7 @@ mod actor;
 mod artifacts;
 pub mod assembly;
 mod leader;
+mod nats;
 mod raft;
 pub mod restore;
 mod room;

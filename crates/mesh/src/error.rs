@@ -8,6 +8,9 @@ pub enum Error {
     /// The address is not one. Fix it.
     #[error("\"{0}\" is not a coordinator address (expected http://HOST:PORT)")]
     Address(String),
+    /// The address of a NATS server is not one. Fix it.
+    #[error("\"{0}\" is not a NATS server (expected nats://HOST:PORT or tls://HOST:PORT)")]
+    Nats(String),
     /// The request is not acceptable. Fix it.
     #[error("{0}")]
     Invalid(String),

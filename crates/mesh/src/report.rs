@@ -1,20 +1,76 @@
-//! The report/grant exchange between a node and the Leader, typed.
+//! The report/grant exchange between a node and the Leader, typed; the same by gRPC and by NATS.
 
+use crate::nats::exchange::{self, Hearing};
+use crate::nats::{Nats, Settings};
 use crate::{Error, Leader};
 use recode_proto::convert::MAX_MESSAGE_BYTES;
 use recode_proto::v1::{self, node_service_client::NodeServiceClient};
 use recode_types::{NodeOrders, NodeReport};
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-/// A node's open exchange with the Leader. Dropping it closes the stream.
+/// The way of a node to the Leader. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Link {
+    /// By gRPC.
+    Grpc(Leader),
+    /// By NATS alone: no coordinator is dialled.
+    Nats(NatsLink),
+}
+
+/// A connection with NATS that is made when it is needed first, and shared by all clones.
+#[derive(Clone, Debug)]
+pub struct NatsLink {
+    settings: Settings,
+    /// Shown by the NATS server.
+    name: String,
+    nats: Arc<OnceCell<Nats>>,
+}
+
+impl Link {
+    /// By NATS. `name` is what the server shows for it. Does not connect yet.
+    pub fn nats(settings: Settings, name: String) -> Self {
+        Self::Nats(NatsLink {
+            settings,
+            name,
+            nats: Arc::default(),
+        })
+    }
+
+    /// Finds the Leader and says `first`, which carries the hello.
+    /// # Errors
+    /// [`Error::Unavailable`]: back off and try again.
+    pub async fn open(&self, first: NodeReport) -> Result<Exchange, Error> {
+        match self {
+            Self::Grpc(leader) => Exchange::open(leader, first).await,
+            Self::Nats(link) => {
+                let connect = || Nats::connect(&link.settings, &link.name);
+                Exchange::begin(link.nats.get_or_try_init(connect).await?, first).await
+            }
+        }
+    }
+}
+
+/// A node's open exchange with the Leader. Dropping it closes it.
 #[derive(Debug)]
 pub struct Exchange {
-    leader: Leader,
-    endpoint: String,
     reports: mpsc::Sender<v1::NodeReport>,
-    orders: Streaming<v1::NodeOrders>,
+    orders: Orders,
+}
+
+#[derive(Debug)]
+enum Orders {
+    Grpc {
+        leader: Leader,
+        endpoint: String,
+        orders: Box<Streaming<v1::NodeOrders>>,
+    },
+    Nats {
+        at: Nats,
+        orders: Hearing,
+    },
 }
 
 impl Exchange {
@@ -37,10 +93,25 @@ impl Exchange {
             .map_err(|status| leader.heard(&endpoint, status))?
             .into_inner();
         Ok(Self {
-            leader: leader.clone(),
-            endpoint,
             reports,
-            orders,
+            orders: Orders::Grpc {
+                leader: leader.clone(),
+                endpoint,
+                orders: Box::new(orders),
+            },
+        })
+    }
+
+    async fn begin(nats: &Nats, first: NodeReport) -> Result<Self, Error> {
+        // As above.
+        let (reports, outgoing) = mpsc::channel(2);
+        let orders = exchange::begin(nats, first.into(), outgoing).await?;
+        Ok(Self {
+            reports,
+            orders: Orders::Nats {
+                at: nats.clone(),
+                orders,
+            },
         })
     }
 
@@ -67,15 +138,29 @@ impl Exchange {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn hear(&mut self) -> Result<NodeOrders, Error> {
-        match self.orders.message().await {
-            Ok(Some(orders)) => Ok(orders.try_into()?),
-            Ok(None) => Err(self.closed()),
-            Err(status) => Err(self.leader.heard(&self.endpoint, status)),
+        let heard = match &mut self.orders {
+            Orders::Grpc {
+                leader,
+                endpoint,
+                orders,
+            } => match orders.message().await {
+                Ok(heard) => heard,
+                Err(status) => return Err(leader.heard(endpoint, status)),
+            },
+            Orders::Nats { orders, .. } => orders.recv().await.transpose()?,
+        };
+        match heard {
+            Some(orders) => Ok(orders.try_into()?),
+            None => Err(self.closed()),
         }
     }
 
     fn closed(&self) -> Error {
-        self.leader
-            .lost(&self.endpoint, "the stream of orders ended")
+        match &self.orders {
+            Orders::Grpc {
+                leader, endpoint, ..
+            } => leader.lost(endpoint, "the stream of orders ended"),
+            Orders::Nats { at, .. } => at.unavailable("the exchange ended"),
+        }
     }
 }

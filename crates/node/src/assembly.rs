@@ -8,7 +8,7 @@ use crate::scratch::Scratch;
 use crate::slots::Slots;
 use crate::source::Sources;
 use recode_media::toolchain::Ffmpeg;
-use recode_mesh::Leader;
+use recode_mesh::{Leader, Link, nats};
 use recode_types::NodeHello;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,8 +22,10 @@ const LIGHT_SLOTS: u32 = 4;
 /// What a node needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Address of the coordinator, `http://HOST:PORT`.
+    /// Address of the coordinator, `http://HOST:PORT`; not used with `nats`.
     pub coordinator: String,
+    /// Reach the coordinators by NATS alone. `None`: by gRPC.
+    pub nats: Option<nats::Settings>,
     /// Directory for scratch; emptied at start.
     pub scratch: PathBuf,
     /// Encoders at once. `None`: one per core.
@@ -39,7 +41,7 @@ pub struct Config {
 /// The node could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The coordinator's address is wrong.
+    /// The address of the coordinator is wrong.
     #[error(transparent)]
     Address(#[from] recode_mesh::Error),
     /// No scratch.
@@ -83,13 +85,17 @@ impl Running {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn start(config: Config) -> Result<Running, Error> {
-    let leader = Leader::at(&config.coordinator)?;
+    let name = format!("{}:{}", host_name(), std::process::id());
+    let link = match config.nats {
+        Some(settings) => Link::nats(settings, format!("node {name}")),
+        None => Link::Grpc(Leader::at(&config.coordinator)?),
+    };
     let scratch = Scratch::open(&config.scratch)?;
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let heavy = config.workers.unwrap_or(cores).max(1);
     let slots = Slots::new(heavy, LIGHT_SLOTS);
     let hello = NodeHello {
-        name: format!("{}:{}", host_name(), std::process::id()),
+        name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         heavy_slots: heavy,
         light_slots: LIGHT_SLOTS,
@@ -110,7 +116,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
     // Wishes are few, and each is taken at once.
     let (wishes, heard) = mpsc::channel(4);
     let habits = (config.habits, heard);
-    let reporter = Reporter::new(leader, hello, instance, workers, &slots, habits);
+    let reporter = Reporter::new(link, hello, instance, workers, &slots, habits);
     let stop = CancellationToken::new();
     let reporter = tokio::spawn(reporter.run(stop.clone()));
     Ok(Running {

@@ -2,8 +2,10 @@
 //!
 //! Its exit code tells whoever started it why it ended; docs/nodes.md has the table.
 
-use anyhow::Context as _;
-use clap::Parser;
+use anyhow::{Context as _, bail};
+use clap::{Parser, ValueEnum};
+use recode_mesh::nats;
+use recode_mesh::subjects::UNNAMED;
 use recode_node::assembly::{Config, start};
 use recode_node::leaving::{self, Cause, Farewell};
 use recode_node::toolchain;
@@ -26,6 +28,34 @@ struct Flags {
     )]
     coordinator: String,
 
+    /// How the coordinators are reached: dialled by gRPC, or by NATS alone
+    #[arg(
+        long,
+        env = "RECODE_LINK",
+        value_enum,
+        default_value = "grpc",
+        value_name = "LINK"
+    )]
+    link: LinkKind,
+
+    /// With --link nats, the NATS server; several for the servers of one NATS cluster
+    #[arg(
+        long,
+        env = "RECODE_NATS",
+        value_name = "nats://HOST:PORT",
+        value_delimiter = ','
+    )]
+    nats: Vec<String>,
+
+    /// Name of the cluster on NATS, as its coordinators were told
+    #[arg(
+        long,
+        env = "RECODE_NATS_CLUSTER",
+        default_value = UNNAMED,
+        value_name = "NAME"
+    )]
+    nats_cluster: String,
+
     /// Folder for what is being worked on; only this node may use it, and it is emptied at start
     #[arg(long, env = "RECODE_SCRATCH", value_name = "DIR")]
     scratch: PathBuf,
@@ -45,6 +75,33 @@ struct Flags {
         value_name = "FILTER"
     )]
     log: String,
+}
+
+/// How the coordinators are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LinkKind {
+    /// Dialled at --coordinator.
+    Grpc,
+    /// Over --nats; no coordinator is dialled.
+    Nats,
+}
+
+impl Flags {
+    /// # Errors
+    /// One sentence that names the flag and the remedy.
+    fn nats(&self) -> anyhow::Result<Option<nats::Settings>> {
+        match self.link {
+            LinkKind::Grpc if self.nats.is_empty() => Ok(None),
+            LinkKind::Grpc => bail!("--nats is of use with --link nats only"),
+            LinkKind::Nats if self.nats.is_empty() => {
+                bail!("--nats is missing: which NATS server do the coordinators listen on?")
+            }
+            LinkKind::Nats => {
+                let settings = nats::Settings::new(&self.nats, &self.nats_cluster);
+                Ok(Some(settings.context("--nats")?))
+            }
+        }
+    }
 }
 
 #[tokio::main]
@@ -67,11 +124,17 @@ async fn run() -> anyhow::Result<Farewell> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+    let nats = flags.nats()?;
+    let to = match &nats {
+        Some(nats) => nats.at(),
+        None => flags.coordinator.clone(),
+    };
     let ffmpeg = Arc::new(toolchain::find(None)?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut running = start(Config {
-        coordinator: flags.coordinator.clone(),
+        coordinator: flags.coordinator,
+        nats,
         scratch: flags.scratch,
         workers: flags.workers,
         ffmpeg: ffmpeg.clone(),
@@ -79,11 +142,7 @@ async fn run() -> anyhow::Result<Farewell> {
         habits: flags.leaving.habits(),
     })?;
     // For people and for scripts.
-    println!(
-        "reporting to {} with {}",
-        flags.coordinator,
-        ffmpeg.version_line()
-    );
+    println!("reporting to {to} with {}", ffmpeg.version_line());
     let mut asked = false;
     loop {
         tokio::select! {

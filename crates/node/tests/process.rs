@@ -19,16 +19,13 @@ impl Drop for Node {
 
 impl Node {
     fn start(coordinator: &str, scratch: &Path, more: &[&str]) -> Self {
+        Self::start_with(&["--coordinator", coordinator], scratch, more)
+    }
+
+    fn start_with(link: &[&str], scratch: &Path, more: &[&str]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_recode-node"))
-            .args([
-                "--coordinator",
-                coordinator,
-                "--workers",
-                "1",
-                "--log",
-                "error",
-                "--scratch",
-            ])
+            .args(link)
+            .args(["--workers", "1", "--log", "error", "--scratch"])
             .arg(scratch)
             .args(more)
             .stdout(Stdio::null())
@@ -270,6 +267,65 @@ async fn a_node_leaves_of_its_own_accord_when_it_is_idle_or_drained() {
     coordinator.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_reaches_only_nats_encodes_and_a_server_that_is_killed_costs_no_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = recode_testkit::nats::Server::start().unwrap();
+    let store = format!("file://{}", folder.path().join("store").display());
+    let settings = recode_mesh::nats::Settings::new(&[server.url()], "main").unwrap();
+    let coordinator = assembly::start(assembly::Config {
+        embedded: false,
+        nats: Some(settings),
+        ..assembly::Config::embedded(folder.path().join("raft"), store)
+    })
+    .await
+    .unwrap();
+    let address = format!("http://{}", coordinator.local_addr());
+    let jobs = Jobs::new(Leader::at(&address).unwrap());
+    let output = folder.path().join("out.mp4");
+    let (job, _) = jobs.submit("a request", &request(&output)).await.unwrap();
+    // Nothing listens where it would dial a coordinator.
+    let link = [
+        "--link",
+        "nats",
+        "--nats",
+        &server.url(),
+        "--coordinator",
+        "127.0.0.1:9",
+    ];
+    let _node = Node::start_with(&link, &folder.path().join("scratch"), &[]);
+    let mut watch = jobs.watch(job, 0);
+    let (mut done, mut others) = (0, Vec::new());
+    let ended = async {
+        while let Some(seen) = watch.next().await.unwrap() {
+            let recode_mesh::Watched::Event(event) = seen else {
+                continue;
+            };
+            match event.kind {
+                EventKind::TaskDone { .. } => {
+                    done += 1;
+                    if done == 3 {
+                        server.restart().unwrap();
+                    }
+                }
+                EventKind::AttemptFailed { .. } | EventKind::Warning { .. } => {
+                    others.push(event.kind);
+                }
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), ended)
+        .await
+        .expect("the job ends");
+    let view = jobs.get(job).await.unwrap();
+    assert_eq!(view.status.state, JobState::Done);
+    assert!(others.is_empty(), "{others:?}");
+    assert_eq!(jobs.report(job).await.unwrap().retries, 0);
+    assert!(output.metadata().unwrap().len() > 100_000);
+    coordinator.stop().await;
+}
+
 #[test]
 fn what_cannot_work_is_said_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
@@ -293,4 +349,15 @@ fn what_cannot_work_is_said_in_one_sentence() {
     assert_eq!(text.lines().count(), 1, "{text}");
     let text = said(&["--scratch", scratch, "--workers", "0"], "");
     assert!(text.contains("--workers"), "{text}");
+    for (link, named) in [
+        (&["--nats", "nats://a:1"][..], "--link nats"),
+        (&["--link", "nats"], "--nats is missing"),
+        (
+            &["--link", "nats", "--nats", "http://a:1"],
+            "nats://HOST:PORT",
+        ),
+    ] {
+        let text = said(&[&["--scratch", scratch][..], link].concat(), "");
+        assert!(text.contains(named) && text.lines().count() == 1, "{text}");
+    }
 }

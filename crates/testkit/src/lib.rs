@@ -2,6 +2,7 @@
 
 pub mod fuzz;
 pub mod http;
+pub mod nats;
 pub mod s3;
 
 mod serve;

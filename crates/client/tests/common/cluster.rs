@@ -106,6 +106,7 @@ impl Cluster {
         let _guard = self.runtime.enter();
         let config = node::Config {
             coordinator: self.endpoint(),
+            nats: None,
             scratch: self.file(&format!("scratch-{}", self.nodes.len())),
             workers: Some(1),
             ffmpeg: Arc::new(toolchain::open(&ffmpeg, None).expect("it is one")),

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-/// See the module.
+/// See the module. Cheap to clone.
+#[derive(Clone)]
 pub struct Nodes {
     /// Takes the reports, while this coordinator leads.
     pub dispatcher: watch::Receiver<Option<DispatcherHandle>>,

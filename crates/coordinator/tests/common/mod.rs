@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use recode_coordinator::assembly::{Config, Running, start};
-use recode_mesh::{Exchange, Jobs, Leader, Watched};
+use recode_mesh::nats;
+use recode_mesh::retry::Backoff;
+use recode_mesh::{Exchange, Jobs, Leader, Link, Watched};
 use recode_store::WorkStore;
 use recode_types::rendition::Rendition;
 use recode_types::table::FrameRow;
@@ -43,11 +45,24 @@ impl Folder {
         self.start(false).await
     }
 
+    /// As above, for nodes on NATS too.
+    pub async fn with_nats(&self, settings: nats::Settings) -> (Running, Jobs, Leader) {
+        let config = Config {
+            nats: Some(settings),
+            ..Config::embedded(self.0.join("raft"), self.store())
+        };
+        Self::run(config).await
+    }
+
     async fn start(&self, embedded: bool) -> (Running, Jobs, Leader) {
         let config = Config {
             embedded,
             ..Config::embedded(self.0.join("raft"), self.store())
         };
+        Self::run(config).await
+    }
+
+    async fn run(config: Config) -> (Running, Jobs, Leader) {
         let running = start(config).await.unwrap();
         let leader = Leader::at(&running.local_addr().to_string()).unwrap();
         (running, Jobs::new(leader.clone()), leader)
@@ -112,22 +127,46 @@ pub struct Node {
 
 impl Node {
     pub fn spawn(leader: &Leader, folder: &Folder, ledger: &Ledger, mood: Mood) -> JoinHandle<()> {
-        let (leader, url, ledger) = (leader.clone(), folder.store(), ledger.clone());
+        let (link, folder) = (Link::Grpc(leader.clone()), folder.store());
+        let ledger = ledger.clone();
         tokio::spawn(async move {
-            let store = WorkStore::open(&url).await.unwrap();
-            Node {
-                store,
-                ledger,
-                mood,
-            }
-            .run(&leader)
-            .await;
+            let node = Node::new(&folder, ledger, mood).await;
+            let mut report = node.hello();
+            let exchange = link.open(report.clone()).await.unwrap();
+            node.converse(exchange, &mut report).await;
         })
     }
 
-    async fn run(self, leader: &Leader) {
+    /// One that opens an exchange again whenever it was lost.
+    pub fn steadfast(link: Link, folder: &Folder, ledger: &Ledger) -> JoinHandle<()> {
+        let (folder, ledger) = (folder.store(), ledger.clone());
+        tokio::spawn(async move {
+            let node = Node::new(&folder, ledger, Mood::Willing).await;
+            let mut report = node.hello();
+            let hello = report.hello.clone();
+            let mut backoff = Backoff::reconnect();
+            loop {
+                report.hello.clone_from(&hello);
+                if let Ok(exchange) = link.open(report.clone()).await {
+                    backoff.reset();
+                    node.converse(exchange, &mut report).await;
+                }
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+        })
+    }
+
+    async fn new(store: &str, ledger: Ledger, mood: Mood) -> Self {
+        Self {
+            store: WorkStore::open(store).await.unwrap(),
+            ledger,
+            mood,
+        }
+    }
+
+    fn hello(&self) -> NodeReport {
         let instance = JobId::generate().to_string();
-        let mut report = NodeReport {
+        NodeReport {
             instance: instance.clone(),
             sequence: 1,
             hello: Some(NodeHello {
@@ -140,10 +179,27 @@ impl Node {
             free_heavy: 3,
             free_light: 2,
             ..NodeReport::default()
-        };
-        let mut exchange = Exchange::open(leader, report.clone()).await.unwrap();
+        }
+    }
+
+    /// Until the exchange ends. Says what it has once a second even if it is nothing new, as a node does.
+    async fn converse(&self, mut exchange: Exchange, report: &mut NodeReport) {
         report.hello = None;
-        while let Ok(orders) = exchange.hear().await {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            let orders = tokio::select! {
+                orders = exchange.hear() => match orders {
+                    Ok(orders) => orders,
+                    Err(_) => return,
+                },
+                _ = tick.tick() => {
+                    report.sequence += 1;
+                    if exchange.say(report.clone()).is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
             report
                 .finished
                 .retain(|f| !orders.acknowledged.contains(&f.token));
@@ -152,6 +208,9 @@ impl Node {
                     task: grant.task,
                     attempt: grant.attempt,
                 };
+                if report.finished.iter().any(|f| f.token == token) {
+                    continue;
+                }
                 self.ledger.lock().unwrap().push(token);
                 if let Some(outcome) = self.outcome(&grant).await {
                     report.finished.push(FinishedAttempt { token, outcome });

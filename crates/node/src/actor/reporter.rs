@@ -9,7 +9,7 @@ use crate::leaving::judge::LAST_WORDS;
 use crate::leaving::{Cause, Farewell, Habits, Leave};
 use crate::slots::{Free, Slots};
 use recode_mesh::retry::Backoff;
-use recode_mesh::{Exchange, Leader};
+use recode_mesh::{Exchange, Link};
 use recode_types::task::{AttemptOutcome, Grant};
 use recode_types::{AttemptToken, FinishedAttempt, NodeHello, NodeOrders, NodeReport};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ const CONFIRM: Duration = Duration::from_secs(3);
 
 /// See the module.
 pub struct Reporter {
-    leader: Leader,
+    link: Link,
     hello: NodeHello,
     instance: String,
     workers: Workers,
@@ -72,7 +72,7 @@ enum Over {
 impl Reporter {
     /// `instance`: unique per process start. `wishes`: that the node leaves.
     pub fn new(
-        leader: Leader,
+        link: Link,
         hello: NodeHello,
         instance: String,
         workers: Workers,
@@ -80,7 +80,7 @@ impl Reporter {
         (habits, wishes): (Habits, mpsc::Receiver<Leave>),
     ) -> Self {
         Self {
-            leader,
+            link,
             hello,
             instance,
             workers,
@@ -112,9 +112,9 @@ impl Reporter {
     async fn report_until_gone(&mut self) -> Farewell {
         let mut backoff = Backoff::reconnect();
         loop {
-            let leader = self.leader.clone();
+            let link = self.link.clone();
             let first = self.report(true);
-            let opened = match self.meanwhile(Exchange::open(&leader, first)).await {
+            let opened = match self.meanwhile(link.open(first)).await {
                 Ok(opened) => opened,
                 Err(farewell) => return farewell,
             };
