@@ -1,6 +1,7 @@
 //! Sources on web servers. Read only, plain GET with Range: presigned addresses allow nothing else.
 
 use crate::error::Error;
+use crate::retry::{FIRST_PATIENCE, PATIENCE, Tries};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use reqwest::header::{
@@ -12,12 +13,7 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Once, OnceLock};
-use std::time::{Duration, Instant};
-
-/// How long a server that worked before is asked again when it stops answering.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The same for the first request: whoever mistyped an address should hear of it soon.
-const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+use std::time::Duration;
 
 /// Makes ring the TLS provider of this process, unless the program chose one.
 pub(crate) fn use_ring() {
@@ -75,7 +71,13 @@ impl Remote {
 
     /// Asks for the first byte: servers that refuse HEAD, as presigned addresses do, still answer this.
     pub(crate) async fn head(&self) -> Result<Head, Error> {
-        insist(FIRST_PATIENCE, || self.head_once()).await
+        let mut tries = Tries::new(FIRST_PATIENCE, None);
+        loop {
+            match self.head_once().await {
+                Err(e) => tries.again(e).await?,
+                head => return head,
+            }
+        }
     }
 
     async fn head_once(&self) -> Result<Head, Error> {
@@ -115,7 +117,13 @@ impl Remote {
 
     /// Exactly `range` of the version that `head` described.
     pub(crate) async fn read(&self, range: Range<u64>, head: &Head) -> Result<Bytes, Error> {
-        insist(PATIENCE, || self.read_once(range.clone(), head)).await
+        let mut tries = Tries::new(PATIENCE, None);
+        loop {
+            match self.read_once(range.clone(), head).await {
+                Err(e) => tries.again(e).await?,
+                read => return read,
+            }
+        }
     }
 
     async fn read_once(&self, range: Range<u64>, head: &Head) -> Result<Bytes, Error> {
@@ -247,25 +255,6 @@ impl Remote {
         Error::Unreachable {
             what: self.name.clone(),
             detail: text.to_owned(),
-        }
-    }
-}
-
-/// Tries again with growing pauses while the other side does not answer, for about `patience`.
-pub(crate) async fn insist<T, F: Future<Output = Result<T, Error>>>(
-    patience: Duration,
-    mut attempt: impl FnMut() -> F,
-) -> Result<T, Error> {
-    let begun = Instant::now();
-    let mut pause = Duration::from_millis(100);
-    loop {
-        match attempt().await {
-            Err(Error::Unreachable { what, detail }) if begun.elapsed() + pause < patience => {
-                tracing::debug!(what, detail, "trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(3));
-            }
-            done => return done,
         }
     }
 }

@@ -20,11 +20,14 @@ pub mod sweep;
 pub mod url;
 pub mod work;
 
+mod budget;
 mod http;
 mod local;
 mod objects;
 mod profile;
+mod retry;
 mod s3;
+mod transport;
 
 pub use error::{Error, Retry};
 pub use local::{digest_of, digest_of_file, remove_gently};

@@ -1,24 +1,26 @@
 //! The one adapter between `object_store` and the rest of this crate: what its errors mean, how long to insist, and how
 //! to tell one's own lost success from somebody else's object.
 
+mod fault;
+mod upload;
+
+use crate::budget::Budget;
 use crate::error::Error;
-use crate::http::insist;
-use crate::local::blocking;
 use crate::ranges;
+use crate::retry::{PATIENCE, Tries};
 use crate::s3::{self, Use};
 use crate::url::Location;
 use crate::work::Listed;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use fault::chain;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use object_store::memory::InMemory;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as Key;
-use object_store::{
-    Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode,
-    PutMultipartOptions, PutOptions,
-};
+use object_store::{Attribute, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use recode_types::Digest;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -27,9 +29,6 @@ pub(crate) const PART: u64 = 8 << 20;
 
 /// Requests in flight for one read or upload.
 const IN_FLIGHT: usize = 4;
-
-/// How long a read that worked before is tried again when the store stops answering.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Name of the user metadata that carries the digest.
 const DIGEST: &str = "recode-sha256";
@@ -51,11 +50,23 @@ pub(crate) struct Head {
     pub(crate) digest: Option<Digest>,
 }
 
+/// As much of a range as has come.
+struct Part {
+    bytes: BytesMut,
+    /// Of the version it is a part of, once that is known.
+    etag: Option<String>,
+}
+
 /// One bucket, or one piece of memory.
 #[derive(Clone)]
 pub(crate) struct Objects {
     reader: Arc<dyn ObjectStore>,
     writer: Arc<dyn ObjectStore>,
+    /// The writer again, for uploads in parts.
+    parts: Arc<dyn MultipartStore>,
+    /// Completes uploads where the key is free, and only there.
+    creator: Arc<dyn MultipartStore>,
+    budget: Budget,
     /// `s3://bucket/` or `memory://`, for messages.
     base: String,
 }
@@ -66,20 +77,30 @@ impl Objects {
         match location {
             Location::S3 { bucket, key } => {
                 crate::http::use_ring();
+                let base = format!("s3://{bucket}/");
+                let budget = Budget::of(&base);
+                let writer = Arc::new(s3::client(bucket, Use::Write, &budget)?);
                 let objects = Self {
-                    reader: Arc::new(s3::client(bucket, Use::Read)?),
-                    writer: Arc::new(s3::client(bucket, Use::Write)?),
-                    base: format!("s3://{bucket}/"),
+                    reader: Arc::new(s3::client(bucket, Use::Read, &budget)?),
+                    writer: writer.clone(),
+                    parts: writer,
+                    creator: Arc::new(s3::client(bucket, Use::Create, &budget)?),
+                    budget,
+                    base,
                 };
                 Ok((objects, key.clone()))
             }
             Location::Memory(text) => {
                 let (name, key) = text.split_once('/').unwrap_or((text, ""));
                 let store = memory(name);
+                let base = format!("memory://{name}/");
                 let objects = Self {
                     reader: store.clone(),
-                    writer: store,
-                    base: format!("memory://{name}/"),
+                    writer: store.clone(),
+                    parts: store.clone(),
+                    creator: store,
+                    budget: Budget::of(&base),
+                    base,
                 };
                 Ok((objects, key.to_owned()))
             }
@@ -94,7 +115,22 @@ impl Objects {
         format!("{}{key}", self.base)
     }
 
-    pub(crate) async fn head(&self, key: &str) -> Result<Head, Error> {
+    fn tries(&self, patience: Duration) -> Tries<'_> {
+        Tries::new(patience, Some(&self.budget))
+    }
+
+    /// Looks at an object, for as long as `patience` where the store does not answer.
+    pub(crate) async fn head(&self, key: &str, patience: Duration) -> Result<Head, Error> {
+        let mut tries = self.tries(patience);
+        loop {
+            match self.head_once(key).await {
+                Err(e) => tries.again(e).await?,
+                head => return head,
+            }
+        }
+    }
+
+    async fn head_once(&self, key: &str) -> Result<Head, Error> {
         let options = GetOptions {
             head: true,
             ..GetOptions::default()
@@ -149,27 +185,47 @@ impl Objects {
         Ok(whole.freeze())
     }
 
+    /// What broke off is taken up where it ended, as long as the object is the same.
     async fn read_part(
         &self,
         key: &str,
         range: Range<u64>,
         etag: Option<&str>,
     ) -> Result<Bytes, Error> {
-        insist(PATIENCE, || self.read_once(key, range.clone(), etag)).await
+        let wanted = range.end - range.start;
+        let mut part = Part {
+            bytes: BytesMut::with_capacity(wanted as usize),
+            etag: etag.map(str::to_owned),
+        };
+        let mut tries = self.tries(PATIENCE);
+        while (part.bytes.len() as u64) < wanted {
+            let before = part.bytes.len();
+            match self.read_on(key, &range, &mut part).await {
+                Ok(()) => {}
+                // Nobody said which version is wanted: the newer one then, from its start.
+                Err(Error::Changed { .. }) if etag.is_none() && part.etag.is_some() => {
+                    part.bytes.clear();
+                    part.etag = None;
+                    tries
+                        .again(self.broken(key, "it was replaced meanwhile"))
+                        .await?;
+                }
+                Err(e) => {
+                    if part.bytes.len() > before {
+                        tries.progressed();
+                    }
+                    tries.again(e).await?;
+                }
+            }
+        }
+        Ok(part.bytes.freeze())
     }
 
-    async fn read_once(
-        &self,
-        key: &str,
-        range: Range<u64>,
-        etag: Option<&str>,
-    ) -> Result<Bytes, Error> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
+    async fn read_on(&self, key: &str, range: &Range<u64>, part: &mut Part) -> Result<(), Error> {
+        let left = range.start + part.bytes.len() as u64..range.end;
         let options = GetOptions {
-            range: Some(GetRange::Bounded(range.clone())),
-            if_match: etag.map(str::to_owned),
+            range: Some(GetRange::Bounded(left.clone())),
+            if_match: part.etag.clone(),
             ..GetOptions::default()
         };
         let changed = |detail: String| Error::Changed {
@@ -182,26 +238,37 @@ impl Objects {
             .await
             .map_err(|e| self.error(key, &e))?;
         // Not every store heeds If-Match, so the answer is compared too.
-        if let (Some(wanted), Some(found)) = (etag, &found.meta.e_tag)
+        if let (Some(wanted), Some(found)) = (&part.etag, &found.meta.e_tag)
             && wanted != found
         {
             return Err(changed(format!("its ETag was {wanted} and is {found}")));
         }
-        if found.range != range {
+        if found.range != left {
             return Err(changed(format!("it has {} bytes now", found.meta.size)));
         }
-        let bytes = found.bytes().await.map_err(|e| self.error(key, &e))?;
-        if bytes.len() as u64 != range.end - range.start {
-            return Err(Error::Unreachable {
-                what: self.name(key),
-                detail: format!(
-                    "{} bytes came instead of {}",
-                    bytes.len(),
-                    range.end - range.start
-                ),
-            });
+        part.etag = found.meta.e_tag.clone();
+        let mut body = found.into_stream();
+        while let Some(block) = body.next().await {
+            let block = block.map_err(|e| self.error(key, &e))?;
+            part.bytes.extend_from_slice(&block);
         }
-        Ok(bytes)
+        match range.end - range.start {
+            wanted if wanted == part.bytes.len() as u64 => Ok(()),
+            wanted => {
+                let came = part.bytes.len() as u64;
+                if came > wanted {
+                    part.bytes.clear();
+                }
+                Err(self.broken(key, &format!("{came} bytes came instead of {wanted}")))
+            }
+        }
+    }
+
+    fn broken(&self, key: &str, detail: &str) -> Error {
+        Error::Unreachable {
+            what: self.name(key),
+            detail: detail.to_owned(),
+        }
     }
 
     /// The first `size` bytes as blocks, read ahead.
@@ -220,363 +287,46 @@ impl Objects {
             .boxed()
     }
 
-    /// Creates an object in one request, and only if there is none.
-    pub(crate) async fn put_new(
-        &self,
-        key: &str,
-        bytes: Bytes,
-        digest: &Digest,
-    ) -> Result<Written, Error> {
-        if bytes.len() as u64 > 2 * PART {
-            return self.put_large(key, Body::Bytes(bytes), digest, true).await;
-        }
-        let at = self.key(key)?;
-        let write = || async {
-            let options = PutOptions {
-                mode: PutMode::Create,
-                attributes: attributes(digest),
-                ..PutOptions::default()
-            };
-            let put = self
-                .writer
-                .put_opts(&at, bytes.clone().into(), options)
-                .await;
-            match put {
-                Ok(_) => Ok(Written::New),
-                // The crate says so as well when it repeated a request whose answer was lost, and for "try again".
-                Err(object_store::Error::AlreadyExists { .. }) => {
-                    match self.compare(key, bytes.len() as u64, digest).await? {
-                        Some(written) => Ok(written),
-                        None => Err(Error::Unreachable {
-                            what: self.name(key),
-                            detail: "the store reported a conflict".into(),
-                        }),
-                    }
-                }
-                Err(e) => Err(self.error(key, &e)),
-            }
-        };
-        insist(PATIENCE, write).await
-    }
-
-    /// Uploads a file. With `create_only` an object that is there is left alone: surely when one request can carry the
-    /// file, and after a look at the key when it takes several, which leaves a moment for a race.
-    pub(crate) async fn put_file(
-        &self,
-        key: &str,
-        from: &Path,
-        size: u64,
-        digest: &Digest,
-        create_only: bool,
-    ) -> Result<Written, Error> {
-        if size > 2 * PART || !create_only {
-            let file = std::fs::File::open(from).map_err(|e| Error::io("read", from, e))?;
-            return self
-                .put_large(key, Body::File(Arc::new(file), size), digest, create_only)
-                .await;
-        }
-        let bytes = tokio::fs::read(from)
-            .await
-            .map_err(|e| Error::io("read", from, e))?;
-        self.put_new(key, bytes.into(), digest).await
-    }
-
-    async fn put_large(
-        &self,
-        key: &str,
-        body: Body,
-        digest: &Digest,
-        create_only: bool,
-    ) -> Result<Written, Error> {
-        let size = body.size();
-        if create_only && let Some(written) = self.compare(key, size, digest).await? {
-            return Ok(written);
-        }
-        let at = self.key(key)?;
-        let options = PutMultipartOptions {
-            attributes: attributes(digest),
-            ..PutMultipartOptions::default()
-        };
-        let mut upload = self
-            .writer
-            .put_multipart_opts(&at, options)
-            .await
-            .map_err(|e| self.error(key, &e))?;
-        let sent = self.send_parts(key, upload.as_mut(), body).await;
-        let completed = match sent {
-            Ok(()) => {
-                let late = match create_only {
-                    true => self.compare(key, size, digest).await.ok().flatten(),
-                    false => None,
-                };
-                match late {
-                    Some(written) => {
-                        let _ = upload.abort().await;
-                        return Ok(written);
-                    }
-                    None => upload.complete().await.map_err(|e| self.error(key, &e)),
-                }
-            }
-            Err(e) => Err(e),
-        };
-        let failure = match completed {
-            Ok(_) => None,
-            Err(e) => {
-                // Whether it was completed is open until somebody looks; only then may the parts be thrown away.
-                if self.compare(key, size, digest).await? == Some(Written::SameAlready) {
-                    return Ok(Written::New);
-                }
-                let _ = upload.abort().await;
-                Some(e)
-            }
-        };
-        if let Some(e) = failure {
-            return Err(e);
-        }
-        match self.compare(key, size, digest).await? {
-            Some(Written::SameAlready) => Ok(Written::New),
-            found => Err(Error::Damaged {
-                what: self.name(key),
-                detail: match found {
-                    None => "it is missing after its upload".into(),
-                    _ => "its size or digest is not that of the file".into(),
-                },
-            }),
-        }
-    }
-
-    async fn send_parts(
-        &self,
-        key: &str,
-        upload: &mut dyn object_store::MultipartUpload,
-        body: Body,
-    ) -> Result<(), Error> {
-        let part = part_size(body.size());
-        let mut flying = futures::stream::FuturesUnordered::new();
-        for range in ranges::split(0..body.size(), part) {
-            if flying.len() >= IN_FLIGHT {
-                flying
-                    .next()
-                    .await
-                    .transpose()
-                    .map_err(|e| self.error(key, &e))?;
-            }
-            let bytes = body.read(range).await?;
-            flying.push(upload.put_part(bytes.into()));
-        }
-        while let Some(done) = flying.next().await {
-            done.map_err(|e| self.error(key, &e))?;
-        }
-        Ok(())
-    }
-
-    /// What is at `key`, compared with what should be there. `None`: nothing is.
-    async fn compare(
-        &self,
-        key: &str,
-        size: u64,
-        digest: &Digest,
-    ) -> Result<Option<Written>, Error> {
-        let found = match self.head(key).await {
-            Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        let same = found.size == size && found.digest.is_none_or(|found| found == *digest);
-        if same && found.digest.is_none() && size <= 2 * PART {
-            // The store keeps no metadata: the bytes have to speak.
-            let bytes = self.read(key, 0..size, None).await?;
-            if Digest::of(&bytes) != *digest {
-                return Ok(Some(Written::OtherAlready));
-            }
-        }
-        Ok(Some(if same {
-            Written::SameAlready
-        } else {
-            Written::OtherAlready
-        }))
-    }
-
     pub(crate) async fn remove(&self, key: &str) -> Result<(), Error> {
-        match self.writer.delete(&self.key(key)?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(self.error(key, &e)),
+        let at = self.key(key)?;
+        let mut tries = self.tries(PATIENCE);
+        loop {
+            match self.writer.delete(&at).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Err(e) => tries.again(self.error(key, &e)).await?,
+            }
         }
     }
 
     pub(crate) async fn list(&self, folder: &str) -> Result<Vec<Listed>, Error> {
-        self.reader
-            .list(Some(&self.key(folder)?))
-            .map_ok(|meta| Listed {
+        let at = self.key(folder)?;
+        let mut tries = self.tries(PATIENCE);
+        loop {
+            let listed = self.reader.list(Some(&at)).map_ok(|meta| Listed {
                 key: meta.location.to_string(),
                 size_bytes: meta.size,
                 modified: meta.last_modified.into(),
-            })
-            .try_collect()
-            .await
-            .map_err(|e| self.error(folder, &e))
+            });
+            match listed.try_collect().await {
+                Ok(all) => return Ok(all),
+                Err(e) => tries.again(self.error(folder, &e)).await?,
+            }
+        }
     }
 
     fn key(&self, key: &str) -> Result<Key, Error> {
         Key::parse(key)
             .map_err(|e| Error::Invalid(format!("{} is not a usable key: {e}", self.name(key))))
     }
-
-    /// Translates an error about the object at `key`.
-    fn error(&self, key: &str, error: &object_store::Error) -> Error {
-        use object_store::Error as E;
-        let what = self.name(key);
-        let text = chain(error);
-        match error {
-            E::NotFound { .. } => Error::NotFound {
-                what,
-                remedy: "check bucket and key".into(),
-            },
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => self.forbidden(what, &text),
-            _ if text.contains("ExpiredToken") || text.contains("InvalidToken") => {
-                self.forbidden(what, &text)
-            }
-            _ if text.contains("169.254.169.254") || text.contains("latest/api/token") => {
-                Error::Forbidden {
-                    what,
-                    detail: ": no credentials were found".into(),
-                    remedy: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws, or AWS_SKIP_SIGNATURE=true for a public bucket".into(),
-                }
-            }
-            E::Precondition { .. } => Error::Changed {
-                what,
-                detail: "its ETag is another".into(),
-            },
-            E::AlreadyExists { .. } => Error::Exists { what },
-            E::InvalidPath { .. } => Error::Invalid(format!("{what} is not a usable key: {}", cause(error))),
-            E::NotSupported { .. } | E::NotImplemented { .. } => Error::Other {
-                what,
-                detail: format!("the store does not support this ({})", cause(error)),
-            },
-            _ => Error::Unreachable {
-                what,
-                detail: cause(error),
-            },
-        }
-    }
-
-    fn forbidden(&self, what: String, text: &str) -> Error {
-        let said = [
-            "InvalidAccessKeyId",
-            "SignatureDoesNotMatch",
-            "RequestTimeTooSkewed",
-            "ExpiredToken",
-            "InvalidToken",
-            "AccessDenied",
-        ]
-        .iter()
-        .find(|code| text.contains(**code));
-        let remedy = match said {
-            Some(&"RequestTimeTooSkewed") => "set this machine's clock",
-            Some(&"ExpiredToken") => "renew the session token",
-            _ if !s3::has_credentials() => {
-                "no credentials are set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile in ~/.aws"
-            }
-            _ => "check the AWS keys or profile in use and the rights of the bucket",
-        };
-        Error::Forbidden {
-            what,
-            detail: said.map(|code| format!(" ({code})")).unwrap_or_default(),
-            remedy: remedy.into(),
-        }
-    }
-}
-
-/// Where an upload's bytes come from.
-enum Body {
-    Bytes(Bytes),
-    File(Arc<std::fs::File>, u64),
-}
-
-impl Body {
-    fn size(&self) -> u64 {
-        match self {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(_, size) => *size,
-        }
-    }
-
-    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        match self {
-            Body::Bytes(bytes) => Ok(bytes.slice(range.start as usize..range.end as usize)),
-            Body::File(file, _) => {
-                let file = file.clone();
-                blocking(move || {
-                    use std::os::unix::fs::FileExt as _;
-                    let mut block = vec![0; (range.end - range.start) as usize];
-                    file.read_exact_at(&mut block, range.start)
-                        .map_err(|e| Error::io("read", Path::new("the file to upload"), e))?;
-                    Ok(block.into())
-                })
-                .await
-            }
-        }
-    }
-}
-
-/// Parts of 8 MiB, larger when the object would need more than the 10,000 parts S3 allows.
-fn part_size(size: u64) -> u64 {
-    const MOST_PARTS: u64 = 10_000;
-    PART.max(size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20))
-}
-
-fn attributes(digest: &Digest) -> Attributes {
-    Attributes::from_iter([(Attribute::Metadata(DIGEST.into()), digest.to_string())])
-}
-
-/// Everything an error and its causes say, for looking things up in.
-fn chain(error: &object_store::Error) -> String {
-    let mut text = error.to_string();
-    let mut at: &dyn std::error::Error = error;
-    while let Some(cause) = at.source() {
-        text = format!("{text}: {cause}");
-        at = cause;
-    }
-    text
-}
-
-/// What really happened, for people: the last cause, on one line of bearable length.
-fn cause(error: &object_store::Error) -> String {
-    let mut at: &dyn std::error::Error = error;
-    while let Some(cause) = at.source() {
-        at = cause;
-    }
-    let text = at.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(200) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
 }
 
 /// Memory shared by everyone in this process who uses the same name.
-fn memory(name: &str) -> Arc<dyn ObjectStore> {
-    static STORES: LazyLock<Mutex<HashMap<String, Arc<dyn ObjectStore>>>> =
-        LazyLock::new(Mutex::default);
+fn memory(name: &str) -> Arc<InMemory> {
+    static STORES: LazyLock<Mutex<HashMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
     STORES
         .lock()
         .expect("no one panics while holding it")
         .entry(name.to_owned())
-        .or_insert_with(|| Arc::new(object_store::memory::InMemory::new()))
+        .or_insert_with(|| Arc::new(InMemory::new()))
         .clone()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_upload_needs_more_parts_than_s3_allows() {
-        for size in [0, 1, PART, 80_000_000_000, 1 << 40, 5 << 40] {
-            let part = part_size(size);
-            assert!(size.div_ceil(part) <= 10_000 && part >= 5 << 20, "{size}");
-        }
-    }
 }

@@ -8,6 +8,7 @@
 use crate::error::Error;
 use crate::local::{self, blocking};
 use crate::objects::{Objects, Written};
+use crate::retry::PATIENCE;
 use crate::url::Location;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -272,7 +273,7 @@ async fn check_object(location: &Location, overwrite: bool) -> Result<(Objects, 
             "{location} does not name an object; add a key for the output"
         )));
     }
-    match objects.head(&key).await {
+    match objects.head(&key, PATIENCE).await {
         Ok(_) if !overwrite => Err(Error::Exists {
             what: objects.name(&key),
         }),

@@ -1,9 +1,11 @@
 //! Builds the S3 client from the environment and the AWS profile. The only file that knows their settings.
 
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::profile::Profile;
+use crate::transport::Paced;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key};
-use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
+use object_store::{Certificate, ClientOptions, RetryConfig};
 use std::time::Duration;
 
 /// What a client is used for decides how long silence is tolerated.
@@ -13,10 +15,12 @@ pub(crate) enum Use {
     Read,
     /// The answer comes only after a part of up to 8 MiB has left: 1 Mbit/s must still work.
     Write,
+    /// As [`Use::Write`]; an upload is completed only where its key is free.
+    Create,
 }
 
 /// A client for one bucket. Opens no connection.
-pub(crate) fn client(bucket: &str, purpose: Use) -> Result<AmazonS3, Error> {
+pub(crate) fn client(bucket: &str, purpose: Use, budget: &Budget) -> Result<AmazonS3, Error> {
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
     let profile = Profile::from_environment()?;
     let named = std::env::var("AWS_PROFILE").is_ok_and(|p| !p.is_empty());
@@ -56,7 +60,7 @@ pub(crate) fn client(bucket: &str, purpose: Use) -> Result<AmazonS3, Error> {
         .is_some_and(|e| e.starts_with("http://"));
     let silence = match purpose {
         Use::Read => Duration::from_secs(12),
-        Use::Write => Duration::from_secs(120),
+        Use::Write | Use::Create => Duration::from_secs(120),
     };
     let mut options = ClientOptions::new()
         .with_connect_timeout(Duration::from_secs(4))
@@ -68,15 +72,14 @@ pub(crate) fn client(bucket: &str, purpose: Use) -> Result<AmazonS3, Error> {
     }
     builder
         .with_client_options(options)
+        // One layer tries again, and it is ours: it knows the budget of the bucket and what a write may have done.
         .with_retry(RetryConfig {
-            backoff: BackoffConfig {
-                init_backoff: Duration::from_millis(100),
-                max_backoff: Duration::from_secs(2),
-                base: 2.0,
-            },
-            // Short: the outer policy of this crate and the Leader's retries stand above it.
-            max_retries: 4,
-            retry_timeout: Duration::from_secs(8),
+            max_retries: 0,
+            ..RetryConfig::default()
+        })
+        .with_http_connector(Paced {
+            budget: budget.clone(),
+            create_only: purpose == Use::Create,
         })
         // Some stores that call themselves S3 compatible lack the bulk call.
         .with_disable_bulk_delete(true)

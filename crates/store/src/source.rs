@@ -8,6 +8,7 @@ use crate::http::{self, Remote};
 use crate::local::{self, blocking};
 use crate::objects::{self, Objects};
 use crate::ranges;
+use crate::retry::{FIRST_PATIENCE, PATIENCE};
 use crate::url::Location;
 use bytes::Bytes;
 use futures::stream::{StreamExt as _, TryStreamExt as _};
@@ -97,7 +98,7 @@ impl Source {
                         "{location} does not name an object; add its key"
                     )));
                 }
-                let head = objects.head(&key).await;
+                let head = objects.head(&key, FIRST_PATIENCE).await;
                 if matches!(head, Err(Error::NotFound { .. })) {
                     objects.expect_bucket().await?;
                 }
@@ -226,7 +227,7 @@ impl Source {
                     Err(e) => return Err(e),
                 }
             }
-            Origin::Object { objects, key, .. } => match objects.head(key).await {
+            Origin::Object { objects, key, .. } => match objects.head(key, PATIENCE).await {
                 Ok(head) => (head.size, head.etag.unwrap_or_default()),
                 Err(Error::NotFound { .. }) => return Err(self.changed("it is gone".into())),
                 Err(e) => return Err(e),

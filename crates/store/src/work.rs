@@ -16,8 +16,12 @@ use sha2::Digest as _;
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
+
+/// Reads of an artifact that comes damaged: twice by bad luck on the way is rare, three times is how it lies there.
+const MOST_READS: u32 = 3;
 
 /// What happens to the file given to [`WorkStore::put_file`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,7 @@ struct Shared {
     backend: Backend,
     /// Local artifacts whose bytes were compared with their digest by this process, with what the file looked like then.
     verified: Mutex<HashMap<PathBuf, (Digest, Stamp)>>,
+    damaged_reads: AtomicU64,
 }
 
 enum Backend {
@@ -111,6 +116,7 @@ impl WorkStore {
                 url,
                 backend,
                 verified: Mutex::default(),
+                damaged_reads: AtomicU64::new(0),
             }),
         })
     }
@@ -186,12 +192,23 @@ impl WorkStore {
         }
     }
 
-    /// The bytes of an artifact, compared with its digest.
+    /// The bytes of an artifact, compared with its digest. Others than promised are read again: most often they were
+    /// damaged on the way.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is gone, [`Error::Damaged`] when the bytes are others.
+    /// [`Error::NotFound`] when it is gone, [`Error::Damaged`] when the bytes are others every time.
     pub async fn get(&self, artifact: &ArtifactRef) -> Result<Bytes, Error> {
         check_key(&artifact.key)?;
+        let mut reads = 1;
+        loop {
+            match self.get_once(artifact).await {
+                Err(e) => self.read_again(e, &mut reads)?,
+                got => return got,
+            }
+        }
+    }
+
+    async fn get_once(&self, artifact: &ArtifactRef) -> Result<Bytes, Error> {
         let bytes = match &self.shared.backend {
             Backend::Dir(root) => {
                 let path = root.join(&artifact.key);
@@ -221,11 +238,41 @@ impl WorkStore {
         Ok(bytes)
     }
 
+    /// Whether to read once more after `error`. A damaged file of this machine is damaged for good.
+    fn read_again(&self, error: Error, reads: &mut u32) -> Result<(), Error> {
+        let remote = matches!(self.shared.backend, Backend::Objects { .. });
+        if !matches!(error, Error::Damaged { .. }) {
+            return Err(error);
+        }
+        self.shared.damaged_reads.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%error, read = *reads, "an artifact came damaged");
+        if !remote || *reads >= MOST_READS {
+            return Err(error);
+        }
+        *reads += 1;
+        Ok(())
+    }
+
+    /// How often bytes were not those that were promised, as seen by this store and its clones.
+    pub fn damaged_reads(&self) -> u64 {
+        self.shared.damaged_reads.load(Ordering::Relaxed)
+    }
+
     /// Writes an artifact to a new file, in bounded memory. The file exists only when all of it was right.
     ///
     /// # Errors
     /// As [`WorkStore::get`], and what writing the file may meet.
     pub async fn get_to_file(&self, artifact: &ArtifactRef, to: &Path) -> Result<(), Error> {
+        let mut reads = 1;
+        loop {
+            match self.copy_once(artifact, to).await {
+                Err(e) => self.read_again(e, &mut reads)?,
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    async fn copy_once(&self, artifact: &ArtifactRef, to: &Path) -> Result<(), Error> {
         let mut stream = self.open_stream(artifact).await?;
         let mut file = std::fs::File::create_new(to).map_err(|e| Error::io("create", to, e))?;
         let copied = async {

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
 /// Any error; the connection is closed when a service returns one.
 pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -37,7 +39,7 @@ impl Drop for Running {
     }
 }
 
-/// Serves until the result is dropped.
+/// Serves on a free port until the result is dropped.
 pub(crate) fn serve<S, F, B>(service: S) -> io::Result<Running>
 where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -45,7 +47,18 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<AnyError>,
 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    serve_at(SocketAddr::from(([127, 0, 0, 1], 0)), service)
+}
+
+/// Serves until the result is dropped.
+pub(crate) fn serve_at<S, F, B>(listen: SocketAddr, service: S) -> io::Result<Running>
+where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<Response<B>, AnyError>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<AnyError>,
+{
+    let listener = std::net::TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -154,6 +167,10 @@ pub(crate) struct Mishap {
     pub(crate) cut_after: Option<u64>,
     /// One bit of this byte is turned over.
     pub(crate) flip_at: Option<u64>,
+    /// The body ends well after so many bytes.
+    pub(crate) end_after: Option<u64>,
+    /// The body stands still for this long once so many bytes have gone.
+    pub(crate) stall: Option<(u64, Duration)>,
 }
 
 /// A body that reports how many bytes it gave, and suffers a [`Mishap`].
@@ -161,6 +178,7 @@ pub(crate) struct Watched<B> {
     body: Pin<Box<B>>,
     given: u64,
     mishap: Mishap,
+    pause: Option<Pin<Box<Sleep>>>,
     count: Box<dyn Fn(u64) + Send + Sync>,
 }
 
@@ -174,6 +192,7 @@ impl<B> Watched<B> {
             body: Box::pin(body),
             given: 0,
             mishap,
+            pause: None,
             count: Box::new(count),
         }
     }
@@ -191,7 +210,24 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnyError>>> {
-        let Mishap { cut_after, flip_at } = self.mishap;
+        let Mishap {
+            cut_after,
+            flip_at,
+            end_after,
+            stall,
+        } = self.mishap;
+        if let Some((after, pause)) = stall
+            && self.given >= after
+        {
+            let pause = self
+                .pause
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+            ready!(pause.as_mut().poll(cx));
+            self.mishap.stall = None;
+        }
+        if end_after.is_some_and(|end| self.given >= end) {
+            return Poll::Ready(None);
+        }
         if cut_after.is_some_and(|cut| self.given >= cut) {
             return Poll::Ready(Some(Err("the test cut this body".into())));
         }
@@ -205,7 +241,7 @@ where
             Err(other) => return Poll::Ready(Some(Ok(other))),
         };
         let start = self.given;
-        if let Some(cut) = cut_after {
+        if let Some(cut) = cut_after.or(end_after) {
             data.truncate(usize::try_from(cut - start).unwrap_or(usize::MAX));
         }
         let end = start + data.len() as u64;
@@ -220,7 +256,10 @@ where
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+        match self.mishap.end_after {
+            Some(end) => http_body::SizeHint::with_exact(end),
+            None => self.body.size_hint(),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -26,6 +26,11 @@ pub struct Cluster {
 impl Cluster {
     /// `size` coordinators, one of which leads when this returns.
     pub fn of(size: u64) -> Self {
+        Self::over(size, None)
+    }
+
+    /// The same over a work store that lies elsewhere.
+    pub fn over(size: u64, store: Option<&str>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -46,6 +51,8 @@ impl Cluster {
             folder: tempfile::tempdir().expect("a temporary folder can be made"),
         };
         for (&me, address) in &cluster.founders {
+            let own = || cluster.store();
+            let store = store.map_or_else(own, str::to_owned);
             let config = Config {
                 listen: address.parse().expect("it is an address"),
                 embedded: false,
@@ -53,7 +60,7 @@ impl Cluster {
                     me,
                     founders: cluster.founders.clone(),
                 },
-                ..Config::embedded(cluster.file(&format!("coordinator-{me}")), cluster.store())
+                ..Config::embedded(cluster.file(&format!("coordinator-{me}")), store)
             };
             let running = cluster.runtime.block_on(coordinator::start(config));
             cluster.coordinators.insert(me, running.expect("it starts"));

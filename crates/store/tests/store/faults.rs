@@ -1,8 +1,9 @@
 //! What an unreliable S3 may do, and what must come of it.
 
-use crate::{block_on, film, s3};
+use crate::{block_on, film, names, s3};
 use recode_store::{Error, Publication, Source, Take, WorkStore};
 use recode_testkit::s3::{Fault, Kind};
+use recode_types::ArtifactRef;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -78,17 +79,283 @@ fn a_body_that_breaks_off_is_read_again() {
 }
 
 #[test]
-fn a_bit_turned_over_on_the_way_is_noticed() {
+fn a_bit_turned_over_on_the_way_is_noticed_and_read_again() {
     let server = s3();
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("copy");
     block_on(async {
         let store = work().await;
         let artifact = store.put(KEY, film(5000)).await.unwrap();
         server.inject(Kind::Get, Fault::FlipBit(4321));
-        assert!(matches!(
-            store.get(&artifact).await,
-            Err(Error::Damaged { .. })
-        ));
         assert_eq!(store.get(&artifact).await.unwrap(), film(5000));
+        server.inject(Kind::Get, Fault::FlipBit(4321));
+        store.get_to_file(&artifact, &to).await.unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), film(5000));
+        assert_eq!(store.damaged_reads(), 2);
+        // What lies there damaged is told from what came damaged.
+        let mut damaged = film(5000);
+        damaged[17] ^= 1;
+        std::fs::write(server.path_of("films", &format!("work/{KEY}")), damaged).unwrap();
+        let read = store.get(&artifact).await;
+        assert!(matches!(read, Err(Error::Damaged { .. })), "{read:?}");
+        let read = store
+            .get_to_file(&artifact, &dir.path().join("other"))
+            .await;
+        assert!(matches!(read, Err(Error::Damaged { .. })), "{read:?}");
+        assert_eq!(names(dir.path()), ["copy"]);
+    });
+}
+
+/// Different faults of [`every_fault`].
+const FAULTS: usize = 14;
+
+/// Every fault that a request of a kind can meet. The same for all kinds: what does not apply changes nothing.
+fn every_fault() -> Vec<Fault> {
+    let mut faults = vec![
+        Fault::Refuse(503),
+        Fault::Refuse(500),
+        Fault::Refuse(429),
+        Fault::Reset,
+        Fault::CutRequest(100),
+        Fault::FlipRequest(100),
+        Fault::LoseAnswer,
+        Fault::FailAnswer(500),
+        Fault::FailAnswer(503),
+        Fault::CutBody(100),
+        Fault::Shorten(100),
+        Fault::FlipBit(100),
+        Fault::Stall(Duration::from_millis(200)),
+        Fault::Stale,
+    ];
+    // Twice in a row, since the second try may meet what the first left.
+    faults.extend([Fault::LoseAnswer, Fault::Reset]);
+    faults
+}
+
+/// Lets every fault happen to a request of a kind while objects are written, read, listed and removed.
+fn every_fault_leaves_the_right_bytes(kind: Kind) {
+    let server = s3();
+    let before = server.open_uploads().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // A small object is not sent in parts, and nothing else waits for one.
+    let in_parts = matches!(kind, Kind::Part | Kind::Begin | Kind::Complete);
+    let bytes = film(if in_parts { 17 << 20 } else { 5000 });
+    let file = dir.path().join("chunk");
+    std::fs::write(&file, &bytes).unwrap();
+    block_on(async {
+        let store = work().await;
+        for (number, fault) in every_fault().into_iter().enumerate() {
+            let key = format!("jobs/job_1/chunks/{number}/0.1.mp4");
+            for _ in 0..1 + usize::from(number >= FAULTS) {
+                server.inject(kind, fault);
+            }
+            let what = format!("{kind} {}", fault.name());
+            let failed = |e: Error| -> ArtifactRef { panic!("{what}: {e}") };
+            let artifact = store.put_file(&key, &file, Take::Copy).await;
+            let artifact = artifact.unwrap_or_else(failed);
+            let on_server = server.path_of("films", &format!("work/{key}"));
+            assert!(std::fs::read(&on_server).unwrap() == bytes, "{what}");
+            assert!(store.get(&artifact).await.unwrap() == bytes, "{what}");
+            let again = store.put_file(&key, &file, Take::Copy).await;
+            assert_eq!(again.unwrap_or_else(failed), artifact, "{what}");
+            let other = store.put(&key, "other").await;
+            assert!(
+                matches!(other, Err(Error::Exists { .. })),
+                "{what}: {other:?}"
+            );
+            store.list("jobs/").await.unwrap();
+            store.remove(&key).await.unwrap();
+            assert!(!on_server.exists(), "{what}");
+            assert!(!server.struck().is_empty(), "{what} did not happen");
+            server.reset();
+        }
+    });
+    // The beginning of an upload is the one request whose lost answer leaves something that nobody can name: without parts.
+    let lost = if kind == Kind::Begin { 7 } else { 0 };
+    let left = server.open_uploads().unwrap() - before;
+    assert!(left <= lost, "{left} uploads were left behind");
+}
+
+#[test]
+fn reads_stand_every_fault() {
+    every_fault_leaves_the_right_bytes(Kind::Get);
+}
+
+#[test]
+fn looks_stand_every_fault() {
+    every_fault_leaves_the_right_bytes(Kind::Head);
+}
+
+#[test]
+fn create_only_writes_stand_every_fault() {
+    every_fault_leaves_the_right_bytes(Kind::Put);
+}
+
+#[test]
+fn beginnings_of_uploads_stand_every_fault() {
+    every_fault_leaves_the_right_bytes(Kind::Begin);
+}
+
+#[test]
+fn parts_stand_every_fault() {
+    every_fault_leaves_the_right_bytes(Kind::Part);
+}
+
+#[test]
+fn completions_stand_every_fault() {
+    every_fault_leaves_the_right_bytes(Kind::Complete);
+}
+
+#[test]
+fn removals_stand_every_fault() {
+    every_fault_leaves_the_right_bytes(Kind::Delete);
+}
+
+#[test]
+fn listings_stand_every_fault() {
+    every_fault_leaves_the_right_bytes(Kind::List);
+}
+
+#[test]
+fn an_upload_that_fails_is_given_up_whatever_the_store_says() {
+    let server = s3();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("chunk");
+    std::fs::write(&file, film(20 << 20)).unwrap();
+    let before = server.open_uploads().unwrap();
+    block_on(async {
+        let store = work().await;
+        for fault in [
+            Fault::Refuse(503),
+            Fault::Reset,
+            Fault::LoseAnswer,
+            Fault::FailAnswer(500),
+        ] {
+            server.add_rule("part:refuse=403:100%".parse().unwrap());
+            server.inject(Kind::Abort, fault);
+            let failed = store.put_file(KEY, &file, Take::Copy).await;
+            assert!(matches!(failed, Err(Error::Forbidden { .. })), "{failed:?}");
+            assert_eq!(server.open_uploads().unwrap(), before, "{fault:?}");
+            server.reset();
+        }
+    });
+}
+
+#[test]
+fn a_large_object_that_came_first_is_never_replaced() {
+    let server = s3();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("chunk");
+    std::fs::write(&file, film(20 << 20)).unwrap();
+    let taken = server.path_of("films", &format!("work/{KEY}"));
+    block_on(async {
+        let store = work().await;
+        // The looks before the completion see nothing, as if the other had come in that very moment.
+        std::fs::create_dir_all(taken.parent().unwrap()).unwrap();
+        std::fs::write(&taken, "somebody else's").unwrap();
+        server.inject(Kind::Head, Fault::Stale);
+        let lost = store.put_file(KEY, &file, Take::Copy).await;
+        assert!(matches!(lost, Err(Error::Exists { .. })), "{lost:?}");
+        assert_eq!(std::fs::read(&taken).unwrap(), b"somebody else's");
+        assert_eq!(server.count(Kind::Complete).requests, 1);
+        assert_eq!(server.open_uploads().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_body_that_stands_still_is_given_up_and_taken_up_where_it_stopped() {
+    let server = s3();
+    let bytes = film(6 << 20);
+    std::fs::write(server.path_of("films", "in.mp4"), &bytes).unwrap();
+    block_on(async {
+        let source = source().await.unwrap();
+        server.inject(Kind::Get, Fault::Stall(Duration::from_secs(60)));
+        let begun = Instant::now();
+        assert_eq!(source.read(0..6 << 20).await.unwrap(), bytes);
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            begun.elapsed()
+        );
+        let sent = server.count(Kind::Get).bytes_sent;
+        assert!(sent < 7 << 20, "{sent} bytes were sent for {}", bytes.len());
+    });
+}
+
+#[test]
+fn a_read_that_broke_off_goes_on_where_it_ended() {
+    let server = s3();
+    let bytes = film(8 << 20);
+    std::fs::write(server.path_of("films", "in.mp4"), &bytes).unwrap();
+    block_on(async {
+        let source = source().await.unwrap();
+        for _ in 0..5 {
+            server.inject(Kind::Get, Fault::CutBody(1_500_000));
+        }
+        assert_eq!(source.read(0..8 << 20).await.unwrap(), bytes);
+        let sent = server.count(Kind::Get).bytes_sent;
+        assert!(
+            // What was on its way in sockets is lost with a connection; from the start each time, it would be 15 MiB.
+            sent < 10 << 20,
+            "{sent} bytes were sent for {}",
+            bytes.len()
+        );
+    });
+}
+
+#[test]
+fn parts_of_two_versions_are_never_put_together() {
+    let server = s3();
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    std::fs::write(&one, film(3 << 20)).unwrap();
+    std::fs::write(&two, &film((3 << 20) + 1)[1..]).unwrap();
+    server.place("films", "in.mp4", &one).unwrap();
+    block_on(async {
+        let source = source().await.unwrap();
+        server.inject(Kind::Get, Fault::CutBody(1 << 20));
+        server.inject(Kind::Get, Fault::Stall(Duration::from_millis(300)));
+        // The body breaks off, and what it is continued with is another version.
+        let read = tokio::spawn({
+            let source = source.clone();
+            async move { source.read(0..3 << 20).await }
+        });
+        while server.count(Kind::Get).bytes_sent < 1 << 20 {
+            tokio::task::yield_now().await;
+        }
+        server.place("films", "in.mp4", &two).unwrap();
+        match read.await.unwrap() {
+            Err(Error::Changed { .. }) => {}
+            Ok(bytes) => assert!(bytes == film(3 << 20), "a mixture"),
+            Err(e) => panic!("{e}"),
+        }
+        assert!(matches!(
+            source.read(0..10).await,
+            Err(Error::Changed { .. })
+        ));
+    });
+}
+
+#[test]
+fn a_hundred_operations_do_not_besiege_a_store_that_is_down() {
+    let server = s3();
+    block_on(async {
+        let store = work().await;
+        store.put(KEY, "x").await.unwrap();
+        server.reset();
+        server.add_rule("any:refuse=503:100%".parse().unwrap());
+        let begun = Instant::now();
+        let all = (0..100).map(|_| async { store.list("jobs/").await.is_err() });
+        assert!(
+            futures::future::join_all(all)
+                .await
+                .iter()
+                .all(|failed| *failed)
+        );
+        // First tries, the retries there are to begin with, and those that time earns.
+        let most = 100 + 50 + 3 * (begun.elapsed().as_secs() + 1);
+        let asked = server.requests();
+        assert!(asked <= most, "{asked} requests, at most {most}");
     });
 }
 

@@ -1,0 +1,355 @@
+//! Writing: in one request where one can carry the object, else in parts; and what to believe when no answer came.
+//!
+//! A request that failed may have been carried out. So no error of a write is believed before the key was looked at: what
+//! is there is ours when its size and digest are, whoever the store says was first.
+
+use super::{DIGEST, Objects, PART, Written};
+use crate::error::Error;
+use crate::local::blocking;
+use crate::ranges;
+use crate::retry::{PATIENCE, Tries};
+use bytes::Bytes;
+use futures::stream::{StreamExt as _, TryStreamExt as _};
+use object_store::multipart::PartId;
+use object_store::path::Path as Key;
+use object_store::{
+    Attribute, Attributes, MultipartId, ObjectStore as _, PutMode, PutMultipartOptions, PutOptions,
+};
+use recode_types::Digest;
+use sha2::Digest as _;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Parts under way for one upload.
+const IN_FLIGHT: usize = 4;
+
+impl Objects {
+    /// Creates an object in one request, and only if there is none.
+    pub(crate) async fn put_new(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        digest: &Digest,
+    ) -> Result<Written, Error> {
+        if bytes.len() as u64 > 2 * PART {
+            return self.put_large(key, Body::Bytes(bytes), digest, true).await;
+        }
+        let at = self.key(key)?;
+        let mut tries = self.tries(PATIENCE);
+        loop {
+            let options = PutOptions {
+                mode: PutMode::Create,
+                attributes: attributes(digest),
+                ..PutOptions::default()
+            };
+            let put = self
+                .writer
+                .put_opts(&at, bytes.clone().into(), options)
+                .await;
+            let failed = match put {
+                Ok(_) => return Ok(Written::New),
+                // Said as well when an earlier request of ours was carried out unheard, and for "try again".
+                Err(object_store::Error::AlreadyExists { .. }) => {
+                    match self.compare(key, bytes.len() as u64, digest).await? {
+                        Some(written) => return Ok(written),
+                        None => self.conflict(key),
+                    }
+                }
+                Err(e) => self.error(key, &e),
+            };
+            tries.again(failed).await?;
+        }
+    }
+
+    /// Uploads a file. With `create_only` an object that is there is left alone.
+    pub(crate) async fn put_file(
+        &self,
+        key: &str,
+        from: &Path,
+        size: u64,
+        digest: &Digest,
+        create_only: bool,
+    ) -> Result<Written, Error> {
+        if size > 2 * PART || !create_only {
+            let file = std::fs::File::open(from).map_err(|e| Error::io("read", from, e))?;
+            return self
+                .put_large(key, Body::File(Arc::new(file), size), digest, create_only)
+                .await;
+        }
+        let bytes = tokio::fs::read(from)
+            .await
+            .map_err(|e| Error::io("read", from, e))?;
+        self.put_new(key, bytes.into(), digest).await
+    }
+
+    async fn put_large(
+        &self,
+        key: &str,
+        body: Body,
+        digest: &Digest,
+        create_only: bool,
+    ) -> Result<Written, Error> {
+        let size = body.size();
+        // Spares the bytes; what decides is the completion, which the store refuses where the key is taken by then.
+        if create_only && let Some(written) = self.compare(key, size, digest).await? {
+            return Ok(written);
+        }
+        let upload = self.begin_upload(key, attributes(digest)).await?;
+        let sent = upload.send(body).await;
+        let written = match sent {
+            Ok(parts) => upload.complete(parts, size, digest, create_only).await,
+            Err(e) => Err(e),
+        };
+        if !matches!(written, Ok(Written::New)) {
+            upload.abort().await;
+        }
+        written
+    }
+
+    async fn begin_upload(&self, key: &str, attributes: Attributes) -> Result<Upload<'_>, Error> {
+        let at = self.key(key)?;
+        let mut tries = self.tries(PATIENCE);
+        loop {
+            let options = PutMultipartOptions {
+                attributes: attributes.clone(),
+                ..PutMultipartOptions::default()
+            };
+            let begun = match self.parts.create_multipart_opts(&at, options).await {
+                Err(object_store::Error::NotSupported { .. }) => {
+                    self.parts.create_multipart(&at).await
+                }
+                begun => begun,
+            };
+            match begun {
+                Ok(id) => {
+                    return Ok(Upload {
+                        objects: self,
+                        key: key.to_owned(),
+                        at,
+                        id,
+                    });
+                }
+                Err(e) => tries.again(self.error(key, &e)).await?,
+            }
+        }
+    }
+
+    /// What is at `key`, compared with what should be there. `None`: nothing is.
+    pub(super) async fn compare(
+        &self,
+        key: &str,
+        size: u64,
+        digest: &Digest,
+    ) -> Result<Option<Written>, Error> {
+        let mut tries = self.tries(PATIENCE);
+        let found = loop {
+            match self.head(key, PATIENCE).await {
+                // The same digest of another length cannot be: the answer was damaged.
+                Ok(found) if found.size != size && found.digest == Some(*digest) => {
+                    let said = format!("its length is said to be {}", found.size);
+                    tries.again(self.broken(key, &said)).await?;
+                }
+                Ok(found) => break found,
+                Err(Error::NotFound { .. }) => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        };
+        let same = found.size == size
+            && match found.digest {
+                Some(found) => found == *digest,
+                // The store keeps no metadata: the bytes have to speak.
+                None => self.digest(key, size).await? == *digest,
+            };
+        Ok(Some(match same {
+            true => Written::SameAlready,
+            false => Written::OtherAlready,
+        }))
+    }
+
+    async fn digest(&self, key: &str, size: u64) -> Result<Digest, Error> {
+        let mut blocks = self.stream(key.to_owned(), size);
+        let mut hasher = sha2::Sha256::new();
+        while let Some(block) = blocks.try_next().await? {
+            hasher.update(&block);
+        }
+        Ok(Digest(hasher.finalize().into()))
+    }
+
+    /// The key was taken a moment ago and is free now, or the look at it was an old one.
+    fn conflict(&self, key: &str) -> Error {
+        self.broken(key, "the store reported a conflict")
+    }
+}
+
+/// A multipart upload under way.
+struct Upload<'a> {
+    objects: &'a Objects,
+    key: String,
+    at: Key,
+    id: MultipartId,
+}
+
+impl Upload<'_> {
+    /// All parts, some at a time.
+    async fn send(&self, body: Body) -> Result<Vec<PartId>, Error> {
+        let part = part_size(body.size());
+        let body = &body;
+        futures::stream::iter(ranges::split(0..body.size(), part).into_iter().enumerate())
+            .map(|(number, range)| async move { self.put_part(number, body.read(range).await?).await })
+            .buffered(IN_FLIGHT)
+            .try_collect()
+            .await
+    }
+
+    /// A part that is sent again takes the place of the first.
+    async fn put_part(&self, number: usize, bytes: Bytes) -> Result<PartId, Error> {
+        let mut tries = self.objects.tries(PATIENCE);
+        loop {
+            let put = self
+                .objects
+                .parts
+                .put_part(&self.at, &self.id, number, bytes.clone().into())
+                .await;
+            match put {
+                Ok(part) => return Ok(part),
+                Err(e) => tries.again(self.error(&e)).await?,
+            }
+        }
+    }
+
+    /// Makes the parts an object and looks at it. An error of the request is believed only when the object is not there.
+    async fn complete(
+        &self,
+        parts: Vec<PartId>,
+        size: u64,
+        digest: &Digest,
+        create_only: bool,
+    ) -> Result<Written, Error> {
+        let store = match create_only {
+            true => &self.objects.creator,
+            false => &self.objects.parts,
+        };
+        let mut tries: Tries<'_> = self.objects.tries(PATIENCE);
+        let mut completed = false;
+        loop {
+            let mut failed = None;
+            if !completed {
+                let done = store.complete_multipart(&self.at, &self.id, parts.clone());
+                match done.await {
+                    Ok(_) => completed = true,
+                    Err(e) => failed = Some(self.error(&e)),
+                }
+            }
+            let found = self.objects.compare(&self.key, size, digest).await?;
+            let failed = match (found, failed) {
+                (Some(Written::SameAlready), _) => return Ok(Written::New),
+                (Some(found), Some(_)) if create_only => return Ok(found),
+                (Some(_), None) => {
+                    return Err(Error::Damaged {
+                        what: self.objects.name(&self.key),
+                        detail: "its size or digest is not that of what was uploaded".into(),
+                    });
+                }
+                (
+                    _,
+                    Some(Error::Forbidden {
+                        what,
+                        detail,
+                        remedy,
+                    }),
+                ) => {
+                    return Err(Error::Forbidden {
+                        what,
+                        detail,
+                        remedy,
+                    });
+                }
+                // An upload that is gone, or a conflict, with nothing to be seen: the look may have been an old one.
+                (_, Some(e)) if e.retry() == crate::Retry::Never => {
+                    self.objects.conflict(&self.key)
+                }
+                (_, Some(e)) => e,
+                (None, None) => {
+                    let detail = "it is missing after its upload";
+                    self.objects.broken(&self.key, detail)
+                }
+            };
+            tries.again(failed).await?;
+        }
+    }
+
+    /// Throws the parts away. What cannot be thrown away now is left to the bucket's own rule.
+    async fn abort(&self) {
+        let mut tries = self.objects.tries(PATIENCE);
+        loop {
+            let failed = match self.objects.parts.abort_multipart(&self.at, &self.id).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => return,
+                Err(e) => self.error(&e),
+            };
+            if let Err(error) = tries.again(failed).await {
+                tracing::warn!(%error, upload = self.id, "an upload could not be given up");
+                return;
+            }
+        }
+    }
+
+    fn error(&self, error: &object_store::Error) -> Error {
+        self.objects.error(&self.key, error)
+    }
+}
+
+/// Where an upload's bytes come from.
+enum Body {
+    Bytes(Bytes),
+    File(Arc<std::fs::File>, u64),
+}
+
+impl Body {
+    fn size(&self) -> u64 {
+        match self {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(_, size) => *size,
+        }
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        match self {
+            Body::Bytes(bytes) => Ok(bytes.slice(range.start as usize..range.end as usize)),
+            Body::File(file, _) => {
+                let file = file.clone();
+                blocking(move || {
+                    use std::os::unix::fs::FileExt as _;
+                    let mut block = vec![0; (range.end - range.start) as usize];
+                    file.read_exact_at(&mut block, range.start)
+                        .map_err(|e| Error::io("read", Path::new("the file to upload"), e))?;
+                    Ok(block.into())
+                })
+                .await
+            }
+        }
+    }
+}
+
+/// Parts of 8 MiB, larger when the object would need more than the 10,000 parts S3 allows.
+fn part_size(size: u64) -> u64 {
+    const MOST_PARTS: u64 = 10_000;
+    PART.max(size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20))
+}
+
+fn attributes(digest: &Digest) -> Attributes {
+    Attributes::from_iter([(Attribute::Metadata(DIGEST.into()), digest.to_string())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_upload_needs_more_parts_than_s3_allows() {
+        for size in [0, 1, PART, 80_000_000_000, 1 << 40, 5 << 40] {
+            let part = part_size(size);
+            assert!(size.div_ceil(part) <= 10_000 && part >= 5 << 20, "{size}");
+        }
+    }
+}
