@@ -20,9 +20,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::oneshot;
 
+mod device;
 mod failure;
 mod watchdog;
 
+pub use device::{Trouble, trouble};
 pub use failure::classify;
 pub(crate) use failure::without_prefix;
 use watchdog::Watchdog;

@@ -1,5 +1,7 @@
-//! For tests and benches only: servers in this process that count what they send and misbehave on demand, and fuzzing.
+//! For tests and benches only: servers in this process that count what they send and misbehave on demand, and fuzzing, and an
+//! FFmpeg with scripted cards.
 
+pub mod card;
 pub mod fuzz;
 pub mod http;
 pub mod nats;

@@ -6,6 +6,7 @@
 pub mod artifact;
 pub mod cluster;
 pub mod container;
+pub mod engine;
 pub mod event;
 pub mod explain;
 pub mod id;
@@ -23,6 +24,7 @@ pub mod travel;
 
 pub use artifact::{ArtifactRef, Digest};
 pub use container::Container;
+pub use engine::Engine;
 pub use event::{
     AttemptLog, AttemptProgress, Event, EventKind, JobFilter, JobState, JobStatus, Progress,
 };

@@ -1,5 +1,6 @@
 //! Renditions: one wanted encoding. A job's ordered Renditions are its Ladder.
 
+use crate::engine::Engine;
 use crate::time::Rational;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +48,7 @@ impl Codec {
             "prores_ks" => Self::Prores,
             "mpeg2video" => Self::Mpeg2,
             "copy" => Self::Copy,
-            _ => return None,
+            _ => return Engine::codec_of(encoder),
         })
     }
 
@@ -181,6 +182,15 @@ pub struct Rendition {
     pub pix_fmt: Option<String>,
     /// Longest distance of key frames in frames; a fixed grid when set. `None`: the encoder's usual.
     pub gop: Option<u32>,
+}
+
+impl Rendition {
+    /// Whether its encoder is given frames at a constant rate, whatever their times: MPEG-2 knows nothing else, and
+    /// engines write the rate of what they are given into their parameter sets, which all Chunks must share. The
+    /// Output's times come from the frame table either way.
+    pub fn counts_frames(&self) -> bool {
+        self.codec == Codec::Mpeg2 || Engine::of_encoder(&self.encoder).is_some()
+    }
 }
 
 /// Audio codec of an Output.

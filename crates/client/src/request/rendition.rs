@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::flags::OutputFlags;
 use crate::units::{BitRate, Quality, Size};
 use recode_types::rendition::{Deinterlace, PeakLimit, Profile, Scale};
-use recode_types::{Codec, Container, RateControl, Rendition};
+use recode_types::{Codec, Container, Engine, RateControl, Rendition};
 
 /// Lowest and highest mean or peak bit rate of video that is taken for serious.
 const VIDEO_BPS: std::ops::RangeInclusive<u64> = 8_000..=2_000_000_000;
@@ -89,7 +89,8 @@ fn codec_and_encoder(flags: &OutputFlags, container: Container) -> Result<(Codec
     match (makes, flags.codec) {
         (None, _) => Err(Fault::usage(format!(
             "recode does not know the encoder {encoder}; use one of libx264, libx265, libsvtav1, libaom-av1, \
-             libvpx-vp9, prores_ks, mpeg2video"
+             libvpx-vp9, prores_ks, mpeg2video, or a card's: {}",
+            recode_types::engine::ENGINE_ENCODERS.join(", ")
         ))),
         (Some(makes), Some(codec)) if codec != makes => Err(Fault::usage(format!(
             "--encoder {encoder} makes {makes}, not {codec}; use --codec {makes}{}",
@@ -141,7 +142,12 @@ fn quality_scale(encoder: &str) -> Option<(u32, u32, u32)> {
         "libvpx-vp9" => (0, 63, 32),
         "mpeg2video" => (1, 31, 4),
         "prores_ks" => (1, 64, 9),
-        _ => return None,
+        "av1_nvenc" => (1, 63, 32),
+        "av1_vaapi" | "av1_amf" => (1, 255, 110),
+        card => match Engine::of_encoder(card)? {
+            Engine::Videotoolbox => (1, 99, 45),
+            _ => (1, 51, 25),
+        },
     })
 }
 

@@ -64,7 +64,8 @@ const USAGE: &[(&str, &str)] = &[
     (
         "in.mp4 -o out.mp4 --encoder h264_magic",
         "recode does not know the encoder h264_magic; use one of libx264, libx265, libsvtav1, libaom-av1, \
-         libvpx-vp9, prores_ks, mpeg2video",
+         libvpx-vp9, prores_ks, mpeg2video, or a card's: h264_nvenc, hevc_nvenc, av1_nvenc, h264_qsv, hevc_qsv, av1_qsv, h264_vaapi, hevc_vaapi, av1_vaapi, \
+             h264_amf, hevc_amf, av1_amf, h264_videotoolbox, hevc_videotoolbox",
     ),
     (
         "in.mp4 -o out.mp4 --codec h266",

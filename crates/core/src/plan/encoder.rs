@@ -1,5 +1,7 @@
 //! What the planner knows of each encoder: its quality scale and what it can keep. Command lines are not known here.
 
+mod graphics;
+
 /// One encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Encoder {
@@ -243,10 +245,23 @@ const ENCODERS: [Encoder; 7] = [
 
 /// The encoder of this name; `None`: recode does not drive it.
 pub fn named(name: &str) -> Option<&'static Encoder> {
-    ENCODERS.iter().find(|e| e.name == name)
+    ENCODERS
+        .iter()
+        .chain(&graphics::ENCODERS)
+        .find(|e| e.name == name)
 }
 
 impl Encoder {
+    /// Chunks of different quality cannot be joined: it writes the quality into the parameter sets.
+    pub fn has_one_quality(&self) -> bool {
+        matches!(self.name, "h264_vaapi" | "hevc_vaapi")
+    }
+
+    /// Makes 8 bits of more: no engine encodes H.264 deeper.
+    pub fn flattens(&self) -> bool {
+        recode_types::Engine::of_encoder(self.name).is_some() && self.name.starts_with("h264_")
+    }
+
     /// The best and the worst knob, in thousandths.
     pub fn range_milli(&self) -> (u32, u32) {
         (self.quality_least * 1000, self.quality_most * 1000)

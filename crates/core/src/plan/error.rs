@@ -78,6 +78,17 @@ pub enum PlanError {
         /// Worst quality.
         most: u32,
     },
+    /// A wish for Chunks of different quality.
+    #[error(
+        "{encoder} writes its quality into the parameter sets, so pieces of different quality cannot be joined: leave {wish} \
+         out and use --crf"
+    )]
+    OneQuality {
+        /// The encoder.
+        encoder: String,
+        /// The flag.
+        wish: &'static str,
+    },
     /// The encoder has no knob for quality or size.
     #[error(
         "{encoder} takes its quality from its profile: use --encoder-profile instead of {wish}"

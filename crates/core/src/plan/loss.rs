@@ -28,6 +28,16 @@ pub fn of_picture(
             "the dynamic HDR10+ metadata of the source is not kept by {name}: the output has static HDR only"
         ));
     }
+    if encoder.flattens()
+        && ["p10", "p12", "p010"]
+            .iter()
+            .any(|depth| video.pix_fmt.contains(depth))
+    {
+        losses.push(format!(
+            "the source has more than 8 bits a sample ({}) and {name} makes 8 of them",
+            video.pix_fmt
+        ));
+    }
     let before = |release| major(build).is_some_and(|major| major < release);
     // FFmpeg hands the mastering display and the light level to these two since version 7.1.
     if video.hdr10_static && matches!(name, "libx264" | "libx265") && before(7) {

@@ -101,6 +101,19 @@ fn check_output(request: &JobRequest, output: &OutputRequest) -> Result<(), Plan
         }
         _ => {}
     }
+    if encoder.has_one_quality()
+        && let Some(wish) = match (rendition.rate, rendition.peak) {
+            (Some(RateControl::Bitrate(_)), _) => Some("--bitrate"),
+            (Some(RateControl::Size(_)), _) => Some("--size"),
+            (_, Some(_)) => Some("--maxrate"),
+            _ => None,
+        }
+    {
+        return Err(PlanError::OneQuality {
+            encoder: encoder.name.to_owned(),
+            wish,
+        });
+    }
     if let Some(peak) = rendition.peak {
         if encoder.usual_quality_milli.is_none() {
             return Err(PlanError::NoRate {

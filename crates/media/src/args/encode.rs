@@ -7,6 +7,7 @@ use super::list::List;
 use super::origin;
 use super::{Clock, Input, Span};
 use crate::verify::{self, Grade};
+use recode_types::Engine;
 use recode_types::rendition::{Codec, Knob, Rendition};
 use recode_types::score::Metric;
 use recode_types::source::VideoFacts;
@@ -107,6 +108,7 @@ impl EncodeArgs<'_> {
         // Graphs of their own would each bring a pool of threads; one core is all a Chunk has.
         list.opt("-filter_threads", 1);
         list.opt("-filter_complex_threads", 1);
+        encoder::push_device(&mut list, self.outputs.iter().map(|o| o.rendition));
         if self.input.clock == Clock::Stored {
             list.flag("-copyts");
         }
@@ -136,6 +138,7 @@ impl EncodeArgs<'_> {
                 format: formats[i].as_deref(),
                 even: self.is_even(o).then(|| (rates[i], self.ticks(o, rates[i]))),
                 reference: self.reference(),
+                upload: encoder::upload(o.rendition),
             })
             .collect();
         let from = graph::From {
@@ -161,7 +164,9 @@ impl EncodeArgs<'_> {
                     threads: Threads::One,
                 },
             )?;
-            list.opt("-fps_mode", "passthrough");
+            // Engines are told a rate, which FFmpeg allows with constant steps only. They are constant already.
+            let told = Engine::of_encoder(&output.rendition.encoder).is_some();
+            list.opt("-fps_mode", if told { "cfr" } else { "passthrough" });
             list.opt("-enc_time_base", format!("{}:{}", ticks.num, ticks.den));
             list.opt("-fflags", "+bitexact");
             // A time code among the Source's tags would become a track of the Chunk.
@@ -211,7 +216,7 @@ impl EncodeArgs<'_> {
     /// time base into their parameter sets, so both count in the table's ticks wherever those tell frames apart.
     fn ticks(&self, output: &EncodeOutput<'_>, rate: Rational) -> TimeBase {
         let coarse = self.time_base.num * rate.num > self.time_base.den * rate.den;
-        let constant = output.rendition.codec == Codec::Mpeg2 || output.rendition.fps.is_some();
+        let constant = output.rendition.counts_frames() || output.rendition.fps.is_some();
         if constant || (coarse && self.is_even(output)) {
             Rational::new(rate.den, rate.num)
         } else {
@@ -222,8 +227,8 @@ impl EncodeArgs<'_> {
     /// Whether frames reach the encoder evenly spaced instead of at their own times. The Output's timestamps come from
     /// the frame table either way.
     fn is_even(&self, output: &EncodeOutput<'_>) -> bool {
-        // MPEG-2 knows constant rates only; a Source read by counting has timestamps an encoder may refuse.
-        output.rendition.codec == Codec::Mpeg2 || matches!(self.span, Span::Ordinal { .. })
+        // A Source read by counting has timestamps an encoder may refuse.
+        output.rendition.counts_frames() || matches!(self.span, Span::Ordinal { .. })
     }
 
     fn push_check(&self, list: &mut List, check: &FusedCheck) {

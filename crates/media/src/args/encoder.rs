@@ -3,8 +3,12 @@
 //! A Rendition becomes the arguments that a user of plain FFmpeg would write for it, plus what makes chunks agree with
 //! each other: one thread, the Source's frame rate where the encoder writes it down, a closed first group.
 
+mod graphics;
+mod software;
+
 use super::list::List;
-use recode_types::rendition::{Codec, Deinterlace, Knob, Profile, Rendition};
+use recode_types::Engine;
+use recode_types::rendition::{Codec, Deinterlace, Knob, PeakLimit, Profile, Rendition};
 use recode_types::source::VideoFacts;
 use recode_types::time::Rational;
 
@@ -26,188 +30,7 @@ struct Family {
     interlace: bool,
 }
 
-const X26X_PRESETS: &[&str] = &[
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-];
 const YUV8: [&str; 3] = ["yuv420p", "yuv422p", "yuv444p"];
-
-const FAMILIES: &[Family] = &[
-    Family {
-        encoder: "libx264",
-        presets: X26X_PRESETS,
-        tunes: &[
-            "film",
-            "animation",
-            "grain",
-            "stillimage",
-            "psnr",
-            "ssim",
-            "fastdecode",
-            "zerolatency",
-        ],
-        profiles: &["baseline", "main", "high", "high10", "high422", "high444"],
-        formats: &[
-            "yuv420p",
-            "yuvj420p",
-            "yuv422p",
-            "yuvj422p",
-            "yuv444p",
-            "yuvj444p",
-            "nv12",
-            "nv16",
-            "nv21",
-            "yuv420p10le",
-            "yuv422p10le",
-            "yuv444p10le",
-            "gray",
-            "gray10le",
-        ],
-        quality: Some((51, true)),
-        peak: true,
-        interlace: true,
-    },
-    Family {
-        encoder: "libx265",
-        presets: X26X_PRESETS,
-        tunes: &[
-            "psnr",
-            "ssim",
-            "grain",
-            "zerolatency",
-            "fastdecode",
-            "animation",
-        ],
-        profiles: &[
-            "main",
-            "main10",
-            "main12",
-            "mainstillpicture",
-            "main422-8",
-            "main422-10",
-            "main422-12",
-            "main444-8",
-            "main444-10",
-            "main444-12",
-        ],
-        formats: &[
-            "yuv420p",
-            "yuvj420p",
-            "yuv422p",
-            "yuvj422p",
-            "yuv444p",
-            "yuvj444p",
-            "gbrp",
-            "yuv420p10le",
-            "yuv422p10le",
-            "yuv444p10le",
-            "gbrp10le",
-            "yuv420p12le",
-            "yuv422p12le",
-            "yuv444p12le",
-            "gbrp12le",
-            "gray",
-            "gray10le",
-            "gray12le",
-        ],
-        quality: Some((51, true)),
-        peak: true,
-        interlace: false,
-    },
-    Family {
-        encoder: "libsvtav1",
-        presets: &[
-            "13", "12", "11", "10", "9", "8", "7", "6", "5", "4", "3", "2", "1", "0",
-        ],
-        tunes: &["vq", "psnr", "ssim"],
-        profiles: &["main"],
-        formats: &["yuv420p", "yuv420p10le"],
-        quality: Some((63, false)),
-        peak: true,
-        interlace: false,
-    },
-    Family {
-        encoder: "libaom-av1",
-        presets: &["8", "7", "6", "5", "4", "3", "2", "1", "0"],
-        tunes: &["psnr", "ssim"],
-        profiles: &["main", "high", "professional"],
-        formats: &[
-            "yuv420p",
-            "yuv422p",
-            "yuv444p",
-            "gbrp",
-            "yuv420p10le",
-            "yuv422p10le",
-            "yuv444p10le",
-            "yuv420p12le",
-            "yuv422p12le",
-            "yuv444p12le",
-            "gbrp10le",
-            "gbrp12le",
-            "gray",
-            "gray10le",
-            "gray12le",
-        ],
-        quality: Some((63, false)),
-        peak: true,
-        interlace: false,
-    },
-    Family {
-        encoder: "libvpx-vp9",
-        presets: &["5", "4", "3", "2", "1", "0"],
-        tunes: &["psnr", "ssim"],
-        profiles: &["0", "1", "2", "3"],
-        formats: &[
-            "yuv420p",
-            "yuva420p",
-            "yuv422p",
-            "yuv440p",
-            "yuv444p",
-            "yuv420p10le",
-            "yuv422p10le",
-            "yuv440p10le",
-            "yuv444p10le",
-            "yuv420p12le",
-            "yuv422p12le",
-            "yuv440p12le",
-            "yuv444p12le",
-            "gbrp",
-            "gbrp10le",
-            "gbrp12le",
-        ],
-        quality: Some((63, false)),
-        peak: true,
-        interlace: false,
-    },
-    Family {
-        encoder: "prores_ks",
-        presets: &[],
-        tunes: &[],
-        profiles: &["proxy", "lt", "standard", "hq", "4444", "4444xq"],
-        formats: &["yuv422p10le", "yuv444p10le", "yuva444p10le"],
-        quality: None,
-        peak: false,
-        interlace: true,
-    },
-    Family {
-        encoder: "mpeg2video",
-        presets: &[],
-        tunes: &[],
-        profiles: &["simple", "main", "high", "422"],
-        formats: &["yuv420p", "yuv422p"],
-        quality: Some((31, true)),
-        peak: true,
-        interlace: true,
-    },
-];
 
 /// Frame rates that MPEG-2 can write down.
 const MPEG2_RATES: [Rational; 8] = [
@@ -226,17 +49,18 @@ const MPEG2_RATES: [Rational; 8] = [
 #[error("{0}")]
 pub struct Error(pub String);
 
+fn families() -> impl Iterator<Item = &'static Family> {
+    software::FAMILIES.iter().chain(graphics::FAMILIES)
+}
+
 fn family(encoder: &str) -> Result<&'static Family, Error> {
-    FAMILIES
-        .iter()
-        .find(|f| f.encoder == encoder)
-        .ok_or_else(|| {
-            let known: Vec<&str> = FAMILIES.iter().map(|f| f.encoder).collect();
-            Error(format!(
-                "recode does not drive the encoder {encoder}: choose one of {}",
-                known.join(", ")
-            ))
-        })
+    families().find(|f| f.encoder == encoder).ok_or_else(|| {
+        let known: Vec<&str> = families().map(|f| f.encoder).collect();
+        Error(format!(
+            "recode does not drive the encoder {encoder}: choose one of {}",
+            known.join(", ")
+        ))
+    })
 }
 
 /// Checks everything about a Rendition that depends on its encoder alone, before any work.
@@ -286,6 +110,12 @@ pub fn check(rendition: &Rendition) -> Result<(), Error> {
             f64::from(milli) / 1000.0
         )));
     }
+    if let Some(wish) = one_quality(rendition) {
+        return Err(Error(format!(
+            "{name} writes its quality into the parameter sets, so pieces of different quality cannot be joined: leave \
+             {wish} out and use --crf"
+        )));
+    }
     if rendition.gop == Some(0) {
         return Err(Error("--gop must be at least 1".to_owned()));
     }
@@ -317,14 +147,16 @@ fn choose<'a>(
 /// The encoder's own word for a preset. Encoders that count their presets also understand x264's names.
 fn preset(family: &Family, wish: Option<&str>) -> Result<Option<&'static str>, Error> {
     let Some(wish) = wish else { return Ok(None) };
-    let rank = X26X_PRESETS
+    let rank = software::X26X_PRESETS
         .iter()
         .position(|p| *p == wish.to_ascii_lowercase());
     let counted = match family.encoder {
         "libsvtav1" => rank.map(|r| ["12", "11", "10", "9", "8", "6", "5", "4", "3", "2"][r]),
         "libaom-av1" => rank.map(|r| ["8", "8", "7", "6", "5", "4", "3", "2", "1", "0"][r]),
         "libvpx-vp9" => rank.map(|r| ["5", "5", "4", "4", "3", "2", "1", "1", "0", "0"][r]),
-        _ => None,
+        other => Engine::of_encoder(other)
+            .zip(rank)
+            .and_then(|(engine, rank)| graphics::counted_preset(engine, rank)),
     };
     match counted {
         Some(found) => Ok(Some(found)),
@@ -343,6 +175,36 @@ fn profile(family: &Family, wish: Option<&str>) -> Result<Option<&'static str>, 
         }
     });
     choose("profile", family, family.profiles, wish.as_deref())
+}
+
+/// A wish that needs Chunks of different quality, with an encoder whose Chunks then could not be joined: FFmpeg writes
+/// VAAPI's quantiser into the picture parameter sets (libavcodec/vaapi_encode_h264.c, _h265.c: `init_qp_minus26`).
+fn one_quality(rendition: &Rendition) -> Option<&'static str> {
+    use recode_types::RateControl as R;
+    if !matches!(rendition.encoder.as_str(), "h264_vaapi" | "hevc_vaapi") {
+        return None;
+    }
+    match (rendition.rate, rendition.peak) {
+        (Some(R::Bitrate(_)), _) => Some("--bitrate"),
+        (Some(R::Size(_)), _) => Some("--size"),
+        (_, Some(_)) => Some("--maxrate"),
+        _ => None,
+    }
+}
+
+/// Opens the device that a Rendition's encoder needs, before any input. Several of one engine share it.
+pub(super) fn push_device<'a>(list: &mut List, renditions: impl Iterator<Item = &'a Rendition>) {
+    let engines: std::collections::BTreeSet<Engine> = renditions
+        .filter_map(|r| Engine::of_encoder(&r.encoder))
+        .collect();
+    for engine in engines {
+        graphics::device(list, engine);
+    }
+}
+
+/// The last filter before the encoder, where it does not read memory.
+pub(super) fn upload(rendition: &Rendition) -> Option<&'static str> {
+    graphics::upload(Engine::of_encoder(&rendition.encoder)?)
 }
 
 /// Whether a peak limit can be asked of this encoder beside a constant quality.
@@ -370,6 +232,10 @@ pub fn pixel_format(rendition: &Rendition, source: &str) -> Option<String> {
         return Some(wish.to_ascii_lowercase());
     }
     let family = family(&rendition.encoder).ok()?;
+    if Engine::of_encoder(family.encoder).is_some() {
+        let profile = rendition.encoder_profile.as_deref();
+        return Some(graphics::pixel_format(family.encoder, profile, source).to_owned());
+    }
     // H.264 and HEVC profiles that are asked for by name limit the depth and chroma.
     let limited = match (family.encoder, rendition.encoder_profile.as_deref()) {
         ("libx264", Some("baseline" | "main" | "high"))
@@ -493,167 +359,46 @@ pub(super) fn push(list: &mut List, setting: &Setting<'_>) -> Result<(), Error> 
         );
     let interlaced =
         video.interlaced_top_first.is_some() && rendition.deinterlace == Deinterlace::Off;
+    let wish = Wish {
+        family,
+        rendition,
+        quality,
+        peak,
+        start,
+        preset,
+        tune,
+        profile,
+        latency,
+        varied,
+        interlaced,
+        rate,
+        major,
+        one,
+    };
     list.opt("-c:v", family.encoder);
-    match family.encoder {
-        "libx264" => {
-            option(list, "-preset", preset);
-            option(list, "-tune", tune.or(latency.then_some("zerolatency")));
-            option(list, "-profile:v", profile);
-            option(list, "-crf", quality.map(decimal));
-            let mut params = vec![format!("fps={rate}")];
-            if varied {
-                params.push("stitchable=1".to_owned());
-            }
-            if let Some(peak) = peak {
-                list.opt("-maxrate", peak.maxrate_bps);
-                list.opt("-bufsize", peak.bufsize_bits);
-                params.push(format!("vbv-init={}", decimal(start)));
-            }
-            if let Some(gop) = rendition.gop {
-                list.opt("-g", gop).opt("-keyint_min", gop);
-                list.opt("-sc_threshold", 0);
-            }
-            if interlaced {
-                list.opt("-flags", "+ildct+ilme");
-            }
-            if one {
-                list.opt("-threads", 1);
-            }
-            list.opt("-x264-params", params.join(":"));
-        }
-        "libx265" => {
-            option(list, "-preset", preset);
-            option(list, "-tune", tune.or(latency.then_some("zerolatency")));
-            option(list, "-profile:v", profile);
-            option(list, "-crf", quality.map(decimal));
-            if major >= 8 {
-                list.opt("-a53cc", 1);
-            }
-            let mut params = vec!["log-level=warning".to_owned(), format!("fps={rate}")];
-            if varied {
-                params.push("info=0".to_owned());
-            }
-            if one {
-                params.extend(["pools=none".to_owned(), "frame-threads=1".to_owned()]);
-            }
-            if let Some(peak) = peak {
-                list.opt("-maxrate", peak.maxrate_bps);
-                list.opt("-bufsize", peak.bufsize_bits);
-                params.push(format!("vbv-init={}", decimal(start)));
-            }
-            if let Some(gop) = rendition.gop {
-                params.push(format!(
-                    "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
-                ));
-            }
-            list.opt("-x265-params", params.join(":"));
-        }
-        "libsvtav1" => {
-            option(list, "-preset", preset);
-            option(list, "-crf", quality.map(whole));
-            let mut params = vec![];
-            if one {
-                params.push("lp=1".to_owned());
-            }
-            // Before 6.0 the wrapper reads fewer of the encoder's own options and sets the rate itself.
-            if major >= 6 {
-                params.push(format!("fps-num={}:fps-denom={}", rate.num, rate.den));
-            }
-            if let Some(tune) = tune {
-                let number = ["vq", "psnr", "ssim"].iter().position(|t| *t == tune);
-                params.push(format!(
-                    "tune={}",
-                    number.expect("it was chosen from these")
-                ));
-            }
-            if latency {
-                params.push("pred-struct=1".to_owned());
-            }
-            if let Some(peak) = peak {
-                list.opt("-maxrate", peak.maxrate_bps);
-                list.opt("-bufsize", peak.bufsize_bits);
-            }
-            option(list, "-g", rendition.gop);
-            if !params.is_empty() {
-                list.opt("-svtav1-params", params.join(":"));
-            }
-        }
-        "libaom-av1" | "libvpx-vp9" => {
-            let aom = family.encoder == "libaom-av1";
-            if aom {
-                list.opt("-usage", if latency { "realtime" } else { "good" });
-            } else {
-                list.opt("-deadline", if latency { "realtime" } else { "good" });
-            }
-            option(list, "-cpu-used", preset);
-            option(list, "-tune", tune);
-            option(list, "-profile:v", profile);
-            if let Some(quality) = quality {
-                list.opt("-crf", whole(quality));
-                // Constant quality is a bitrate of 0; with a peak it is the target not to be exceeded.
-                list.opt("-b:v", peak.map_or(0, |p| p.maxrate_bps));
-            }
-            if let (Some(_), Some(peak)) = (quality, peak) {
-                list.opt("-maxrate", peak.maxrate_bps);
-                list.opt("-bufsize", peak.bufsize_bits);
-                let initial = peak.bufsize_bits as f64 * f64::from(start) / 1000.0;
-                list.opt("-rc_init_occupancy", initial as u64);
-            }
-            if latency {
-                list.opt("-lag-in-frames", 0);
-            }
-            if let Some(gop) = rendition.gop {
-                list.opt("-g", gop).opt("-keyint_min", gop);
-            }
-            if one {
-                list.opt("-threads", 1);
-            }
-            list.opt("-row-mt", u8::from(!one));
-        }
-        "prores_ks" => {
-            option(list, "-profile:v", profile);
-            if interlaced {
-                list.opt("-flags", "+ildct");
-            }
-            if one {
-                list.opt("-threads", 1);
-            }
-        }
-        "mpeg2video" => {
-            option(list, "-profile:v", profile);
-            if let Some(quality) = quality {
-                let q = decimal(quality.max(1000));
-                match peak {
-                    None => {
-                        list.opt("-q:v", q);
-                    }
-                    // A fixed quantiser would ignore the buffer: ask for the most that may be had, never better than q.
-                    Some(peak) => {
-                        list.opt("-b:v", peak.maxrate_bps);
-                        list.opt("-maxrate", peak.maxrate_bps);
-                        list.opt("-bufsize", peak.bufsize_bits);
-                        let initial = peak.bufsize_bits as f64 * f64::from(start) / 1000.0;
-                        list.opt("-rc_init_occupancy", initial as u64);
-                        list.opt("-qmin", whole(quality.max(1000)));
-                    }
-                }
-            }
-            if let Some(gop) = rendition.gop {
-                list.opt("-g", gop).opt("-sc_threshold", 1_000_000_000);
-            }
-            if latency {
-                list.opt("-bf", 0);
-            }
-            if interlaced {
-                list.opt("-flags", "+ildct+ilme");
-            }
-            if one {
-                list.opt("-threads", 1);
-            }
-        }
-        other => unreachable!("{other} is in the list of families"),
+    match Engine::of_encoder(family.encoder) {
+        Some(engine) => graphics::push(list, engine, &wish),
+        None => software::push(list, &wish),
     }
     Ok(())
+}
+
+/// A Setting, checked and read.
+struct Wish<'a> {
+    family: &'static Family,
+    rendition: &'a Rendition,
+    quality: Option<u32>,
+    peak: Option<PeakLimit>,
+    start: u32,
+    preset: Option<&'static str>,
+    tune: Option<&'static str>,
+    profile: Option<&'static str>,
+    latency: bool,
+    varied: bool,
+    interlaced: bool,
+    rate: Rational,
+    major: u32,
+    one: bool,
 }
 
 fn option(list: &mut List, name: &str, value: Option<impl std::fmt::Display>) {

@@ -27,6 +27,8 @@ pub(super) struct Path<'a> {
     pub even: Option<(Rational, TimeBase)>,
     /// A second way out, to compare with.
     pub reference: Reference,
+    /// Hands pictures to a device; only on the way to the encoder.
+    pub upload: Option<&'a str>,
 }
 
 /// The pictures that what was encoded is compared with.
@@ -68,7 +70,8 @@ pub(super) fn graphs(from: &From<'_>, signature: bool, paths: &[Path<'_>]) -> Ve
     for (i, path) in paths.iter().enumerate() {
         let (chain, exact) = chain(from, path);
         let encoded: Vec<String> = chain.iter().cloned().chain(exact).collect();
-        out.push(format!("[0:{stream}]{}[v{i}]", encoded.join(",")));
+        let upload = path.upload.map_or(String::new(), |u| format!(",{u}"));
+        out.push(format!("[0:{stream}]{}{upload}[v{i}]", encoded.join(",")));
         match path.reference {
             Reference::None => {}
             Reference::Exact => out.push(format!("[0:{stream}]{}[r{i}]", encoded.join(","))),

@@ -2,6 +2,7 @@
 
 use super::encoder::{self, Setting, Threads};
 use super::origin::{self, Cut};
+use recode_types::Engine;
 use recode_types::rendition::{Codec, Deinterlace, Scale};
 use recode_types::request::OutputRequest;
 use recode_types::source::{SourceFacts, VideoFacts};
@@ -42,6 +43,7 @@ impl WholeArgs<'_> {
         };
         let video = self.video();
         let mut list = origin::begin();
+        encoder::push_device(&mut list, std::iter::once(&rendition));
         origin::push(&mut list, self.facts, self.source, self.cut);
         list.opt("-map", format!("0:{}", self.track));
         let mut filters = Vec::new();
@@ -54,7 +56,12 @@ impl WholeArgs<'_> {
         filters.push("scale=trunc(iw/2)*2:trunc(ih/2)*2".to_owned());
         if let Some(format) = &rendition.pix_fmt {
             filters.push(format!("format={format}"));
+        } else if Engine::of_encoder(&rendition.encoder).is_some() {
+            // Of this track nobody knows the depth.
+            let format = encoder::pixel_format(&rendition, "");
+            filters.extend(format.map(|f| format!("format={f}")));
         }
+        filters.extend(encoder::upload(&rendition).map(str::to_owned));
         list.opt("-vf", filters.join(","));
         let mpeg2 = rendition.codec == Codec::Mpeg2;
         let rate = match mpeg2 {

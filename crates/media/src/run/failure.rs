@@ -1,6 +1,6 @@
 //! Why a run failed, from how it ended and what it printed. Pure.
 
-use super::plain;
+use super::{Trouble, plain};
 use recode_types::task::{Failure, FailureClass};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -54,6 +54,13 @@ pub fn classify(status: ExitStatus, stderr_tail: &str) -> Failure {
             _ => FailureClass::Killed,
         };
         (class, format!("ffmpeg was ended by {name}"))
+    } else if let Some((trouble, line)) = super::trouble(stderr_tail) {
+        let sentence = match trouble {
+            Trouble::Absent => format!("ffmpeg finds no card for this encoder: {line}"),
+            Trouble::NoSession => format!("the card has no free encoding session: {line}"),
+            Trouble::Lost => format!("the card stopped encoding: {line}"),
+        };
+        (trouble.class(), sentence)
     } else {
         let found = PHRASES
             .iter()

@@ -8,7 +8,6 @@ use recode_media::mp4::{ChunkIndex, check_units, read_rows};
 use recode_media::score;
 use recode_media::verify::{self, Grade};
 use recode_store::Take;
-use recode_types::rendition::Codec;
 use recode_types::task::{ChunkFacts, EncodeRendition, EncodeWork, Failure, FailureClass};
 use recode_types::{Digest, FrameTable};
 use std::path::PathBuf;
@@ -88,7 +87,7 @@ pub(super) fn check_times(
     clip: &Clip,
 ) -> Result<(), Failure> {
     for (index, wanted) in indexes.iter().zip(&work.renditions) {
-        let even = wanted.rendition.fps.is_some() || wanted.rendition.codec == Codec::Mpeg2;
+        let even = wanted.rendition.fps.is_some() || wanted.rendition.counts_frames();
         if even || indexes.len() != work.renditions.len() {
             continue;
         }

@@ -1,0 +1,364 @@
+//! The encoders that run on the processor.
+
+use super::{Family, List, Wish, decimal, option, whole};
+
+pub(super) const X26X_PRESETS: &[&str] = &[
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+];
+
+pub(super) const FAMILIES: &[Family] = &[
+    Family {
+        encoder: "libx264",
+        presets: X26X_PRESETS,
+        tunes: &[
+            "film",
+            "animation",
+            "grain",
+            "stillimage",
+            "psnr",
+            "ssim",
+            "fastdecode",
+            "zerolatency",
+        ],
+        profiles: &["baseline", "main", "high", "high10", "high422", "high444"],
+        formats: &[
+            "yuv420p",
+            "yuvj420p",
+            "yuv422p",
+            "yuvj422p",
+            "yuv444p",
+            "yuvj444p",
+            "nv12",
+            "nv16",
+            "nv21",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv444p10le",
+            "gray",
+            "gray10le",
+        ],
+        quality: Some((51, true)),
+        peak: true,
+        interlace: true,
+    },
+    Family {
+        encoder: "libx265",
+        presets: X26X_PRESETS,
+        tunes: &[
+            "psnr",
+            "ssim",
+            "grain",
+            "zerolatency",
+            "fastdecode",
+            "animation",
+        ],
+        profiles: &[
+            "main",
+            "main10",
+            "main12",
+            "mainstillpicture",
+            "main422-8",
+            "main422-10",
+            "main422-12",
+            "main444-8",
+            "main444-10",
+            "main444-12",
+        ],
+        formats: &[
+            "yuv420p",
+            "yuvj420p",
+            "yuv422p",
+            "yuvj422p",
+            "yuv444p",
+            "yuvj444p",
+            "gbrp",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv444p10le",
+            "gbrp10le",
+            "yuv420p12le",
+            "yuv422p12le",
+            "yuv444p12le",
+            "gbrp12le",
+            "gray",
+            "gray10le",
+            "gray12le",
+        ],
+        quality: Some((51, true)),
+        peak: true,
+        interlace: false,
+    },
+    Family {
+        encoder: "libsvtav1",
+        presets: &[
+            "13", "12", "11", "10", "9", "8", "7", "6", "5", "4", "3", "2", "1", "0",
+        ],
+        tunes: &["vq", "psnr", "ssim"],
+        profiles: &["main"],
+        formats: &["yuv420p", "yuv420p10le"],
+        quality: Some((63, false)),
+        peak: true,
+        interlace: false,
+    },
+    Family {
+        encoder: "libaom-av1",
+        presets: &["8", "7", "6", "5", "4", "3", "2", "1", "0"],
+        tunes: &["psnr", "ssim"],
+        profiles: &["main", "high", "professional"],
+        formats: &[
+            "yuv420p",
+            "yuv422p",
+            "yuv444p",
+            "gbrp",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv444p10le",
+            "yuv420p12le",
+            "yuv422p12le",
+            "yuv444p12le",
+            "gbrp10le",
+            "gbrp12le",
+            "gray",
+            "gray10le",
+            "gray12le",
+        ],
+        quality: Some((63, false)),
+        peak: true,
+        interlace: false,
+    },
+    Family {
+        encoder: "libvpx-vp9",
+        presets: &["5", "4", "3", "2", "1", "0"],
+        tunes: &["psnr", "ssim"],
+        profiles: &["0", "1", "2", "3"],
+        formats: &[
+            "yuv420p",
+            "yuva420p",
+            "yuv422p",
+            "yuv440p",
+            "yuv444p",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv440p10le",
+            "yuv444p10le",
+            "yuv420p12le",
+            "yuv422p12le",
+            "yuv440p12le",
+            "yuv444p12le",
+            "gbrp",
+            "gbrp10le",
+            "gbrp12le",
+        ],
+        quality: Some((63, false)),
+        peak: true,
+        interlace: false,
+    },
+    Family {
+        encoder: "prores_ks",
+        presets: &[],
+        tunes: &[],
+        profiles: &["proxy", "lt", "standard", "hq", "4444", "4444xq"],
+        formats: &["yuv422p10le", "yuv444p10le", "yuva444p10le"],
+        quality: None,
+        peak: false,
+        interlace: true,
+    },
+    Family {
+        encoder: "mpeg2video",
+        presets: &[],
+        tunes: &[],
+        profiles: &["simple", "main", "high", "422"],
+        formats: &["yuv420p", "yuv422p"],
+        quality: Some((31, true)),
+        peak: true,
+        interlace: true,
+    },
+];
+
+/// Appends what follows `-c:v NAME`.
+pub(super) fn push(list: &mut List, wish: &Wish<'_>) {
+    let Wish {
+        family,
+        rendition,
+        quality,
+        peak,
+        start,
+        preset,
+        tune,
+        profile,
+        latency,
+        varied,
+        interlaced,
+        rate,
+        major,
+        one,
+    } = *wish;
+    match family.encoder {
+        "libx264" => {
+            option(list, "-preset", preset);
+            option(list, "-tune", tune.or(latency.then_some("zerolatency")));
+            option(list, "-profile:v", profile);
+            option(list, "-crf", quality.map(decimal));
+            let mut params = vec![format!("fps={rate}")];
+            if varied {
+                params.push("stitchable=1".to_owned());
+            }
+            if let Some(peak) = peak {
+                list.opt("-maxrate", peak.maxrate_bps);
+                list.opt("-bufsize", peak.bufsize_bits);
+                params.push(format!("vbv-init={}", decimal(start)));
+            }
+            if let Some(gop) = rendition.gop {
+                list.opt("-g", gop).opt("-keyint_min", gop);
+                list.opt("-sc_threshold", 0);
+            }
+            if interlaced {
+                list.opt("-flags", "+ildct+ilme");
+            }
+            if one {
+                list.opt("-threads", 1);
+            }
+            list.opt("-x264-params", params.join(":"));
+        }
+        "libx265" => {
+            option(list, "-preset", preset);
+            option(list, "-tune", tune.or(latency.then_some("zerolatency")));
+            option(list, "-profile:v", profile);
+            option(list, "-crf", quality.map(decimal));
+            if major >= 8 {
+                list.opt("-a53cc", 1);
+            }
+            let mut params = vec!["log-level=warning".to_owned(), format!("fps={rate}")];
+            if varied {
+                params.push("info=0".to_owned());
+            }
+            if one {
+                params.extend(["pools=none".to_owned(), "frame-threads=1".to_owned()]);
+            }
+            if let Some(peak) = peak {
+                list.opt("-maxrate", peak.maxrate_bps);
+                list.opt("-bufsize", peak.bufsize_bits);
+                params.push(format!("vbv-init={}", decimal(start)));
+            }
+            if let Some(gop) = rendition.gop {
+                params.push(format!(
+                    "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
+                ));
+            }
+            list.opt("-x265-params", params.join(":"));
+        }
+        "libsvtav1" => {
+            option(list, "-preset", preset);
+            option(list, "-crf", quality.map(whole));
+            let mut params = vec![];
+            if one {
+                params.push("lp=1".to_owned());
+            }
+            // Before 6.0 the wrapper reads fewer of the encoder's own options and sets the rate itself.
+            if major >= 6 {
+                params.push(format!("fps-num={}:fps-denom={}", rate.num, rate.den));
+            }
+            if let Some(tune) = tune {
+                let number = ["vq", "psnr", "ssim"].iter().position(|t| *t == tune);
+                params.push(format!(
+                    "tune={}",
+                    number.expect("it was chosen from these")
+                ));
+            }
+            if latency {
+                params.push("pred-struct=1".to_owned());
+            }
+            if let Some(peak) = peak {
+                list.opt("-maxrate", peak.maxrate_bps);
+                list.opt("-bufsize", peak.bufsize_bits);
+            }
+            option(list, "-g", rendition.gop);
+            if !params.is_empty() {
+                list.opt("-svtav1-params", params.join(":"));
+            }
+        }
+        "libaom-av1" | "libvpx-vp9" => {
+            let aom = family.encoder == "libaom-av1";
+            if aom {
+                list.opt("-usage", if latency { "realtime" } else { "good" });
+            } else {
+                list.opt("-deadline", if latency { "realtime" } else { "good" });
+            }
+            option(list, "-cpu-used", preset);
+            option(list, "-tune", tune);
+            option(list, "-profile:v", profile);
+            if let Some(quality) = quality {
+                list.opt("-crf", whole(quality));
+                // Constant quality is a bitrate of 0; with a peak it is the target not to be exceeded.
+                list.opt("-b:v", peak.map_or(0, |p| p.maxrate_bps));
+            }
+            if let (Some(_), Some(peak)) = (quality, peak) {
+                list.opt("-maxrate", peak.maxrate_bps);
+                list.opt("-bufsize", peak.bufsize_bits);
+                let initial = peak.bufsize_bits as f64 * f64::from(start) / 1000.0;
+                list.opt("-rc_init_occupancy", initial as u64);
+            }
+            if latency {
+                list.opt("-lag-in-frames", 0);
+            }
+            if let Some(gop) = rendition.gop {
+                list.opt("-g", gop).opt("-keyint_min", gop);
+            }
+            if one {
+                list.opt("-threads", 1);
+            }
+            list.opt("-row-mt", u8::from(!one));
+        }
+        "prores_ks" => {
+            option(list, "-profile:v", profile);
+            if interlaced {
+                list.opt("-flags", "+ildct");
+            }
+            if one {
+                list.opt("-threads", 1);
+            }
+        }
+        "mpeg2video" => {
+            option(list, "-profile:v", profile);
+            if let Some(quality) = quality {
+                let q = decimal(quality.max(1000));
+                match peak {
+                    None => {
+                        list.opt("-q:v", q);
+                    }
+                    // A fixed quantiser would ignore the buffer: ask for the most that may be had, never better than q.
+                    Some(peak) => {
+                        list.opt("-b:v", peak.maxrate_bps);
+                        list.opt("-maxrate", peak.maxrate_bps);
+                        list.opt("-bufsize", peak.bufsize_bits);
+                        let initial = peak.bufsize_bits as f64 * f64::from(start) / 1000.0;
+                        list.opt("-rc_init_occupancy", initial as u64);
+                        list.opt("-qmin", whole(quality.max(1000)));
+                    }
+                }
+            }
+            if let Some(gop) = rendition.gop {
+                list.opt("-g", gop).opt("-sc_threshold", 1_000_000_000);
+            }
+            if latency {
+                list.opt("-bf", 0);
+            }
+            if interlaced {
+                list.opt("-flags", "+ildct+ilme");
+            }
+            if one {
+                list.opt("-threads", 1);
+            }
+        }
+        other => unreachable!("{other} is in the list of families"),
+    }
+}

@@ -1,0 +1,6 @@
+//! Encoders of graphics cards, on machines that have none: FFmpeg's own option parser on every argument list, and an FFmpeg
+//! with scripted cards for the rest. Nothing here has seen a card.
+
+mod chunks;
+mod lists;
+mod site;
