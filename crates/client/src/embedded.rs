@@ -8,8 +8,9 @@
 //! ```
 
 use crate::bars::Bar;
+use crate::command::Asked;
 use crate::fault::{Fault, Kind};
-use crate::flags::{Probe, Score, Transcode};
+use crate::flags::{Probe, RunCommand, Score, Transcode};
 use crate::follow::{self, Followed, Interrupt};
 use crate::place::{Place, path_of};
 use crate::preflight;
@@ -21,6 +22,7 @@ use recode_node::encoder;
 use recode_node::look::look;
 use recode_node::measure::measure;
 use recode_node::toolchain::{self, Ffmpeg};
+use recode_types::command::CAPABILITY;
 use recode_types::rendition::{AudioCodec, Codec};
 use recode_types::task::Failure;
 use recode_types::{Digest, FrameTable, JobRequest, JobState, SourceFacts};
@@ -76,6 +78,52 @@ pub fn transcode(
             state.forget_old_jobs();
         }
     }
+    outcome
+}
+
+/// Runs a command here. Nothing of it is kept for another time: it is one run of FFmpeg.
+/// # Errors
+/// See [`Kind`].
+pub fn command(asked: &Asked, args: &RunCommand) -> Result<Followed, Fault> {
+    let state = State::open(args.machine.state.as_deref())?;
+    let ffmpeg = ffmpeg(&state)?;
+    let needs = asked.line.needs(&asked.request).capabilities;
+    for encoder in needs.iter().filter(|name| *name != CAPABILITY) {
+        let has = ffmpeg.require_encoder(encoder);
+        has.map_err(|e| Fault::environment(e.to_string()))?;
+    }
+    let setting = Setting {
+        ffmpeg: Arc::new(ffmpeg),
+        workers: Some(1),
+        cache: None,
+    };
+    let room = state.room()?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let mut interrupt = Interrupt::listen()?;
+        let parts = Parts::start(&setting, room.path()).await?;
+        let outcome = {
+            let quiet = args.talk.quiet || args.talk.json;
+            let job = follow::run_command(&parts.client, "command", &asked.request, quiet);
+            tokio::select! {
+                followed = job => followed,
+                () = parts.coordinator.failed() => Err(Fault::environment(
+                    "the job's log can no longer be written; free the disk or name another place with --state DIR",
+                )),
+                () = interrupt.heard() => Err(Fault::new(
+                    Kind::Interrupted,
+                    "interrupted; run the same command again, it begins anew",
+                )),
+            }
+        };
+        if outcome.is_err() {
+            interrupt.end_on_next();
+        }
+        parts.stop().await;
+        outcome
+    });
+    // Threads that still read or write files have nothing left that anyone waits for.
+    runtime.shutdown_background();
     outcome
 }
 

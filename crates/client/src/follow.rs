@@ -7,7 +7,7 @@ use crate::remote::{about, detached, fault};
 use crate::waits::Waits;
 use recode_client::{Client, End, Watched};
 use recode_types::report::JobReport;
-use recode_types::{EventKind, JobId, JobRequest};
+use recode_types::{CommandRequest, EventKind, JobId, JobRequest};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -80,6 +80,19 @@ pub async fn run(
 ) -> Result<Followed, Fault> {
     let job = client.submit(request_id, request).await.map_err(fault)?;
     to_the_end(client, job, quiet, None).await
+}
+
+/// As [`run`], of a command job.
+/// # Errors
+/// As [`run`].
+pub async fn run_command(
+    client: &Client,
+    request_id: &str,
+    request: &CommandRequest,
+    quiet: bool,
+) -> Result<Followed, Fault> {
+    let submitted = client.submit_command(request_id, request).await;
+    to_the_end(client, submitted.map_err(fault)?, quiet, None).await
 }
 
 /// Follows a Job of a cluster until it has ended or Ctrl-C is heard, which leaves it alone.

@@ -30,21 +30,7 @@ pub struct JobFile {
 /// [`Kind::Usage`](crate::fault::Kind::Usage): the text is not TOML or JSON, has an unknown key or a value of the
 /// wrong shape. The sentence names the place.
 pub fn parse(name: &str, text: &str) -> Result<JobFile, Fault> {
-    let json = name.to_ascii_lowercase().ends_with(".json");
-    let root: Value = if json {
-        serde_json::from_str(text).map_err(|e| fault(name, "", &e.to_string()))?
-    } else {
-        toml::from_str(text).map_err(|e: toml::de::Error| {
-            let line = e
-                .span()
-                .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let at = line.map(|line| format!("line {line}")).unwrap_or_default();
-            fault(name, &at, e.message())
-        })?
-    };
-    let Value::Object(mut root) = root else {
-        return Err(fault(name, "", "the file must be a table of keys"));
-    };
+    let mut root = table(name, text)?;
     let input = match root.remove("input") {
         None => None,
         Some(Value::String(input)) => Some(input),
@@ -103,6 +89,28 @@ pub fn parse(name: &str, text: &str) -> Result<JobFile, Fault> {
     })
 }
 
+/// The keys of a file: JSON when its name ends so, else TOML.
+/// # Errors
+/// It is neither. The sentence names the place.
+pub fn table(name: &str, text: &str) -> Result<Map<String, Value>, Fault> {
+    let json = name.to_ascii_lowercase().ends_with(".json");
+    let root: Value = if json {
+        serde_json::from_str(text).map_err(|e| fault(name, "", &e.to_string()))?
+    } else {
+        toml::from_str(text).map_err(|e: toml::de::Error| {
+            let line = e
+                .span()
+                .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let at = line.map(|line| format!("line {line}")).unwrap_or_default();
+            fault(name, &at, e.message())
+        })?
+    };
+    match root {
+        Value::Object(root) => Ok(root),
+        _ => Err(fault(name, "", "the file must be a table of keys")),
+    }
+}
+
 /// An output's own keys, and defaults for the rest. One promise about the rate replaces another.
 fn with_defaults(mut own: Map<String, Value>, defaults: &Map<String, Value>) -> Map<String, Value> {
     const RATES: [&str; 3] = ["crf", "bitrate", "size"];
@@ -116,7 +124,8 @@ fn with_defaults(mut own: Map<String, Value>, defaults: &Map<String, Value>) -> 
     own
 }
 
-fn fault(name: &str, at: &str, what: &str) -> Fault {
+/// What is wrong with a file, and where.
+pub fn fault(name: &str, at: &str, what: &str) -> Fault {
     let what = what.trim().trim_end_matches('.').replace('\n', " ");
     let at = if at.is_empty() {
         String::new()

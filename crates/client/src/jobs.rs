@@ -8,7 +8,7 @@ use crate::remote::{about, come_back, fault, new_request_id, now_ms, say_json, s
 use crate::summary::{self, text_columns};
 use crate::{bars, transcode};
 use recode_client::{Client, Error, JobPage, JobView};
-use recode_types::{JobFilter, JobId, JobState, JobStatus};
+use recode_types::{CommandRequest, JobFilter, JobId, JobState, JobStatus};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -90,7 +90,7 @@ pub fn show(args: &OneJob) -> Result<(), Fault> {
     })?;
     if args.remote.json {
         say_json(&json!({
-            "status": view.status, "request": view.request, "progress": view.progress,
+            "status": view.status, "request": view.request, "progress": view.progress, "command": view.command,
         }));
     } else {
         crate::say(&shown(&view));
@@ -103,6 +103,7 @@ fn shown(view: &JobView) -> String {
         status,
         request,
         progress,
+        command,
     } = view;
     let mut said = format!("{}  {}\n", status.job, state_name(status));
     if let Some(reason) = status.reason.as_deref().filter(|r| !r.is_empty()) {
@@ -112,6 +113,9 @@ fn shown(view: &JobView) -> String {
     for output in &request.outputs {
         let encoder = &output.rendition.encoder;
         let _ = writeln!(said, "output: {} ({encoder})", output.url);
+    }
+    if let Some(command) = command {
+        said += &commanded(command);
     }
     let labels = status
         .labels
@@ -134,6 +138,24 @@ fn shown(view: &JobView) -> String {
     }
     for attempt in &progress.running {
         let _ = writeln!(said, "running: {}#{}", attempt.task.key, attempt.attempt);
+    }
+    said
+}
+
+/// The files of a command with their options.
+fn commanded(command: &CommandRequest) -> String {
+    let mut said = String::new();
+    if !command.global.is_empty() {
+        let _ = writeln!(said, "options: {}", command.global);
+    }
+    for (kind, files) in [("input", &command.inputs), ("output", &command.outputs)] {
+        for file in files {
+            let options = match file.options.as_str() {
+                "" => String::new(),
+                options => format!(" ({options})"),
+            };
+            let _ = writeln!(said, "{kind}: {}{options}", file.url);
+        }
     }
     said
 }

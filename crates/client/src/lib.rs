@@ -16,7 +16,8 @@ use recode_types::cluster::ClusterStatus;
 use recode_types::report::JobReport;
 use recode_types::task::FailureClass;
 use recode_types::{
-    EventKind, Explanation, JobFilter, JobId, JobRequest, JobState, JobStatus, NodeId, NodeStatus,
+    CommandRequest, EventKind, Explanation, JobFilter, JobId, JobRequest, JobState, JobStatus,
+    NodeId, NodeStatus,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -122,6 +123,20 @@ impl Client {
         request: &JobRequest,
     ) -> Result<JobId, Error> {
         let submit = || self.jobs.submit_as(request_id, job, request);
+        let (job, _known) = self.ask(submit).await?;
+        Ok(job)
+    }
+
+    /// Submits a command job. The same `request_id` gives the same Job, so repeating is safe.
+    /// # Errors
+    /// [`Error::Invalid`] names what is wrong with it, and where; [`Error::Unavailable`]: nobody answered, or not all
+    /// coordinators know this kind of Job.
+    pub async fn submit_command(
+        &self,
+        request_id: &str,
+        request: &CommandRequest,
+    ) -> Result<JobId, Error> {
+        let submit = || self.jobs.submit_command(request_id, request);
         let (job, _known) = self.ask(submit).await?;
         Ok(job)
     }

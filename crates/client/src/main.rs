@@ -7,6 +7,8 @@ mod bars;
 mod cache;
 mod clock;
 mod cluster;
+mod command;
+mod command_file;
 mod embedded;
 mod explain;
 mod fault;
@@ -76,6 +78,10 @@ fn run(command: Command) -> Result<(), Fault> {
             score::run(args, &cwd)
         }
         Command::Cache(args) => cache::run(args.action, &cwd),
+        Command::Run(args) => {
+            logs::start(&args.talk)?;
+            command::run(&args, &cwd)
+        }
         Command::Submit(args) => submit::run(&args, &cwd),
         Command::List(args) => jobs::list(&args),
         Command::Show(args) => jobs::show(&args),

@@ -96,6 +96,13 @@ impl Place {
         Self::local(typed, cwd.join(typed), kind)
     }
 
+    /// A path of this machine, rather than a URL that says that others see it too.
+    pub fn is_plain(&self) -> bool {
+        let scheme = self.typed.get(..7);
+        let named = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("file://"));
+        self.path.is_some() && !named
+    }
+
     fn local(typed: &str, path: PathBuf, kind: Kind) -> Result<Self, Fault> {
         let path = tidy(&path);
         let url = Url::from_file_path(&path)

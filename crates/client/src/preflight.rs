@@ -68,16 +68,20 @@ pub fn outputs(
     source: Option<&Metadata>,
     resumes: bool,
 ) -> Result<(), Fault> {
-    for output in &request.outputs {
-        let Some(path) = path_of(&output.url) else {
+    for wanted in &request.outputs {
+        let Some(path) = path_of(&wanted.url) else {
             continue;
         };
-        one_output(&path, source, request.overwrite || resumes)?;
+        let source: Vec<Metadata> = source.into_iter().cloned().collect();
+        output(&path, &source, request.overwrite || resumes)?;
     }
     Ok(())
 }
 
-fn one_output(path: &Path, source: Option<&Metadata>, replace: bool) -> Result<(), Fault> {
+/// Checks that one file can be written. `sources`: what it must not be under another name.
+/// # Errors
+/// As [`outputs`].
+pub fn output(path: &Path, sources: &[Metadata], replace: bool) -> Result<(), Fault> {
     let name = path.display();
     let folder = path.parent().unwrap_or(Path::new("/"));
     let shown = folder.display();
@@ -106,7 +110,11 @@ fn one_output(path: &Path, source: Option<&Metadata>, replace: bool) -> Result<(
         Ok(meta) if meta.is_dir() => Err(Fault::output(format!(
             "{name} is a directory; name a file in it"
         ))),
-        Ok(meta) if source.is_some_and(|s| (s.dev(), s.ino()) == (meta.dev(), meta.ino())) => {
+        Ok(meta)
+            if sources
+                .iter()
+                .any(|s| (s.dev(), s.ino()) == (meta.dev(), meta.ino())) =>
+        {
             Err(Fault::usage(format!(
                 "{name} is the input under another name; name another output, the source is never written to"
             )))
@@ -167,8 +175,9 @@ mod tests {
         std::fs::hard_link(d.join("there.mp4"), d.join("link.mp4")).unwrap();
         std::fs::create_dir(d.join("folder.mp4")).unwrap();
         let source = std::fs::metadata(d.join("there.mp4")).unwrap();
-        let check = |name: &str, source, replace| {
-            one_output(&d.join(name), source, replace).map_err(|f| f.message)
+        let check = |name: &str, source: Option<&Metadata>, replace| {
+            let sources: Vec<Metadata> = source.into_iter().cloned().collect();
+            output(&d.join(name), &sources, replace).map_err(|f| f.message)
         };
         assert!(
             check("there.mp4", None, false)

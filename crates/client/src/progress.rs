@@ -18,6 +18,8 @@ pub enum Phase {
     Score,
     /// Chunks to Output.
     Stitch,
+    /// The one run of a command job.
+    Command,
 }
 
 impl Phase {
@@ -42,6 +44,7 @@ impl Phase {
             Self::Encode => "encode",
             Self::Score => "score",
             Self::Stitch => "stitch",
+            Self::Command => "command",
         }
     }
 }
@@ -108,7 +111,14 @@ impl Model {
                 self.running.insert(Phase::Probe);
             }
             EventKind::TaskDone { task, .. } => {
-                let phase = Phase::of(*task);
+                let command = !self.planned && matches!(task, TaskKey::Command { .. });
+                let phase = match command {
+                    true => Phase::Command,
+                    false => Phase::of(*task),
+                };
+                if command {
+                    self.seen.remove(&Phase::Probe);
+                }
                 self.seen.insert(phase);
                 if phase != Phase::Encode {
                     self.open.remove(task);
@@ -146,7 +156,12 @@ impl Model {
         let mut frames = progress.frames_done;
         let mut running = BTreeSet::new();
         for attempt in &progress.running {
-            let phase = Phase::of(attempt.task.key);
+            let mut phase = Phase::of(attempt.task.key);
+            if !self.planned && matches!(attempt.task.key, TaskKey::Command { .. }) {
+                // Without a Plan it is a command job, which has no probe.
+                phase = Phase::Command;
+                self.seen.remove(&Phase::Probe);
+            }
             if self.done.contains(&attempt.task.key) {
                 // What a node said before its end was known.
                 continue;
@@ -165,11 +180,16 @@ impl Model {
                     }
                 }
                 Phase::Audio => self.audio_us = self.audio_us.max(attempt.media_us),
-                Phase::Stitch => self.stitch_us = self.stitch_us.max(attempt.media_us),
+                Phase::Stitch | Phase::Command => {
+                    self.stitch_us = self.stitch_us.max(attempt.media_us);
+                }
                 Phase::Probe | Phase::Trial | Phase::Score => {}
             }
         }
-        if !self.planned {
+        if !self.planned
+            && !self.seen.contains(&Phase::Command)
+            && !running.contains(&Phase::Command)
+        {
             running.insert(Phase::Probe);
         }
         for phase in &running {
@@ -229,7 +249,7 @@ impl Model {
                 let (done, total, note) = match phase {
                     Phase::Encode => (self.frames_done, self.frames_total, self.encode_note()),
                     Phase::Audio => (0, 0, clock(self.audio_us)),
-                    Phase::Stitch => (0, 0, clock(self.stitch_us)),
+                    Phase::Stitch | Phase::Command => (0, 0, clock(self.stitch_us)),
                     Phase::Probe | Phase::Trial | Phase::Score => (0, 0, String::new()),
                 };
                 Line {

@@ -40,7 +40,10 @@ fn row(output: &OutputReport, cwd: &Path) -> [String; 5] {
         "-".into()
     };
     [
-        place::show(&output.url, cwd),
+        match output.files {
+            1 => place::show(&output.url, cwd),
+            files => format!("{} ({files} files)", place::show(&output.url, cwd)),
+        },
         show_bytes(output.bytes),
         output.frames.to_string(),
         show_seconds(output.duration_seconds),
@@ -150,6 +153,7 @@ mod tests {
             source_bytes: 1,
             outputs: vec![OutputReport {
                 url: "file:///w/out.mp4".into(),
+                files: 1,
                 bytes: 12_300_000,
                 video_bytes: 10_000_000,
                 frames: 1440,

@@ -58,6 +58,7 @@ async fn a_client_may_choose_the_id_of_a_job_that_nobody_has() {
             request_id: "three".into(),
             request: Some(request().into()),
             job: job.to_owned(),
+            command: None,
         };
         let refused = client.submit(message).await.unwrap_err();
         assert_eq!(

@@ -12,8 +12,9 @@ use recode_types::task::{
 };
 use recode_types::time::Rational;
 use recode_types::{
-    ArtifactRef, AttemptNo, Codec, Container, Digest, FrameRow, FrameTable, JobId, JobRequest,
-    NodeId, OutputRequest, Rendition, SourceFacts, TaskId, TaskKey,
+    ArtifactRef, AttemptNo, Codec, CommandFile, CommandOutput, CommandRequest, Container, Digest,
+    FrameRow, FrameTable, JobId, JobRequest, Needs, NodeId, OutputRequest, Rendition, SourceFacts,
+    TaskId, TaskKey,
 };
 use std::collections::BTreeMap;
 
@@ -164,6 +165,46 @@ pub fn small_plan(request: &JobRequest) -> Plan {
     plan(&facts(&table), &table, request, &PlanPolicy::default()).expect("a plain request")
 }
 
+/// A command with two inputs, and two outputs of which one is many files.
+pub fn command_request() -> CommandRequest {
+    let file = |options: &str, url: &str| CommandFile {
+        options: options.to_owned(),
+        url: url.to_owned(),
+    };
+    CommandRequest {
+        inputs: vec![file("-ss 5", "s3://in/a.mp4"), file("", "s3://in/b.png")],
+        outputs: vec![
+            file("-c copy", "s3://out/a.mkv"),
+            file("-r 1", "s3://out/%03d.png"),
+        ],
+        labels: BTreeMap::from([("team".to_owned(), "news".to_owned())]),
+        priority: 60,
+        ..CommandRequest::default()
+    }
+}
+
+pub fn needs() -> Needs {
+    Needs {
+        capabilities: vec!["libx264".to_owned(), "recode:command".to_owned()],
+        labels: BTreeMap::new(),
+        heavy: true,
+    }
+}
+
+/// What a Node makes of a command.
+pub fn made(request: &CommandRequest) -> TaskResult {
+    let outputs = request.outputs.iter().map(|output| CommandOutput {
+        url: output.url.clone(),
+        files: 3,
+        size_bytes: 1_000,
+        frames: 25,
+        duration_us: 1_000_000,
+    });
+    TaskResult::Commanded {
+        outputs: outputs.collect(),
+    }
+}
+
 /// A State with hands: applies commands and plays the Node.
 #[derive(Clone, Default)]
 pub struct Bench {
@@ -212,6 +253,29 @@ impl Bench {
             job: JOB,
             request: Box::new(request),
         });
+        bench
+    }
+
+    /// A command job and one Node, in a cluster that knows both.
+    pub fn commanded(request: CommandRequest) -> Self {
+        let mut bench = Self::default();
+        assert_eq!(bench.register(), NODE);
+        bench.apply(Command::RaiseLevel {
+            level: crate::machine::level::COMMANDS,
+        });
+        let submitted = bench.apply(Command::SubmitCommand {
+            request_id: "one".to_owned(),
+            job: JOB,
+            request: Box::new(request),
+            needs: needs(),
+        });
+        assert!(matches!(
+            submitted,
+            Outcome::Submitted {
+                existing: false,
+                ..
+            }
+        ));
         bench
     }
 
@@ -366,6 +430,7 @@ impl Bench {
                     payload_bytes: 10_000,
                 },
                 Work::Command { .. } => stitched(0),
+                Work::CommandLine(work) => made(&work.request),
                 Work::Stitch(_) => panic!("stitches are ordered in two steps"),
             },
         }

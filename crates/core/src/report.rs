@@ -2,6 +2,7 @@
 
 use crate::machine::job::Phase;
 use crate::machine::{Chunk, Job, PerSegment, Run};
+use recode_types::CommandOutput;
 use recode_types::event::EventKind;
 use recode_types::report::{JobReport, OutputReport, SegmentReport};
 
@@ -27,7 +28,10 @@ pub fn build(job: &Job) -> JobReport {
         reason,
         source: job.request.source.clone(),
         source_bytes: run.map_or(0, |run| run.plan.source.size_bytes),
-        outputs: run.map(outputs).unwrap_or_default(),
+        outputs: match &job.command {
+            Some(command) => command.results.iter().map(of_command).collect(),
+            None => run.map(outputs).unwrap_or_default(),
+        },
         wall_seconds: seconds(end_ms.saturating_sub(job.submitted_ms)),
         cpu_seconds: seconds(job.used.cpu_ms),
         bytes_read: job.used.source_bytes_read,
@@ -61,6 +65,21 @@ fn warnings(job: &Job) -> Vec<String> {
     all
 }
 
+/// One Output of a command job.
+fn of_command(made: &CommandOutput) -> OutputReport {
+    OutputReport {
+        url: made.url.clone(),
+        files: made.files,
+        bytes: made.size_bytes,
+        video_bytes: 0,
+        frames: made.frames,
+        duration_seconds: made.duration_us as f64 / 1e6,
+        scores: Vec::new(),
+        score_frames: None,
+        segments: Vec::new(),
+    }
+}
+
 /// Outputs that are in their place.
 fn outputs(run: &Run) -> Vec<OutputReport> {
     run.outputs
@@ -69,6 +88,7 @@ fn outputs(run: &Run) -> Vec<OutputReport> {
             let made = output.result.as_ref()?;
             Some(OutputReport {
                 url: made.url.clone(),
+                files: 1,
                 bytes: made.size_bytes,
                 video_bytes: made.video_bytes,
                 frames: made.frames,

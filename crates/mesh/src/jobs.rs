@@ -6,7 +6,9 @@ use crate::{Error, Leader};
 use recode_proto::convert::MAX_MESSAGE_BYTES;
 use recode_proto::v1::{self, job_service_client::JobServiceClient};
 use recode_types::report::JobReport;
-use recode_types::{Explanation, JobFilter, JobId, JobRequest, JobStatus, Progress};
+use recode_types::{
+    CommandRequest, Explanation, JobFilter, JobId, JobRequest, JobStatus, Progress,
+};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
@@ -24,8 +26,10 @@ pub struct Jobs {
 pub struct JobView {
     /// How it stands.
     pub status: JobStatus,
-    /// What was asked for.
+    /// What was asked for. Of a command job only what all kinds of Jobs have in common.
     pub request: JobRequest,
+    /// The command, of a command job.
+    pub command: Option<CommandRequest>,
     /// How far it is.
     pub progress: Progress,
 }
@@ -95,7 +99,29 @@ impl Jobs {
             request_id: request_id.to_owned(),
             request: Some(request.clone().into()),
             job: job.map(|job| job.to_string()).unwrap_or_default(),
+            command: None,
         };
+        self.hand_in(message).await
+    }
+
+    /// Submits a command job. The same `request_id` gives the same Job; `true` says that it was known already.
+    /// # Errors
+    /// [`Error::Invalid`] names what is wrong with it, and where.
+    pub async fn submit_command(
+        &self,
+        request_id: &str,
+        request: &CommandRequest,
+    ) -> Result<(JobId, bool), Error> {
+        let message = v1::SubmitRequest {
+            request_id: request_id.to_owned(),
+            request: None,
+            job: String::new(),
+            command: Some(request.clone().into()),
+        };
+        self.hand_in(message).await
+    }
+
+    async fn hand_in(&self, message: v1::SubmitRequest) -> Result<(JobId, bool), Error> {
         let answer = self.within(self.client().submit(message)).await?;
         let job = answer
             .job
@@ -130,12 +156,16 @@ impl Jobs {
 
     async fn look(&self, message: v1::GetRequest) -> Result<JobView, Error> {
         let answer = self.within(self.client().get(message)).await?;
+        let command: Option<CommandRequest> = answer.command.map(TryInto::try_into).transpose()?;
+        let request = match (&command, answer.request) {
+            (Some(command), _) => command.in_common(),
+            (None, Some(request)) => request.try_into()?,
+            (None, None) => return Err(missing("request")),
+        };
         Ok(JobView {
             status: status(answer.status)?,
-            request: answer
-                .request
-                .ok_or_else(|| missing("request"))?
-                .try_into()?,
+            request,
+            command,
             progress: answer.progress.unwrap_or_default().try_into()?,
         })
     }

@@ -10,6 +10,7 @@ use crate::source::Sources;
 use recode_media::toolchain::Ffmpeg;
 use recode_mesh::{Leader, Link, nats};
 use recode_types::NodeHello;
+use recode_types::command::CAPABILITY;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -100,7 +101,10 @@ pub fn start(config: Config) -> Result<Running, Error> {
         heavy_slots: heavy,
         light_slots: LIGHT_SLOTS,
         ffmpeg: config.ffmpeg.version_line().to_owned(),
-        capabilities: config.ffmpeg.encoders().map(str::to_owned).collect(),
+        capabilities: std::iter::once(CAPABILITY)
+            .chain(config.ffmpeg.encoders())
+            .map(str::to_owned)
+            .collect(),
     };
     let context = Arc::new(Context {
         sources: Sources::new(&config.scratch),

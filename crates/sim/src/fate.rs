@@ -40,7 +40,7 @@ impl Fate<'_> {
             Work::Probe { deep: true, .. } | Work::Whole { .. } => (1_000, 6_000),
             Work::Encode(_) => (500, 6_000),
             Work::Trial(_) => (200, 1_500),
-            Work::Audio { .. } | Work::Command { .. } => (500, 4_000),
+            Work::Audio { .. } | Work::Command { .. } | Work::CommandLine(_) => (500, 4_000),
             Work::Stitch(_) => (200, 2_000),
         };
         // A Node that is slow for some other reason is so no more when the faults have stopped.

@@ -201,6 +201,8 @@ impl Library {
                 payload_bytes: 1_000,
             },
             Work::Command { output, .. } => stitched(index_of(&output.url), 0),
+            // No client of the simulation submits commands.
+            Work::CommandLine(_) => return failed(FailureClass::BadInput),
             Work::Stitch(work) => stitched(work.output_index, of_parts(work)),
         };
         done(result, HONEST)

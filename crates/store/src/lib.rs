@@ -18,6 +18,7 @@ pub mod source;
 pub mod staging;
 pub mod sweep;
 pub mod url;
+pub mod withdraw;
 pub mod work;
 
 mod budget;
@@ -35,4 +36,5 @@ pub use publish::Publication;
 pub use source::Source;
 pub use staging::Staging;
 pub use url::Location;
+pub use withdraw::withdraw;
 pub use work::{Take, WorkStore};

@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod cluster;
+pub mod command;
 pub mod container;
 pub mod engine;
 pub mod event;
@@ -23,6 +24,7 @@ pub mod time;
 pub mod travel;
 
 pub use artifact::{ArtifactRef, Digest};
+pub use command::{CommandFile, CommandOutput, CommandRequest, Needs};
 pub use container::Container;
 pub use engine::Engine;
 pub use event::{

@@ -38,12 +38,19 @@ pub struct JobReport {
     pub warnings: Vec<String>,
 }
 
+fn one() -> u32 {
+    1
+}
+
 /// One Output in a [`JobReport`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutputReport {
     /// Where it is.
     pub url: String,
-    /// File size.
+    /// How many files: more than one of a command job's numbered output.
+    #[serde(default = "one")]
+    pub files: u32,
+    /// Size of all its files.
     pub bytes: u64,
     /// Bytes of video packets.
     pub video_bytes: u64,

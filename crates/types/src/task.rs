@@ -1,6 +1,7 @@
 //! What a node is given to do and what it reports back.
 
 use crate::artifact::ArtifactRef;
+use crate::command::{CommandOutput, CommandRequest};
 use crate::id::{AttemptNo, TaskId};
 use crate::rendition::{Knob, Rendition};
 use crate::request::OutputRequest;
@@ -73,7 +74,7 @@ pub enum Work {
     },
     /// Join Chunks, audio and everything else into the Output, check it and put it where it belongs.
     Stitch(StitchWork),
-    /// Stream copy or other unsplit work.
+    /// The Source's packets in another container, unsplit.
     Command {
         /// URL of the Source.
         source: String,
@@ -86,15 +87,32 @@ pub enum Work {
         /// See `start_us`.
         duration_us: Option<i64>,
     },
+    /// A command job.
+    CommandLine(CommandWork),
+}
+
+/// A command job, as its Node gets it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CommandWork {
+    /// What is asked. The Node reads it with the grammar of command jobs, as whoever took it in has done.
+    pub request: CommandRequest,
+    /// It fills a slot with an encoder.
+    pub heavy: bool,
 }
 
 impl Work {
     /// Heavy work fills a slot with an encoder; light work runs beside it.
     pub fn is_heavy(&self) -> bool {
-        matches!(
-            self,
-            Work::Encode(_) | Work::Trial(_) | Work::Whole { .. } | Work::Probe { deep: true, .. }
-        )
+        match self {
+            Work::CommandLine(work) => work.heavy,
+            work => matches!(
+                work,
+                Work::Encode(_)
+                    | Work::Trial(_)
+                    | Work::Whole { .. }
+                    | Work::Probe { deep: true, .. }
+            ),
+        }
     }
 }
 
@@ -267,10 +285,16 @@ pub enum TaskResult {
         violations: Vec<(u32, u32, u64)>,
     },
     /// As [`Self::Encoded`], of damaged pictures: this decode showed some of them otherwise than the decode that made the
-    /// frame table. Last, since the log knows the others by their place.
+    /// frame table.
     EncodedUnsteady {
         /// The Chunks.
         chunks: Vec<ChunkFacts>,
+    },
+    /// All files of a command job are in their places, one entry for each Output. New results go to the end: the log knows
+    /// them by their place.
+    Commanded {
+        /// What was made.
+        outputs: Vec<CommandOutput>,
     },
 }
 

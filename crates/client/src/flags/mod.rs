@@ -1,8 +1,10 @@
 //! The command line.
 
+mod command;
 mod recipe;
 mod remote;
 
+pub use command::RunCommand;
 pub use recipe::{JobFlags, OutputFlags, Recipe};
 pub use remote::{
     Cancel, Cluster, ClusterAction, Drain, List, Logs, Nodes, OneJob, OneNode, Remote, Submit,
@@ -68,6 +70,9 @@ pub enum Command {
     Transcode(Box<Transcode>),
     /// Show what a file is: tracks, frames, where it can be cut
     Probe(Probe),
+    /// Run FFmpeg with options of your own, here or on a node of a cluster
+    #[command(name = "command")]
+    Run(Box<RunCommand>),
     /// Hand jobs to a cluster and come back at once; `watch` follows them
     Submit(Box<Submit>),
     /// List the jobs of a cluster
@@ -122,6 +127,7 @@ impl Command {
             Self::Cache(Cache { action }) => match action {
                 CacheAction::List { json, .. } | CacheAction::Prune { json, .. } => *json,
             },
+            Self::Run(args) => args.talk.json,
             Self::Submit(args) => args.remote.json,
             Self::List(args) => args.remote.json,
             Self::Show(args)

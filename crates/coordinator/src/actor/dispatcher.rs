@@ -18,7 +18,6 @@ use crate::raft::{Consensus, Gathered};
 use crate::runtime;
 use handle::Msg;
 use recode_core::machine::decide::{self, Tidy};
-use recode_core::machine::ready::is_heavy;
 use recode_core::{Command, Outcome, State};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage};
 use recode_types::{
@@ -309,7 +308,7 @@ impl Dispatcher {
                 continue;
             }
             let held = Held {
-                heavy: is_heavy(token.task.key),
+                heavy: shared.look(|state| state.is_heavy(token.task)),
                 cost: 0,
             };
             self.registry.granted(node, token, held);

@@ -7,7 +7,7 @@
 use recode_core::schedule::FreeNode;
 use recode_types::task::AttemptOutcome;
 use recode_types::{
-    AttemptProgress, AttemptToken, JobId, NodeHeard, NodeHello, NodeId, NodeReport,
+    AttemptProgress, AttemptToken, JobId, Needs, NodeHeard, NodeHello, NodeId, NodeReport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -128,6 +128,16 @@ impl Registry {
         {
             heard.open = false;
         }
+    }
+
+    /// Nodes that lack a capability which a command job needs.
+    pub fn without(&self, needs: &Needs) -> Vec<NodeId> {
+        let has = |node: &Heard| {
+            let all = &node.hello.capabilities;
+            needs.capabilities.iter().all(|wanted| all.contains(wanted))
+        };
+        let lacking = self.nodes.iter().filter(|(_, node)| !has(node));
+        lacking.map(|(id, _)| *id).collect()
     }
 
     /// Attempts were granted to a Node.

@@ -9,14 +9,16 @@ use crate::room::Door;
 use crate::runtime;
 use futures::Stream;
 use recode_core::archive::Archive;
-use recode_core::machine::{Stub, Wish};
+use recode_core::machine::{Stub, Wish, level};
 use recode_core::{Command, Outcome, Rejected, State};
 use recode_mesh::Watched;
 use recode_proto::convert::list::ListQuery;
 use recode_proto::convert::status::{bad_request, because};
 use recode_proto::convert::{MAX_WATCHED, id, request_id, sentence};
 use recode_proto::v1::{self, job_service_server::JobService};
-use recode_types::{Explanation, JobId, JobRequest, JobStatus, NodeStatus, TaskKey};
+use recode_types::{
+    CommandRequest, Explanation, JobId, JobRequest, JobStatus, Needs, NodeStatus, TaskKey,
+};
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use tokio_util::sync::CancellationToken;
@@ -147,6 +149,48 @@ fn watched(message: v1::WatchRequest) -> Result<Vec<(JobId, u64)>, Status> {
     Ok(jobs)
 }
 
+/// What is submitted.
+enum Asked {
+    Job(Box<JobRequest>),
+    Command {
+        request: Box<CommandRequest>,
+        needs: Needs,
+    },
+}
+
+/// Reads what is submitted. Commands are refused here where their grammar does not take them: nobody else has to wait for that.
+fn asked(
+    request: Option<v1::JobRequest>,
+    command: Option<v1::CommandRequest>,
+) -> Result<Asked, Status> {
+    match (request, command) {
+        (Some(request), None) => {
+            let request = JobRequest::try_from(request).map_err(Status::from)?;
+            Ok(Asked::Job(Box::new(request)))
+        }
+        (None, Some(command)) => {
+            let request = CommandRequest::try_from(command).map_err(Status::from)?;
+            if request.compute.is_some() || request.instance_type.is_some() {
+                let problem = "command.compute is not valid: nodes of this build have no labels to choose them by; leave out \
+                               compute and instance_type";
+                return Err(bad_request("command.compute", problem.to_owned()));
+            }
+            let line = recode_command::parse(&request).map_err(|refused| {
+                let problem = format!("command is not valid: {refused}");
+                bad_request("command", problem)
+            })?;
+            let needs = line.needs(&request);
+            let request = Box::new(request);
+            Ok(Asked::Command { request, needs })
+        }
+        (None, None) => Err(bad_request("request", "request is missing".to_owned())),
+        (Some(_), Some(_)) => {
+            let problem = "command is not valid: submit either it or a request, not both";
+            Err(bad_request("command", problem.to_owned()))
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl JobService for Jobs {
     async fn submit(
@@ -155,11 +199,7 @@ impl JobService for Jobs {
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let message = request.into_inner();
         let request_id = request_id(message.request_id, true)?;
-        let request: JobRequest = message
-            .request
-            .ok_or_else(|| bad_request("request", "request is missing".to_owned()))?
-            .try_into()
-            .map_err(Status::from)?;
+        let asked = asked(message.request, message.command)?;
         let job = match message.job.as_str() {
             "" => runtime::new_job(),
             chosen => job_id(chosen)?,
@@ -169,10 +209,29 @@ impl JobService for Jobs {
             self.door.pass()?;
         }
         let name = request_id.clone();
-        let command = Command::SubmitJob {
-            request_id,
-            job,
-            request: Box::new(request),
+        let command = match asked {
+            Asked::Job(request) => Command::SubmitJob {
+                request_id,
+                job,
+                request,
+            },
+            Asked::Command { request, needs } => {
+                let level = self.consensus.shared().look(|state| state.level);
+                if level < level::COMMANDS {
+                    return Err(because(
+                        Code::Unavailable,
+                        "LEVEL_TOO_LOW",
+                        "not all coordinators know command jobs yet: try again, and upgrade those of earlier builds".to_owned(),
+                        &[("level", level.to_string())],
+                    ));
+                }
+                Command::SubmitCommand {
+                    request_id,
+                    job,
+                    request,
+                    needs,
+                }
+            }
         };
         match self.propose(command, &name).await? {
             Outcome::Submitted { job, existing } => {
@@ -201,17 +260,24 @@ impl JobService for Jobs {
             };
             return Ok(Response::new(v1::GetResponse {
                 status: Some(status.into()),
-                request: Some(archive.request.into()),
+                request: archive.command.is_none().then(|| archive.request.into()),
                 progress: None,
+                command: archive.command.map(Into::into),
             }));
         }
         let shared = self.consensus.shared();
-        let request = shared.look(|state| state.jobs.get(&job).map(|job| job.request.clone()));
+        let (request, command) = shared.look(|state| {
+            let known = state.jobs.get(&job);
+            let command = known.and_then(|job| Some(job.command.as_ref()?.request.clone()));
+            let request = known.filter(|job| job.command.is_none());
+            (request.map(|job| job.request.clone()), command)
+        });
         let progress = announcer::progress(shared, &self.running.running().borrow(), job);
         Ok(Response::new(v1::GetResponse {
             status: self.status(job)?,
             request: request.map(Into::into),
             progress: progress.map(Into::into),
+            command: command.map(Into::into),
         }))
     }
 

@@ -88,6 +88,13 @@ impl World {
         }
     }
 
+    fn commanded() -> Self {
+        Self {
+            bench: Bench::commanded(command_request()),
+            ..Self::new(small_request())
+        }
+    }
+
     fn ask(&mut self, request_id: String, wish: Wish) -> Outcome {
         self.bench.apply(Command::Ask {
             job: JOB,
@@ -343,6 +350,23 @@ proptest! {
         for event in &events {
             world.happen(event);
         }
+        world.calm();
+    }
+
+    #[test]
+    fn whatever_happens_to_a_command_it_ends_and_snapshots_keep_it(
+        events in prop::collection::vec(event(), 0..120),
+    ) {
+        let mut world = World::commanded();
+        for event in &events {
+            world.happen(event);
+        }
+        let read = State::decode(&world.bench.state.encode());
+        prop_assert_eq!(read.as_ref(), Ok(&world.bench.state));
+        let log = Batch::decode(&Batch(world.bench.log.clone()).encode()).expect("own bytes");
+        let mut replica = State::default();
+        replica.apply_batch(&log);
+        prop_assert_eq!(&replica, &world.bench.state);
         world.calm();
     }
 

@@ -2,7 +2,9 @@
 
 use crate::plan::Plan;
 use recode_types::task::{AttemptOutcome, FailureClass};
-use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Knob, NodeId, Segment, TaskId};
+use recode_types::{
+    ArtifactRef, AttemptNo, CommandRequest, JobId, JobRequest, Knob, Needs, NodeId, Segment, TaskId,
+};
 use serde::{Deserialize, Serialize};
 
 /// One proposed change with the time at which it was proposed.
@@ -191,6 +193,17 @@ pub enum Command {
         knobs: Vec<(u32, Knob)>,
         /// See [`Command::SetKnobs`].
         reason: String,
+    },
+    /// A command job. As [`Command::SubmitJob`].
+    SubmitCommand {
+        /// Chosen by the client.
+        request_id: String,
+        /// Id of the new Job.
+        job: JobId,
+        /// What is asked.
+        request: Box<CommandRequest>,
+        /// What a Node must have for it.
+        needs: Needs,
     },
 }
 

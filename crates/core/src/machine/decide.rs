@@ -6,7 +6,7 @@
 use super::{Command, Job, Retention, State};
 use crate::plan::{encoder, peak, rate};
 use recode_types::event::JobState;
-use recode_types::task::FailureClass;
+use recode_types::task::{AttemptOutcome, Failure, FailureClass};
 use recode_types::{JobId, Knob, NodeId};
 
 /// Peak revisions of one Output after which the Job fails.
@@ -91,6 +91,22 @@ fn turn(
             knobs,
             reason,
         },
+    }
+}
+
+/// How an Attempt ended, in words that a cluster of this level knows: a Node of a later build may use others.
+pub fn told(level: u32, outcome: &AttemptOutcome) -> AttemptOutcome {
+    if super::level::of_outcome(outcome) <= level {
+        return outcome.clone();
+    }
+    let (AttemptOutcome::Done { usage, .. } | AttemptOutcome::Failed { usage, .. }) = outcome;
+    AttemptOutcome::Failed {
+        failure: Failure {
+            class: FailureClass::Unknown,
+            message: "the node answered in words that not all coordinators know yet".to_owned(),
+            stderr_tail: None,
+        },
+        usage: *usage,
     }
 }
 

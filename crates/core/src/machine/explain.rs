@@ -1,6 +1,6 @@
 //! Why Tasks wait. See [`Wait`] for the reasons.
 
-use super::ready::is_heavy;
+use super::commanded::COMMAND;
 use super::{Job, Phase, Run, State};
 use recode_types::{Explanation, JobId, NodeHeard, NodeId, NodeStatus, TaskKey, Wait, Waiting};
 
@@ -76,6 +76,12 @@ impl Explainer<'_> {
                 }
                 return waiting.push(unknown(Wait::Probe));
             }
+            Phase::Command => {
+                if self.lacks_lease(COMMAND) {
+                    add(waiting, self.of_ready(COMMAND), COMMAND);
+                }
+                return;
+            }
             Phase::Running(run) => run,
         };
         for key in run.single_tasks() {
@@ -140,7 +146,7 @@ impl Explainer<'_> {
         }
         let avoid = task.map_or(&[][..], |t| &t.avoid);
         let (mut refused, mut free) = (Vec::new(), false);
-        let heavy = is_heavy(key);
+        let heavy = self.job.is_heavy(key);
         for taker in &self.takers {
             if avoid.contains(&taker.node) {
                 refused.push(taker.node);
@@ -167,6 +173,15 @@ impl Explainer<'_> {
 
     /// An encoder that the Task needs and no Node that takes work has. Nodes that do not say what they have may have it.
     fn lacking_encoder(&self, key: TaskKey) -> Option<String> {
+        if let Some(needs) = self.job.needs() {
+            let has = |taker: &Taker<'_>, wanted: &String| {
+                taker.heard.hello.capabilities.contains(wanted)
+            };
+            let mut needs = needs.capabilities.iter();
+            return needs
+                .find(|wanted| !self.takers.iter().any(|taker| has(taker, wanted)))
+                .cloned();
+        }
         let run = self.job.run()?;
         let outputs = match key {
             TaskKey::Encode { group, segment } => run.missing(group, segment),

@@ -17,6 +17,7 @@
 
 use super::MOST_TURNS;
 use super::command::{Command, Effect, LeaseGrant, Rejected, Wish};
+use super::commanded::{COMMAND, CommandJob};
 use super::rows::Rows;
 use super::run::Run;
 use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES};
@@ -65,6 +66,9 @@ pub struct Job {
     pub wishes: VecDeque<String>,
     /// How often it was paused, resumed or retried; at most [`super::MOST_TURNS`].
     pub turns: u32,
+    /// The command, where it is a command job. Stored beside the Job, see [`super::commanded`].
+    #[serde(skip)]
+    pub command: Option<Box<CommandJob>>,
     /// Tasks with a time before which they are not granted. Follows from `tasks`.
     #[serde(skip)]
     pub(super) backoff: BTreeSet<TaskKey>,
@@ -93,6 +97,8 @@ pub enum Phase {
     Running(Box<Run>),
     /// Nothing more happens.
     Ended(Box<End>),
+    /// The one Task of a command job runs. Last: the position is the encoding.
+    Command,
 }
 
 /// How a Job ended.
@@ -146,6 +152,7 @@ impl Job {
             logs: VecDeque::new(),
             wishes: VecDeque::new(),
             turns: 0,
+            command: None,
             backoff: BTreeSet::new(),
         };
         job.tell(at_ms, EventKind::Submitted);
@@ -174,7 +181,7 @@ impl Job {
         match &self.phase {
             Phase::Probing { .. } => JobState::Probing,
             Phase::Planning { .. } => JobState::Planning,
-            Phase::Running(_) => JobState::Running,
+            Phase::Running(_) | Phase::Command => JobState::Running,
             Phase::Ended(end) => end.state,
         }
     }
@@ -184,7 +191,7 @@ impl Job {
         match &self.phase {
             Phase::Running(run) => Some(run),
             Phase::Ended(end) => end.run.as_ref(),
-            Phase::Probing { .. } | Phase::Planning { .. } => None,
+            Phase::Probing { .. } | Phase::Planning { .. } | Phase::Command => None,
         }
     }
 
@@ -194,6 +201,7 @@ impl Job {
             Phase::Probing { deep } | Phase::Planning { deep, .. } => *deep,
             Phase::Running(run) => run.deep,
             Phase::Ended(end) => end.run.as_ref().is_some_and(|run| run.deep),
+            Phase::Command => false,
         }
     }
 
@@ -213,7 +221,13 @@ impl Job {
             job: self.id,
             state: self.state(),
             source: self.request.source.clone(),
-            outputs: self.request.outputs.iter().map(|o| o.url.clone()).collect(),
+            outputs: match &self.command {
+                Some(command) => {
+                    let outputs = command.request.outputs.iter();
+                    outputs.map(|output| output.url.clone()).collect()
+                }
+                None => self.request.outputs.iter().map(|o| o.url.clone()).collect(),
+            },
             submitted_at_ms: self.submitted_ms,
             ended_at_ms: end.map(|end| end.at_ms),
             tasks,
@@ -232,6 +246,9 @@ impl Job {
 
     /// Tasks known so far and Tasks finished, the probe included.
     pub fn count_tasks(&self) -> (u32, u32) {
+        if let Some(command) = &self.command {
+            return (1, u32::from(!command.results.is_empty()));
+        }
         match self.run() {
             None => (1, u32::from(matches!(self.phase, Phase::Planning { .. }))),
             Some(run) => {
@@ -417,7 +434,8 @@ impl Job {
                 Ok(())
             }
             Command::Replan { reason, .. } => {
-                if self.deep() {
+                // A command job has no Plan to make anew.
+                if self.deep() || self.command.is_some() {
                     return Err(Rejected::Outdated);
                 }
                 self.replan(at_ms, reason.clone(), effects);
@@ -438,6 +456,7 @@ impl Job {
                 Ok(())
             }
             Command::SubmitJob { .. }
+            | Command::SubmitCommand { .. }
             | Command::GrantLeases { .. }
             | Command::CompleteAttempt { .. }
             | Command::ExpireLeases { .. }
@@ -532,6 +551,7 @@ impl Job {
                 effects.push(Effect::Decide { job: self.id });
                 Phase::Running(Box::new(run))
             }
+            None if self.command.is_some() => Phase::Command,
             None => Phase::Probing {
                 deep: deep && !changed,
             },
@@ -667,6 +687,9 @@ impl Job {
                 }
                 Ok(())
             }
+            (Phase::Command, COMMAND, TaskResult::Commanded { outputs }) => {
+                self.accept_command(attempt, lease, outputs, at_ms, effects)
+            }
             (Phase::Running(run), key, result) => {
                 let made = run.accept(key, attempt, lease.node, result, usage)?;
                 self.used.chunks_reused += made.reused;
@@ -733,8 +756,10 @@ impl Job {
             .get_mut(&key)
             .expect("an attempt that ended has a row");
         task.failures += u32::from(!planted!(FailuresNotCounted));
-        let replan =
-            failure.class == FailureClass::IndexLied && !self.deep() && !planted!(IndexLiedRetried);
+        let replan = failure.class == FailureClass::IndexLied
+            && !self.deep()
+            && self.command.is_none()
+            && !planted!(IndexLiedRetried);
         let task = self
             .tasks
             .get_mut(&key)
@@ -875,7 +900,7 @@ impl Job {
         }
     }
 
-    fn end(
+    pub(super) fn end(
         &mut self,
         at_ms: u64,
         state: JobState,
@@ -899,7 +924,7 @@ impl Job {
         let run = match before {
             Phase::Running(run) => Some(*run),
             Phase::Ended(_) => unreachable!("an ended job does not end again"),
-            Phase::Probing { .. } | Phase::Planning { .. } => None,
+            Phase::Probing { .. } | Phase::Planning { .. } | Phase::Command => None,
         };
         self.phase = Phase::Ended(Box::new(End {
             state,

@@ -9,19 +9,37 @@
 //! |---|---|
 //! | 0 | everything up to [`Command::RaiseLevel`] |
 //! | 1 | [`Command::TurnKnobs`]; snapshots that hold the level |
+//! | 2 | [`Command::SubmitCommand`] and the results of such Jobs; snapshots that hold them |
 
 use super::Command;
+use recode_types::task::{AttemptOutcome, TaskResult};
 
-/// The level of this build. The one before where it stands in for an earlier build.
-pub const LEVEL: u32 = if cfg!(feature = "earlier") { 0 } else { 1 };
+/// The level of this build. The first where it stands in for an earlier build.
+pub const LEVEL: u32 = if cfg!(feature = "earlier") { 0 } else { 2 };
+
+/// The level that brought command jobs.
+pub const COMMANDS: u32 = 2;
 
 impl Command {
     /// The level that knows it first.
     pub fn level(&self) -> u32 {
         match self {
             Self::TurnKnobs { .. } => 1,
+            Self::SubmitCommand { .. } => COMMANDS,
+            Self::CompleteAttempt { outcome, .. } => of_outcome(outcome),
             _ => 0,
         }
+    }
+}
+
+/// The level that knows first how an Attempt ended.
+pub fn of_outcome(outcome: &AttemptOutcome) -> u32 {
+    match outcome {
+        AttemptOutcome::Done {
+            result: TaskResult::Commanded { .. },
+            ..
+        } => COMMANDS,
+        _ => 0,
     }
 }
 

@@ -5,12 +5,13 @@
 //! answered with a typed [`Rejected`] and changes nothing.
 //!
 //! One noun per file, its states drawn at the top: [`job`], [`run`] (a Job whose Plan is known), [`task`], [`node`],
-//! [`retention`] (how ended Jobs leave). [`ready`] lists what may be granted, [`explain`] says why the rest waits,
+//! [`commanded`] (command jobs), [`retention`] (how ended Jobs leave). [`ready`] lists what may be granted, [`explain`] says why the rest waits,
 //! [`list`] finds Jobs, [`work`] builds what a Node needs to know, [`decide`] holds what the Leader proposes of its own
 //! accord, [`snapshot`] the encodings.
 
 pub mod chunk;
 pub mod command;
+pub mod commanded;
 pub mod decide;
 pub mod explain;
 pub mod job;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use chunk::Chunk;
 pub use command::{Batch, Command, Effect, Entry, LeaseGrant, Outcome, Rejected, Wish};
+pub use commanded::CommandJob;
 pub use job::{Job, Phase};
 pub use list::Page;
 pub use node::Node;
@@ -79,6 +81,12 @@ pub struct State {
 }
 
 impl State {
+    /// Whether a Task fills a slot with an encoder.
+    pub fn is_heavy(&self, task: TaskId) -> bool {
+        let job = self.jobs.get(&task.job);
+        job.map_or_else(|| ready::is_heavy(task.key), |job| job.is_heavy(task.key))
+    }
+
     /// Applies one entry.
     pub fn apply(&mut self, entry: &Entry) -> (Outcome, Vec<Effect>) {
         let mut effects = Vec::new();
@@ -106,43 +114,48 @@ impl State {
                 job,
                 request,
             } => {
-                if self.wishes.contains_key(request_id) {
-                    return Err(Rejected::RequestIdTaken);
+                let same = |state: &Self, known: &JobId| match (
+                    state.jobs.get(known),
+                    state.archived.get(known),
+                ) {
+                    (Some(known), _) => known.request == **request && known.command.is_none(),
+                    (None, Some(stub)) => stub.request == retention::digest(request),
+                    (None, None) => true,
+                };
+                if let Some(known) = self.known_request(request_id, same)? {
+                    return Ok(known);
                 }
-                if let Some(known) = self.requests.get(request_id)
-                    && !planted!(RequestIdIgnored)
-                {
-                    let same = match (self.jobs.get(known), self.archived.get(known)) {
-                        (Some(known), _) => known.request == **request,
-                        (None, Some(stub)) => stub.request == retention::digest(request),
-                        (None, None) => true,
-                    };
-                    return if same || planted!(RequestNotCompared) {
-                        Ok(Outcome::Submitted {
-                            job: *known,
-                            existing: true,
-                        })
-                    } else {
-                        Err(Rejected::RequestIdTaken)
-                    };
+                self.check_new(*job)?;
+                let new = Job::submitted(*job, request_id.clone(), (**request).clone(), at_ms);
+                Ok(self.insert(new, effects))
+            }
+            Command::SubmitCommand {
+                request_id,
+                job,
+                request,
+                needs,
+            } => {
+                let same = |state: &Self, known: &JobId| match (
+                    state.jobs.get(known),
+                    state.archived.get(known),
+                ) {
+                    (Some(known), _) => known
+                        .command
+                        .as_ref()
+                        .is_some_and(|c| c.request == **request),
+                    (None, Some(stub)) => stub.request == commanded::digest(request),
+                    (None, None) => true,
+                };
+                if self.level < level::COMMANDS {
+                    return Err(Rejected::Outdated);
                 }
-                if self.jobs.contains_key(job) || self.archived.contains_key(job) {
-                    return Err(Rejected::JobIdTaken);
+                if let Some(known) = self.known_request(request_id, same)? {
+                    return Ok(known);
                 }
-                if self.jobs.len() >= MOST_JOBS {
-                    return Err(Rejected::TooManyJobs);
-                }
-                self.requests.insert(request_id.clone(), *job);
-                self.jobs.insert(
-                    *job,
-                    Job::submitted(*job, request_id.clone(), (**request).clone(), at_ms),
-                );
-                effects.push(Effect::Announce { job: *job });
-                effects.push(Effect::Dispatch);
-                Ok(Outcome::Submitted {
-                    job: *job,
-                    existing: false,
-                })
+                self.check_new(*job)?;
+                let (request, needs) = ((**request).clone(), needs.clone());
+                let new = Job::commanded(*job, request_id.clone(), request, needs, at_ms);
+                Ok(self.insert(new, effects))
             }
             Command::RegisterNode { name, incarnation } => {
                 if let Some(node) = self
@@ -269,6 +282,50 @@ impl State {
                 self.settle(id, effects);
                 Ok(Outcome::Accepted)
             }
+        }
+    }
+
+    /// The Job that a request id has made before, where it stands for the `same` request.
+    fn known_request(
+        &self,
+        request_id: &str,
+        same: impl FnOnce(&Self, &JobId) -> bool,
+    ) -> Result<Option<Outcome>, Rejected> {
+        if self.wishes.contains_key(request_id) {
+            return Err(Rejected::RequestIdTaken);
+        }
+        let known = self.requests.get(request_id);
+        let Some(known) = known.filter(|_| !planted!(RequestIdIgnored)) else {
+            return Ok(None);
+        };
+        match same(self, known) || planted!(RequestNotCompared) {
+            true => Ok(Some(Outcome::Submitted {
+                job: *known,
+                existing: true,
+            })),
+            false => Err(Rejected::RequestIdTaken),
+        }
+    }
+
+    fn check_new(&self, job: JobId) -> Result<(), Rejected> {
+        if self.jobs.contains_key(&job) || self.archived.contains_key(&job) {
+            return Err(Rejected::JobIdTaken);
+        }
+        match self.jobs.len() >= MOST_JOBS {
+            true => Err(Rejected::TooManyJobs),
+            false => Ok(()),
+        }
+    }
+
+    fn insert(&mut self, new: Job, effects: &mut Vec<Effect>) -> Outcome {
+        let job = new.id;
+        self.requests.insert(new.request_id.clone(), job);
+        self.jobs.insert(job, new);
+        effects.push(Effect::Announce { job });
+        effects.push(Effect::Dispatch);
+        Outcome::Submitted {
+            job,
+            existing: false,
         }
     }
 

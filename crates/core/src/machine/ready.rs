@@ -1,5 +1,6 @@
 //! Which Tasks may be granted now.
 
+use super::commanded::COMMAND;
 use super::job::{Job, Phase};
 use super::{State, run::Run};
 use recode_types::{NodeId, TaskId, TaskKey};
@@ -93,7 +94,7 @@ impl Job {
     /// See [`State::ready_light`].
     fn ready_light(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
         self.open_singles()
-            .filter(move |key| !is_heavy(*key) && self.may_try(*key, now_ms))
+            .filter(move |key| !self.is_heavy(*key) && self.may_try(*key, now_ms))
             .map(|key| self.describe(key))
     }
 
@@ -115,7 +116,11 @@ impl Job {
             .into_iter()
             .flat_map(Run::single_tasks)
             .filter(|&key| self.is_open(key));
-        probe.into_iter().chain(single)
+        let command = match self.phase {
+            Phase::Command if !self.paused => Some(COMMAND),
+            _ => None,
+        };
+        probe.into_iter().chain(command).chain(single)
     }
 
     /// Nobody has a Lease on it, and it does not back off.
@@ -130,6 +135,7 @@ impl Job {
         match (&self.phase, key) {
             (Phase::Probing { deep }, TaskKey::Probe { deep: wanted }) => *deep == wanted,
             (Phase::Running(run), key) => run.is_open(key),
+            (Phase::Command, COMMAND) => true,
             _ => false,
         }
     }
@@ -153,12 +159,14 @@ impl Job {
             TaskKey::Trial { segment, .. } => rows(segment) / 5 + 1,
             TaskKey::Whole { .. } => frames,
             TaskKey::Probe { deep: true } => frames / 10 + 1,
+            // Nothing is known of it, and nothing is learned from it about speeds.
+            _ if self.command.is_some() => 0,
             _ => frames / 100 + 1,
         };
         ReadyTask {
             id: TaskId { job: self.id, key },
             attempt: self.next_attempt(key),
-            heavy: is_heavy(key),
+            heavy: self.is_heavy(key),
             cost,
             priority: self.request.priority,
             avoid: task.map(|task| task.avoid.clone()).unwrap_or_default(),

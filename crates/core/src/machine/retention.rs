@@ -172,7 +172,10 @@ impl State {
                 submitted_ms: job.submitted_ms,
                 ended_ms,
                 events,
-                request: digest(&job.request),
+                request: match &job.command {
+                    Some(command) => super::commanded::digest(&command.request),
+                    None => digest(&job.request),
+                },
                 request_id: job.request_id,
                 archive: archive.clone(),
             },

@@ -10,8 +10,9 @@
 mod packed;
 mod v1;
 mod v2;
+mod v4;
 
-use super::level::LEVEL;
+use super::level::{COMMANDS, LEVEL};
 use super::{Batch, Entry, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +21,7 @@ use std::io;
 /// Newest version of log entries that this build reads.
 pub const BATCH_VERSION: u8 = FIRST_BATCH + LEVEL as u8;
 /// Newest version of snapshots that this build reads.
-pub const STATE_VERSION: u8 = if LEVEL == 0 { 2 } else { 3 };
+pub const STATE_VERSION: u8 = 2 + LEVEL as u8;
 /// Version of entries whose commands all builds know.
 const FIRST_BATCH: u8 = 1;
 /// Beside the version: the entry is [`packed`].
@@ -218,7 +219,8 @@ impl State {
     pub fn encode(&self) -> Vec<u8> {
         match self.level {
             0 => seal(STATE, 2, &v2::fields(self)),
-            _ => seal(STATE, 3, self),
+            1 => seal(STATE, 3, self),
+            _ => seal(STATE, 4, &v4::fields(self)),
         }
     }
 
@@ -228,7 +230,8 @@ impl State {
     pub fn write(&self, sink: &mut dyn io::Write) -> io::Result<Head> {
         match self.level {
             0 => write(STATE, 2, &v2::fields(self), sink),
-            _ => write(STATE, 3, self, sink),
+            1 => write(STATE, 3, self, sink),
+            _ => write(STATE, 4, &v4::fields(self), sink),
         }
     }
 
@@ -240,12 +243,22 @@ impl State {
             (1, content) => read::<v1::State>(content).map(Self::from),
             (2, content) => read::<v2::State>(content).map(Self::from),
             (3, content) if LEVEL > 0 => read(content),
+            (4, content) if LEVEL >= COMMANDS => {
+                read::<v4::State>(content).and_then(Self::try_from)
+            }
             (found, _) => Err(FormatError::Version {
                 found,
                 known: STATE_VERSION,
             }),
         };
         let mut state = read?;
+        let has_commands = state.jobs.values().any(|job| job.command.is_some());
+        if !state.jobs.values().all(|job| job.is_whole())
+            || (has_commands && state.level < COMMANDS)
+        {
+            let what = "a command and what its job says of it contradict each other";
+            return Err(FormatError::Content(what.to_owned()));
+        }
         state
             .jobs
             .values_mut()

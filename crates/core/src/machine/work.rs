@@ -82,6 +82,9 @@ impl State {
                 duration_us: job.request.duration_us,
             })));
         }
+        if let Some(work) = job.command_work(id.key) {
+            return Some(Order::Work(Box::new(Work::CommandLine(work))));
+        }
         job.run()?.order(&job.request, id.key)
     }
 }

@@ -4,6 +4,7 @@
 mod audio;
 mod chunk;
 mod command;
+mod copy;
 mod encode;
 pub mod frames;
 mod inputs;
@@ -201,8 +202,9 @@ async fn work(attempt: &mut Attempt, work: Work) -> Result<TaskResult, Failure> 
                 start_us,
                 duration_us,
             };
-            command::run(attempt, &source, &output, overwrite, cut).await
+            copy::run(attempt, &source, &output, overwrite, cut).await
         }
+        Work::CommandLine(work) => command::run(attempt, work).await,
     }
 }
 

@@ -4,6 +4,7 @@
 //! from outside may be anything. Limits of size are checked here too, before anybody allocates for them.
 
 mod cluster;
+mod command;
 mod event;
 mod explain;
 pub mod list;

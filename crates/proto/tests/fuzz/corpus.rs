@@ -13,10 +13,10 @@ use recode_types::task::{
     AttemptOutcome, Failure, FailureClass, Grant, OutputFacts, TaskResult, Usage, Work,
 };
 use recode_types::{
-    ArtifactRef, AttemptLog, AttemptProgress, AttemptToken, Codec, Container, Digest, Event,
-    EventKind, Explanation, FinishedAttempt, JobFilter, JobId, JobRequest, JobState, JobStatus,
-    Metric, NodeHeard, NodeHello, NodeId, NodeOrders, NodeReport, NodeStatus, OutputRequest,
-    Progress, Rational, TaskId, TaskKey, Wait, Waiting,
+    ArtifactRef, AttemptLog, AttemptProgress, AttemptToken, Codec, CommandFile, CommandRequest,
+    Container, Digest, Event, EventKind, Explanation, FinishedAttempt, JobFilter, JobId,
+    JobRequest, JobState, JobStatus, Metric, NodeHeard, NodeHello, NodeId, NodeOrders, NodeReport,
+    NodeStatus, OutputRequest, Progress, Rational, TaskId, TaskKey, Wait, Waiting,
 };
 
 fn wire<Plain, Wire: From<Plain> + Message>(plain: Plain) -> Vec<u8> {
@@ -84,6 +84,24 @@ pub fn requests() -> Vec<Vec<u8>> {
         priority: 100,
     };
     vec![wire::<_, v1::JobRequest>(request)]
+}
+
+pub fn commands() -> Vec<Vec<u8>> {
+    let file = |options: &str, url: &str| CommandFile {
+        options: options.into(),
+        url: url.into(),
+    };
+    let request = CommandRequest {
+        global: "-xerror".into(),
+        inputs: vec![file("-ss 5", "s3://b/a.mp4"), file("", "s3://b/b.png")],
+        outputs: vec![file("-vf fps=1", "s3://b/%03d.png")],
+        compute: Some("intel".into()),
+        instance_type: Some("c6i.*".into()),
+        overwrite: true,
+        labels: [("name".to_owned(), "clip".to_owned())].into(),
+        priority: 100,
+    };
+    vec![wire::<_, v1::CommandRequest>(request)]
 }
 
 pub fn renditions() -> Vec<Vec<u8>> {

@@ -12,8 +12,8 @@ use recode_testkit::fuzz::{self, Tally, Until, Verdict, bytes, wire};
 use recode_types::cluster::ClusterStatus;
 use recode_types::rendition::Rendition;
 use recode_types::{
-    AttemptLog, Event, Explanation, JobRequest, JobStatus, NodeOrders, NodeReport, NodeStatus,
-    Progress,
+    AttemptLog, CommandRequest, Event, Explanation, JobRequest, JobStatus, NodeOrders, NodeReport,
+    NodeStatus, Progress,
 };
 use std::fmt::Debug;
 
@@ -62,6 +62,10 @@ fn targets() -> Vec<Target> {
     };
     vec![
         encoded(corpus::requests(), travels::<v1::JobRequest, JobRequest>),
+        encoded(
+            corpus::commands(),
+            travels::<v1::CommandRequest, CommandRequest>,
+        ),
         encoded(corpus::renditions(), travels::<v1::Rendition, Rendition>),
         encoded(corpus::reports(), travels::<v1::NodeReport, NodeReport>),
         encoded(corpus::orders(), travels::<v1::NodeOrders, NodeOrders>),

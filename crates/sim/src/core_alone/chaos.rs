@@ -158,6 +158,8 @@ impl World {
                 | Command::RegisterNode { .. }
                 | Command::FailJob { .. }
                 | Command::DrainNode { .. }
+                // No client of the simulation submits commands.
+                | Command::SubmitCommand { .. }
                 | Command::Retire { .. }
                 | Command::ArchiveJob { .. }
                 | Command::Replan { .. } => false,
@@ -241,6 +243,8 @@ impl World {
                     },
                 }
             }
+            // No client of the simulation submits commands.
+            Phase::Command => return,
             Phase::Ended(_) => Command::FailJob {
                 job: id,
                 class: FailureClass::BadInput,

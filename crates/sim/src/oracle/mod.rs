@@ -98,6 +98,7 @@ impl Oracle {
         let held_by = |gone: &dyn Fn(&NodeId) -> bool| self.leases.jobs_of(gone);
         match command {
             Command::SubmitJob { job, .. }
+            | Command::SubmitCommand { job, .. }
             | Command::PlanPart { job, .. }
             | Command::PlanReady { job, .. }
             | Command::SetKnobs { job, .. }

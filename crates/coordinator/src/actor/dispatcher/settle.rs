@@ -29,12 +29,13 @@ impl Dispatcher {
             // Whatever becomes of the proposal, the Node is done with it.
             self.registry.ended(*node, token, took);
         }
+        let level = self.parts.consensus.shared().look(|state| state.level);
         let mut commands: Vec<Command> = finished
             .iter()
             .map(|(token, (_, outcome))| Command::CompleteAttempt {
                 task: token.task,
                 attempt: token.attempt,
-                outcome: Box::new(outcome.clone()),
+                outcome: Box::new(decide::told(level, outcome)),
             })
             .collect();
         let returned = std::mem::take(&mut self.returned);
@@ -112,7 +113,14 @@ impl Dispatcher {
         let mut nodes = self.registry.free();
         let tasks = shared.look(|state| {
             nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
-            worth_placing(state.ready_light(now_ms), state.ready(now_ms), &nodes)
+            let mut tasks = worth_placing(state.ready_light(now_ms), state.ready(now_ms), &nodes);
+            for task in &mut tasks {
+                let needs = state.jobs.get(&task.id.job).and_then(|job| job.needs());
+                if let Some(needs) = needs {
+                    task.avoid.extend(self.registry.without(needs));
+                }
+            }
+            tasks
         });
         if tasks.is_empty() {
             return Vec::new();

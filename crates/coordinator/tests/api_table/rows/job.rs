@@ -24,10 +24,31 @@ impl World {
             request_id: id.into(),
             request: Some(v1::JobRequest::from(request())),
             job: job.into(),
+            command: None,
         };
         let submit = |kind, what, message: &v1::SubmitRequest, wanted| {
             of("JobService/Submit", kind, what, message, wanted)
         };
+        let file = |options: &str, url: &str| v1::CommandFile {
+            options: options.into(),
+            url: url.into(),
+        };
+        let commanded = |change: fn(&mut v1::SubmitRequest)| {
+            let mut message = v1::SubmitRequest {
+                request_id: "a".into(),
+                command: Some(v1::CommandRequest {
+                    inputs: vec![file("", "s3://b/a.mp4")],
+                    outputs: vec![file("-c copy", "s3://b/a.mkv")],
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            change(&mut message);
+            message
+        };
+        fn command(message: &mut v1::SubmitRequest) -> &mut v1::CommandRequest {
+            message.command.as_mut().expect("it has one")
+        }
         let in_use = reason(Code::FailedPrecondition, "JOB_ID_TAKEN");
         vec![
             submit(
@@ -43,6 +64,30 @@ impl World {
                 Answer::Field("job"),
             ),
             submit(Stale, "a job id in use", &under("a", &self.waiting), in_use),
+            submit(
+                Wrong,
+                "a request and a command",
+                &commanded(|m| m.request = Some(v1::JobRequest::from(request()))),
+                Answer::Field("command"),
+            ),
+            submit(
+                Wrong,
+                "an option that names a file",
+                &commanded(|m| command(m).outputs[0].options = "-vf movie=/etc/passwd".into()),
+                Answer::Field("command"),
+            ),
+            submit(
+                Wrong,
+                "a command without an output",
+                &commanded(|m| command(m).outputs.clear()),
+                Answer::Field("command.outputs"),
+            ),
+            submit(
+                Oversized,
+                "a command with long options",
+                &commanded(|m| command(m).global = long()),
+                Answer::Field("command.global"),
+            ),
             of(
                 "JobService/Submit",
                 Wrong,

@@ -70,6 +70,7 @@ impl From<Job> for machine::Job {
             logs: VecDeque::new(),
             wishes: VecDeque::new(),
             turns: 0,
+            command: None,
             backoff: BTreeSet::new(),
         }
     }
