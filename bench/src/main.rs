@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
-    Deadline, chaos, control_plane, crash, many_chunks, mixed, overhead, quality, rate, s3_bytes,
-    same_bytes, score_cost, score_exact, versus,
+    Deadline, chaos, control_plane, crash, leaving, many_chunks, mixed, overhead, quality, rate,
+    s3_bytes, same_bytes, score_cost, score_exact, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -156,6 +156,8 @@ enum Bench {
         #[arg(long, default_value_t = 30)]
         segments: u32,
     },
+    /// What becomes of the work of nodes that are told to go
+    Leaving(leaving::Wanted),
     /// What three coordinators bear: rate, latency, failover, memory, restart
     ControlPlane(control_plane::Wanted),
 }
@@ -283,6 +285,13 @@ fn measure(cli: Cli) -> Result<()> {
         }
         Bench::S3Bytes { segments } => {
             s3_bytes::run(&tools, &clips()?[0], segments, &mut sheet("s3-bytes"))
+        }
+        Bench::Leaving(wanted) => {
+            let clip = match cli.clips.is_empty() {
+                true => tools::media("samples/sintel_trailer_720p24.mp4")?,
+                false => clips()?[0].clone(),
+            };
+            leaving::run(&tools, &clip, wanted, deadline, &mut sheet("leaving"))
         }
         Bench::ControlPlane(wanted) => {
             control_plane::run(&wanted, deadline, &mut sheet("control-plane"))

@@ -2,6 +2,7 @@
 
 use crate::actor::reporter::Reporter;
 use crate::actor::workers::Workers;
+use crate::leaving::spot::look_out;
 use crate::leaving::{Farewell, Habits, Leave};
 use crate::run::{Context, Inputs};
 use crate::scratch::Scratch;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Light Attempts (probe, audio, stitch) beside the encoders.
 const LIGHT_SLOTS: u32 = 4;
@@ -56,6 +58,7 @@ pub struct Running {
     stop: CancellationToken,
     reporter: JoinHandle<Farewell>,
     wishes: mpsc::Sender<Leave>,
+    _lookout: AbortOnDropHandle<()>,
 }
 
 impl Running {
@@ -119,6 +122,8 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let instance = format!("{:032x}", recode_types::JobId::generate().0);
     // Wishes are few, and each is taken at once.
     let (wishes, heard) = mpsc::channel(4);
+    let lookout = look_out(config.habits.lookout.clone(), wishes.clone());
+    let lookout = AbortOnDropHandle::new(tokio::spawn(lookout));
     let habits = (config.habits, heard);
     let reporter = Reporter::new(link, hello, instance, workers, &slots, habits);
     let stop = CancellationToken::new();
@@ -127,6 +132,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
         stop,
         reporter,
         wishes,
+        _lookout: lookout,
     })
 }
 

@@ -7,6 +7,7 @@ pub mod actor;
 pub mod assembly;
 pub mod blocks;
 pub mod cache;
+pub mod imds;
 pub mod leaving;
 pub mod look;
 pub mod measure;

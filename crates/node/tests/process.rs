@@ -2,6 +2,7 @@
 
 use recode_coordinator::assembly;
 use recode_mesh::{Jobs, Leader, Nodes};
+use recode_testkit::metadata::Metadata;
 use recode_types::{EventKind, JobId, JobRequest, JobState, NodeStatus};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -326,6 +327,34 @@ async fn a_node_that_reaches_only_nats_encodes_and_a_server_that_is_killed_costs
     coordinator.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_on_a_machine_that_is_taken_back_leaves_before_it_ends() {
+    let machine = Metadata::start().unwrap();
+    let url = machine.url();
+    let (begun, node) = Begun::with(&["--metadata", &url, "--metadata-poll", "50ms"]).await;
+    let left = Duration::from_secs(3);
+    let given = std::time::Instant::now();
+    machine.notice("terminate", left);
+    assert_eq!(node.exit_code().await, 5);
+    // The service names whole seconds.
+    assert!(given.elapsed() < left + Duration::from_secs(1));
+    begun.done_by_another().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_may_be_taken_back_finishes_what_it_has_and_begins_nothing() {
+    let machine = Metadata::start().unwrap();
+    let url = machine.url();
+    let (begun, node) = Begun::with(&["--metadata", &url, "--metadata-poll", "50ms"]).await;
+    machine.hint();
+    assert_eq!(node.exit_code().await, 5);
+    let attempts = begun.done_by_another().await;
+    assert!(
+        attempts.iter().all(|a| *a == 1),
+        "nothing was begun again: {attempts:?}"
+    );
+}
+
 #[test]
 fn what_cannot_work_is_said_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
@@ -347,8 +376,16 @@ fn what_cannot_work_is_said_in_one_sentence() {
         "{text}"
     );
     assert_eq!(text.lines().count(), 1, "{text}");
-    let text = said(&["--scratch", scratch, "--workers", "0"], "");
-    assert!(text.contains("--workers"), "{text}");
+    for (flag, bad) in [
+        ("--workers", "0"),
+        ("--grace", "soon"),
+        ("--idle-exit", "-1s"),
+        ("--metadata", "somewhere"),
+        ("--metadata-poll", "0s"),
+    ] {
+        let text = said(&["--scratch", scratch, &format!("{flag}={bad}")], "");
+        assert!(text.contains(flag) && text.contains(bad), "{text}");
+    }
     for (link, named) in [
         (&["--nats", "nats://a:1"][..], "--link nats"),
         (&["--link", "nats"], "--nats is missing"),

@@ -4,6 +4,7 @@
 pub mod card;
 pub mod fuzz;
 pub mod http;
+pub mod metadata;
 pub mod nats;
 pub mod s3;
 

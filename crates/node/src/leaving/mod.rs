@@ -1,18 +1,21 @@
 //! Leaving: why a node goes, until when it has time, and what it tells whoever started it. What it still finishes is
-//! decided in [`judge`].
+//! decided in [`judge`]; whether whoever lends the machine wants it back is seen by [`spot`].
 
 pub mod flags;
 pub mod judge;
+pub mod spot;
 
 use std::time::{Duration, Instant};
 
 /// When a node leaves of its own accord.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Habits {
     /// It had nothing to do for so long.
     pub idle_exit: Option<Duration>,
     /// It was drained, and nothing is left.
     pub exit_when_drained: bool,
+    /// Where it looks whether the machine will be taken back.
+    pub lookout: spot::Lookout,
 }
 
 /// Why a node leaves.
