@@ -10,6 +10,7 @@ mod cluster;
 mod command;
 mod command_file;
 mod embedded;
+mod events;
 mod explain;
 mod fault;
 mod flags;
@@ -93,6 +94,7 @@ fn run(command: Command) -> Result<(), Fault> {
         Command::Explain(args) => explain::run(&args),
         Command::Report(args) => jobs::report(&args, &cwd),
         Command::Logs(args) => tails::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Nodes(args) => nodes::run(&args),
         Command::Drain(args) => nodes::drain(&args),
         Command::Undrain(args) => nodes::undrain(&args),

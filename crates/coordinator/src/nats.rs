@@ -1,5 +1,7 @@
-//! Nodes that reach only NATS: their exchanges are those of `NodeService`, which does not know the difference.
+//! What a Leader does on NATS. Nodes that reach nothing else: their exchanges are those of `NodeService`, which does not know
+//! the difference. And the event feed.
 
+use crate::actor::loudspeaker;
 use crate::service::gate::Gate;
 use crate::service::node::Nodes;
 use futures::StreamExt as _;
@@ -15,7 +17,7 @@ const COMING: usize = 256;
 /// How long subscriptions that failed are left alone.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Looks after nodes on NATS whenever this coordinator leads, until told to stop.
+/// Looks after nodes on NATS, and says what happens, whenever this coordinator leads, until told to stop.
 pub async fn serve(
     nats: Nats,
     nodes: Nodes,
@@ -50,7 +52,8 @@ pub async fn serve(
                 () = office.cancelled() => {}
             }
         };
-        tokio::join!(receiving, looking_after, losing);
+        let speaking = loudspeaker::run(&nats, &gate.consensus, &office);
+        tokio::join!(receiving, looking_after, losing, speaking);
     }
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Folder, Ledger, Node, request, segments_of, watch_to_end};
+use recode_mesh::nats::events::{Listener, Told};
 use recode_mesh::{Jobs, Leader, Link, nats};
 use recode_testkit::nats::{Flood, Mischief, Plain, Proxy, Server};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Usage};
@@ -278,4 +279,134 @@ async fn garbage_in_place_of_the_leader_is_not_believed() {
     };
     assert!(said.contains("what answers is no coordinator"), "{said}");
     impostor.join().unwrap();
+}
+
+/// What a plain subscriber has heard of one job, as (index, kind).
+fn heard_of(plain: &mut Plain, job: JobId, until_index: u64) -> Vec<(u64, serde_json::Value)> {
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|(index, _)| *index < until_index) {
+        let next = plain.next(Duration::from_secs(30)).unwrap();
+        let next = next.unwrap_or_else(|| panic!("no event {until_index}: {heard:?}"));
+        assert_eq!(next.subject, format!("recode.test.events.{job}"));
+        let json: serde_json::Value = serde_json::from_slice(&next.payload).unwrap();
+        assert_eq!(json["job"], job.to_string());
+        heard.push((json["index"].as_u64().unwrap(), json["kind"].clone()));
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_subscriber_hears_every_event_and_the_bell() {
+    let mut server = Server::start().unwrap();
+    let folder = Folder::new("nats-events");
+    let (running, jobs, leader) = folder.with_nats(settings(&server.url())).await;
+    let mut plain = Plain::connect(server.address()).unwrap();
+    plain.subscribe("recode.test.events.>").unwrap();
+    let mut bell = Plain::connect(server.address()).unwrap();
+    bell.subscribe("recode.test.bell").unwrap();
+    // The node is on gRPC: the feed does not depend on how nodes come.
+    let ledger = Ledger::default();
+    let node = Node::steadfast(Link::Grpc(leader), &folder, &ledger);
+    let (job, _) = jobs.submit("one", &request()).await.unwrap();
+    let events = watch_to_end(&jobs, job).await;
+    let heard = heard_of(&mut plain, job, events.len() as u64 - 1);
+    let expected: Vec<_> = (0..)
+        .zip(&events)
+        .map(|(index, kind)| (index, serde_json::to_value(kind).unwrap()))
+        .collect();
+    assert_eq!(heard, expected);
+    let rung = bell
+        .next(Duration::from_secs(5))
+        .unwrap()
+        .expect("it rings");
+    let rung: serde_json::Value = serde_json::from_slice(&rung.payload).unwrap();
+    assert_eq!(rung, serde_json::json!({ "job": job.to_string() }));
+    // What happens while there is no server is said when it is back.
+    server.kill().unwrap();
+    let (job, _) = jobs.submit("two", &request()).await.unwrap();
+    server.restart().unwrap();
+    let mut plain = Plain::connect(server.address()).unwrap();
+    plain
+        .subscribe(&format!("recode.test.events.{job}"))
+        .unwrap();
+    let events = watch_to_end(&jobs, job).await;
+    let heard = heard_of(&mut plain, job, events.len() as u64 - 1);
+    let indices: BTreeSet<u64> = heard.iter().map(|(index, _)| *index).collect();
+    // It may have been back, and heard, before the subscriber was.
+    let first = *indices.first().expect("some were heard");
+    assert!(
+        indices.into_iter().eq(first..events.len() as u64),
+        "{heard:?}"
+    );
+    node.abort();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_loses_and_repeats_messages_knows_what_it_missed() {
+    let server = Server::start().unwrap();
+    let mischief = Mischief {
+        lost: 20,
+        twice: 20,
+        late: 0,
+    };
+    let proxy = Proxy::start(server.address(), mischief, 7).unwrap();
+    let folder = Folder::new("nats-listener");
+    let (running, jobs, leader) = folder.with_nats(settings(&server.url())).await;
+    let mut listener = Listener::start(&settings(&proxy.url()), None)
+        .await
+        .unwrap();
+    let ledger = Ledger::default();
+    let node = Node::steadfast(Link::Grpc(leader), &folder, &ledger);
+    let (job, _) = jobs.submit("one", &request()).await.unwrap();
+    watch_to_end(&jobs, job).await;
+    let listening = async {
+        let (mut next, mut missed, mut heard) = (None, 0, 0);
+        // Some of the last ones may be lost too.
+        while next.is_none_or(|next| next < 20) {
+            match listener.next().await.unwrap() {
+                Told::Missed { from, to, .. } => {
+                    assert_eq!(Some(from), next);
+                    assert!(from < to);
+                    missed += to - from;
+                    next = Some(to);
+                }
+                Told::Event(announced) => {
+                    let index = announced.event.index;
+                    assert_eq!(index, next.unwrap_or(index), "each once, in order");
+                    heard += 1;
+                    next = Some(index + 1);
+                }
+            }
+        }
+        (missed, heard)
+    };
+    let (missed, heard) = tokio::time::timeout(Duration::from_secs(30), listening)
+        .await
+        .expect("more is heard");
+    assert!(missed > 0 && heard > 0, "{missed} missed, {heard} heard");
+    node.abort();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_hears_the_bell() {
+    let server = Server::start().unwrap();
+    let link = link(&server.url());
+    let report = NodeReport {
+        instance: "one".into(),
+        ..NodeReport::default()
+    };
+    // Nobody leads yet; it waits.
+    let refused = link.open(report).await.unwrap_err().to_string();
+    assert!(refused.contains("no coordinator that leads"), "{refused}");
+    let mut bell = link.bell();
+    assert!(futures::poll!(std::pin::pin!(bell.rung())).is_pending());
+    let folder = Folder::new("nats-bell");
+    let (running, jobs, _) = folder.with_nats(settings(&server.url())).await;
+    jobs.submit("one", &request()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), bell.rung())
+        .await
+        .expect("it rings");
+    running.stop().await;
 }

@@ -1,7 +1,7 @@
 //! The report/grant exchange between a node and the Leader, typed; the same by gRPC and by NATS.
 
 use crate::nats::exchange::{self, Hearing};
-use crate::nats::{Nats, Settings};
+use crate::nats::{Bell, Nats, Settings};
 use crate::{Error, Leader};
 use recode_proto::convert::MAX_MESSAGE_BYTES;
 use recode_proto::v1::{self, node_service_client::NodeServiceClient};
@@ -36,6 +36,14 @@ impl Link {
             settings,
             name,
             nats: Arc::default(),
+        })
+    }
+
+    /// What tells a node that waits that it need not. Only NATS has one: by gRPC a Leader that is there answers.
+    pub fn bell(&self) -> Bell {
+        Bell::of(match self {
+            Self::Grpc(_) => None,
+            Self::Nats(link) => link.nats.get().cloned(),
         })
     }
 

@@ -4,8 +4,11 @@
 //!   recode.CLUSTER.hello                    nodes ask who leads; the Leader answers
 //!   recode.CLUSTER.report.OFFICE            nodes report to one Leader
 //!   recode.CLUSTER.orders.OFFICE.SESSION    that Leader's orders to one node
+//!   recode.CLUSTER.bell                     the Leader: work is waiting
+//!   recode.CLUSTER.events.JOB               the Leader: what happened to a Job
 //! ```
 
+use recode_types::JobId;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
@@ -61,6 +64,19 @@ impl Subjects {
         format!("{}.hello", self.prefix)
     }
 
+    /// Where work is announced.
+    pub(crate) fn bell(&self) -> String {
+        format!("{}.bell", self.prefix)
+    }
+
+    /// Where the events of one Job are said, or those of all.
+    pub(crate) fn events(&self, job: Option<JobId>) -> String {
+        match job {
+            Some(job) => format!("{}.events.{job}", self.prefix),
+            None => format!("{}.events.*", self.prefix),
+        }
+    }
+
     /// Where nodes report to the Leader of an office.
     pub(crate) fn reports(&self, office: &str) -> String {
         format!("{}.report.{office}", self.prefix)
@@ -93,6 +109,11 @@ mod tests {
         assert_eq!(
             subjects.orders("f00d", 12),
             "recode.site-7_a.orders.f00d.12"
+        );
+        let job = JobId(7);
+        assert_eq!(
+            subjects.events(Some(job)),
+            format!("recode.site-7_a.events.{job}")
         );
         for bad in ["", "a.b", "*", ">", "a b", "ä", &"a".repeat(65)] {
             assert!(bad.parse::<Subjects>().is_err(), "{bad}");

@@ -7,8 +7,8 @@ mod remote;
 pub use command::RunCommand;
 pub use recipe::{JobFlags, OutputFlags, Recipe};
 pub use remote::{
-    Cancel, Cluster, ClusterAction, Drain, List, Logs, Nodes, OneJob, OneNode, Remote, Submit,
-    Watch,
+    Cancel, Cluster, ClusterAction, Drain, Events, List, Logs, Nodes, OneJob, OneNode, Remote,
+    Submit, Watch,
 };
 
 use crate::units::ByteSize;
@@ -95,6 +95,8 @@ pub enum Command {
     Report(OneJob),
     /// Print what FFmpeg said last where parts of a job failed
     Logs(Logs),
+    /// Print what happens to jobs as a cluster says it on NATS
+    Events(Events),
     /// List the nodes of a cluster, or show one
     Nodes(Nodes),
     /// Give a node nothing new; what it runs goes on
@@ -139,6 +141,7 @@ impl Command {
             Self::Watch(args) => args.remote.json,
             Self::Cancel(args) => args.remote.json,
             Self::Logs(args) => args.remote.json,
+            Self::Events(args) => args.json,
             Self::Nodes(args) => args.remote.json,
             Self::Drain(args) => args.node.remote.json,
             Self::Undrain(args) => args.remote.json,

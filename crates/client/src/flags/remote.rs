@@ -5,6 +5,7 @@ use super::{EXIT_CODES, Recipe, exit_codes};
 use crate::units::Span;
 use clap::builder::TypedValueParser;
 use clap::{Args, Subcommand};
+use recode_mesh::subjects::UNNAMED;
 use recode_types::{JobId, JobState, NodeId, TaskKey};
 
 /// Which cluster is talked to.
@@ -155,6 +156,35 @@ pub struct Logs {
     /// Where.
     #[command(flatten)]
     pub remote: Remote,
+}
+
+/// `events`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  recode-client events --nats nats://10.0.0.9:4222
+  recode-client events job_0191... --nats nats://10.0.0.9:4222 --json
+
+The coordinators must have been started with --nats. docs/nats.md has the subjects, for listeners of your own.")]
+pub struct Events {
+    /// Only of this job, until it has ended [default: of all, until Ctrl-C]
+    #[arg(value_name = "JOB")]
+    pub job: Option<JobId>,
+    /// The NATS server; several for the servers of one NATS cluster
+    #[arg(
+        long,
+        env = "RECODE_NATS",
+        value_name = "nats://HOST:PORT",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub nats: Vec<String>,
+    /// Name of the cluster on NATS, as its coordinators were told
+    #[arg(long, env = "RECODE_NATS_CLUSTER", default_value = UNNAMED, value_name = "NAME")]
+    pub nats_cluster: String,
+    /// Print one JSON object for each event; errors too
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `nodes`

@@ -6,6 +6,7 @@ pub mod copier;
 pub mod dispatcher;
 mod job_set;
 pub mod levels;
+pub mod loudspeaker;
 pub mod planner;
 pub mod registry;
 pub mod sweeper;

@@ -37,7 +37,8 @@ struct Exchange {
     inbox: Inbox,
     /// Number of the last report.
     number: u64,
-    answered: Instant,
+    /// Since when reports were said and none was answered.
+    unanswered: Option<Instant>,
 }
 
 /// Looks for the Leader and opens an exchange with it. It ends when `reports` does.
@@ -49,9 +50,7 @@ pub(crate) async fn begin(
     reports: mpsc::Receiver<v1::NodeReport>,
 ) -> Result<Hearing, Error> {
     if !nats.is_connected_soon().await {
-        return Err(
-            nats.unavailable("no NATS server is reached; check address and password, or start it")
-        );
+        return Err(nats.unavailable(super::UNREACHED));
     }
     let hello = v1::LinkHello {
         instance: first.instance.clone(),
@@ -82,7 +81,7 @@ pub(crate) async fn begin(
         orders,
         inbox: Inbox::default(),
         number: 0,
-        answered: Instant::now(),
+        unanswered: None,
     };
     exchange.open(first).await?;
     // Ends by itself, soon after the exchange is dropped.
@@ -153,7 +152,7 @@ impl Exchange {
         if !said.over.is_empty() {
             return over(&said.over);
         }
-        self.answered = Instant::now();
+        self.unanswered = None;
         for body in self.inbox.take(said) {
             let Ok(orders) = v1::NodeOrders::decode(body) else {
                 return over("its orders do not read");
@@ -166,13 +165,17 @@ impl Exchange {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match self.answered.elapsed() > SILENCE {
+        match self
+            .unanswered
+            .is_some_and(|since| since.elapsed() > SILENCE)
+        {
             true => Err(self.nats.unavailable("the coordinator that led is silent")),
             false => Ok(()),
         }
     }
 
-    async fn say_report(&self, body: &Bytes) {
+    async fn say_report(&mut self, body: &Bytes) {
+        self.unanswered.get_or_insert_with(Instant::now);
         let parts = split(body, self.nats.part_bytes());
         for (part, body) in (0..).zip(&parts) {
             let report = v1::LinkReport {

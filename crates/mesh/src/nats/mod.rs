@@ -6,13 +6,18 @@
 //! ```text
 //!   frame.rs      payloads: checksum, parts           sessions.rs   what the Leader knows of its exchanges, pure
 //!   inbox.rs      orders in their order, pure         reception.rs  the Leader's side     exchange.rs  the node's side
+//!   events.rs     the event feed, said and heard      bell.rs       "work is waiting"
 //! ```
 
+mod bell;
+pub mod events;
 pub(crate) mod exchange;
 mod frame;
 mod inbox;
 pub mod reception;
 mod sessions;
+
+pub use bell::Bell;
 
 use crate::Error;
 use crate::subjects::Subjects;
@@ -20,6 +25,7 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long a payload may wait for room on its way to the server.
 const SAYING: Duration = Duration::from_secs(2);
@@ -29,6 +35,9 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Messages that wait for one of our subscribers; more are dropped, which all of them bear.
 const WAITING: usize = 1024;
+
+/// What is said where no server is there.
+const UNREACHED: &str = "no NATS server is reached; check address and password, or start it";
 
 /// Which servers, and whose subjects.
 #[derive(Clone, Debug)]
@@ -107,6 +116,7 @@ pub struct Nats {
     client: Client,
     subjects: Subjects,
     at: String,
+    connected: watch::Receiver<bool>,
 }
 
 impl Nats {
@@ -116,6 +126,7 @@ impl Nats {
     pub async fn connect(settings: &Settings, name: &str) -> Result<Self, Error> {
         let at = settings.at();
         let told = at.clone();
+        let (tell, connected) = watch::channel(false);
         let options = ConnectOptions::new()
             .name(name)
             .retry_on_initial_connect()
@@ -131,6 +142,11 @@ impl Nats {
             .client_capacity(256)
             .event_callback(move |event| {
                 let at = told.clone();
+                match event {
+                    Event::Connected => drop(tell.send_replace(true)),
+                    Event::Disconnected | Event::Closed => drop(tell.send_replace(false)),
+                    _ => {}
+                }
                 async move {
                     match event {
                         Event::Connected => tracing::info!(at, "connected with NATS"),
@@ -157,6 +173,7 @@ impl Nats {
             client,
             subjects: settings.subjects.clone(),
             at,
+            connected,
         })
     }
 

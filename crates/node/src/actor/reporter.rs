@@ -130,7 +130,8 @@ impl Reporter {
             };
             let wait = backoff.next_wait();
             tracing::info!(%error, ?wait, "no exchange with the coordinator; trying again");
-            if let Err(farewell) = self.meanwhile(tokio::time::sleep(wait)).await {
+            let mut bell = link.bell();
+            if let Err(farewell) = self.meanwhile(bell.wait(wait)).await {
                 return farewell;
             }
         }
