@@ -1,7 +1,8 @@
-//! For tests and benches only: servers in this process that count what they send and misbehave on demand, and fuzzing, and an
-//! FFmpeg with scripted cards.
+//! For tests and benches only: servers that count what they send and misbehave on demand, what the exchange of nodes with a
+//! coordinator promises, fuzzing, and an FFmpeg with scripted cards.
 
 pub mod card;
+pub mod conformance;
 pub mod fuzz;
 pub mod http;
 pub mod metadata;
