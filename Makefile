@@ -38,7 +38,7 @@ planted:        ## Show that the simulation finds each planted bug (crates/sim/P
 fidelity: setup ## Judge every file of RECODE_MEDIA with RECODE_JUDGE (ONLY=glob PASS=names JOBS=2)
 	@$(PYTHON) bench/fidelity/run.py
 
-evidence:       ## Measure one line of the promises (LINE=1.n or 2.n), or show where all stand
+evidence:       ## Measure one line of the promises (LINE=1.n to 3.n), or show where all stand
 	@$(PYTHON) bench/evidence.py $(if $(LINE),run $(LINE),show)
 
 bench: setup    ## Build and list the benchmarks

@@ -310,6 +310,36 @@ LINES = {
             limit("outputs_that_differ", 0, 0, of="max"),
         ],
     },
+    "3.8": {
+        "title": "NATS killed and flooded; the conformance suite of the mesh",
+        "bench": ["links", "--nats-faults"],
+        "limits": [
+            limit("behaviours", 15, None, of="min"),
+            limit("behaviours_broken", 0, 0, of="max"),
+            limit("jobs", 50, None, of="min"),
+            limit("kills", 5, None, of="min"),
+            limit("kills_beyond_a_lease", 1, None, of="min"),
+            limit("flood_messages", 10_000, None, of="min"),
+            *(
+                limit(name, 0, 0, of="max")
+                for name in ("jobs_lost", "segments_twice", "segments_missing", "objects_wrong", "logs_apart")
+            ),
+        ],
+        "least_cases": 3,
+    },
+    "3.12": {
+        "title": "coordinators gone for a minute",
+        "bench": ["links", "--coordinator-gone"],
+        "limits": [
+            limit("seconds_gone", 60, None, of="min"),
+            limit("slot_busy", 0.95, None, of="min", least_n=4),
+            *(
+                limit(name, 0, 0, of="max")
+                for name in ("attempts_repeated", "jobs_lost", "segments_twice", "segments_missing", "objects_wrong")
+            ),
+        ],
+        "least_cases": 2,
+    },
 }
 
 
@@ -596,7 +626,7 @@ def run_bench_line(name, minutes):
     arguments = list(LINES[name]["bench"])
     if name == "1.9":
         arguments += ["--clip", "bench_camera_cuts_720p2997.mp4"]
-    seeded = name in ("1.9", "2.4", "3.5")
+    seeded = name in ("1.9", "2.4", "3.5", "3.8")
     if seeded:
         arguments += ["--seed", str(seed)]
     figures, status = bench(arguments, minutes)

@@ -4,6 +4,7 @@ pub mod chaos;
 pub mod control_plane;
 pub mod crash;
 pub mod leaving;
+pub mod links;
 pub mod many_chunks;
 pub mod mixed;
 pub mod overhead;

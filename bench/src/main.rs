@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
-    Deadline, chaos, control_plane, crash, leaving, many_chunks, mixed, overhead, quality, rate,
-    s3_bytes, same_bytes, score_cost, score_exact, versus,
+    Deadline, chaos, control_plane, crash, leaving, links, many_chunks, mixed, overhead, quality,
+    rate, s3_bytes, same_bytes, score_cost, score_exact, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -158,6 +158,8 @@ enum Bench {
     },
     /// What becomes of the work of nodes that are told to go
     Leaving(leaving::Wanted),
+    /// Broken links: NATS killed and flooded, coordinators gone; and what nodes and coordinators promise each other
+    Links(links::Wanted),
     /// What three coordinators bear: rate, latency, failover, memory, restart
     ControlPlane(control_plane::Wanted),
 }
@@ -293,6 +295,7 @@ fn measure(cli: Cli) -> Result<()> {
             };
             leaving::run(&tools, &clip, wanted, deadline, &mut sheet("leaving"))
         }
+        Bench::Links(wanted) => links::run(&tools, &wanted, deadline, &mut sheet("links")),
         Bench::ControlPlane(wanted) => {
             control_plane::run(&wanted, deadline, &mut sheet("control-plane"))
         }

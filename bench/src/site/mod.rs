@@ -78,10 +78,20 @@ pub struct Wanted {
     pub fillable: Vec<Member>,
 }
 
+/// What is not as usual about the nodes of a site.
+#[derive(Clone, Debug, Default)]
+pub struct Nodes {
+    /// They reach nothing but this NATS server, which the coordinators use too.
+    pub nats: Option<String>,
+    /// Encodes they hold beyond those that run. `None`: as many as they do unless told.
+    pub ahead: Option<u32>,
+}
+
 /// A cluster that runs; all of it ends when it is dropped.
 #[derive(Debug)]
 pub struct Site {
     wanted: Wanted,
+    nodes: Nodes,
     folder: PathBuf,
     /// By member, from the first. `None`: it does not run.
     processes: Vec<Option<Process>>,
@@ -95,6 +105,13 @@ impl Site {
     /// # Errors
     /// The system refuses, or the cluster does not come up.
     pub fn start(wanted: Wanted, folder: &Path) -> Result<Self> {
+        Self::start_with(wanted, Nodes::default(), folder)
+    }
+
+    /// As above, with nodes that are not as usual.
+    /// # Errors
+    /// As above.
+    pub fn start_with(wanted: Wanted, nodes: Nodes, folder: &Path) -> Result<Self> {
         let members = COORDINATORS + wanted.nodes;
         let network = match wanted.cuttable {
             true => Network::Own(network::Namespaces::new(members)?),
@@ -105,6 +122,7 @@ impl Site {
             network,
             processes: (0..members).map(|_| None).collect(),
             disks: Vec::new(),
+            nodes,
             wanted,
         };
         fs::create_dir(site.store())?;
@@ -201,6 +219,9 @@ impl Site {
         if matches!(self.network, Network::Own(_)) {
             command.arg("--insecure");
         }
+        if let Some(nats) = &self.nodes.nats {
+            command.args(["--nats", nats]);
+        }
         command
     }
 
@@ -208,8 +229,14 @@ impl Site {
         let mut command = self
             .network
             .command(Some(member), &self.wanted.programs.node);
+        match &self.nodes.nats {
+            Some(nats) => command.args(["--link", "nats", "--nats", nats]),
+            None => command.args(["--coordinator", &self.endpoint()]),
+        };
+        if let Some(ahead) = self.nodes.ahead {
+            command.args(["--ahead", &ahead.to_string()]);
+        }
         command
-            .args(["--coordinator", &self.endpoint()])
             .args(["--workers", &self.wanted.workers.to_string()])
             .args(["--grace", "2s"])
             .arg("--scratch")

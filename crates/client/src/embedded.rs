@@ -265,6 +265,7 @@ impl Parts {
         let endpoint = format!("http://{}", coordinator.local_addr());
         let node = recode_node::assembly::start(recode_node::assembly::Config {
             nats: None,
+            ahead: None,
             coordinator: endpoint.clone(),
             scratch: folder.join("scratch"),
             workers: setting.workers,

@@ -33,6 +33,8 @@ pub struct Config {
     pub scratch: PathBuf,
     /// Encoders at once. `None`: one per core.
     pub workers: Option<u32>,
+    /// Encodes held beyond those that run. `None`: one.
+    pub ahead: Option<u32>,
     /// The FFmpeg to use.
     pub ffmpeg: Arc<Ffmpeg>,
     /// Directory and byte budget for Chunks kept beyond their Job; `None`: nothing is kept.
@@ -97,7 +99,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let scratch = Scratch::open(&config.scratch)?;
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let heavy = config.workers.unwrap_or(cores).max(1);
-    let slots = Slots::new(heavy, LIGHT_SLOTS);
+    let slots = Slots::new(heavy, config.ahead.unwrap_or(1), LIGHT_SLOTS);
     let hello = NodeHello {
         name,
         version: env!("CARGO_PKG_VERSION").to_owned(),

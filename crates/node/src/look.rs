@@ -51,7 +51,7 @@ pub async fn look(
             duration_us: None,
         },
     };
-    let held = Slots::new(1, 1).hold(deep);
+    let held = Slots::new(1, 1, 1).hold(deep);
     let (progress, _) = watch::channel(Default::default());
     match run(Arc::clone(&context), grant, held, progress).await {
         AttemptOutcome::Done {

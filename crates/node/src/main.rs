@@ -64,6 +64,11 @@ struct Flags {
     #[arg(long, env = "RECODE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 
+    /// Encodes held beyond those that run, with their input in scratch: what is worked on while no coordinator answers
+    /// [default: 1]
+    #[arg(long, env = "RECODE_AHEAD", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    ahead: Option<u32>,
+
     #[command(flatten)]
     leaving: leaving::flags::Flags,
 
@@ -137,6 +142,7 @@ async fn run() -> anyhow::Result<Farewell> {
         nats,
         scratch: flags.scratch,
         workers: flags.workers,
+        ahead: flags.ahead,
         ffmpeg: ffmpeg.clone(),
         cache: None,
         habits: flags.leaving.habits(),

@@ -1,7 +1,8 @@
 //! How much a node runs at once.
 //!
 //! Heavy Attempts (an encoder fills a slot) wait here for a slot while their input is being fetched, so the next
-//! Segment is ready when the present one ends. The reporter announces one heavy Attempt more than there are slots.
+//! Segment is ready when the present one ends. The reporter announces one heavy Attempt more than there are slots, or as many
+//! more as the node was told to hold: what it works on while no coordinator answers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -29,15 +30,15 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// `heavy` encoders at once and one more prepared; `light` other Attempts beside them.
-    pub fn new(heavy: u32, light: u32) -> Self {
+    /// `heavy` encoders at once and `ahead` more prepared; `light` other Attempts beside them.
+    pub fn new(heavy: u32, ahead: u32, light: u32) -> Self {
         let free = watch::Sender::new(Free {
-            heavy: heavy + 1,
+            heavy: heavy + ahead,
             light,
         });
         Self {
             heavy: Arc::new(Semaphore::new(heavy as usize)),
-            heavy_room: heavy + 1,
+            heavy_room: heavy + ahead,
             light_room: light,
             held_heavy: Arc::default(),
             held_light: Arc::default(),
@@ -139,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_more_than_the_slots_is_taken_and_waits_for_its_turn() {
-        let slots = Slots::new(1, 2);
+        let slots = Slots::new(1, 1, 2);
         let free = slots.watch();
         let mut running = slots.hold(true);
         running.start().await;
@@ -160,5 +161,18 @@ mod tests {
         );
         drop(prepared);
         assert_eq!(*free.borrow(), Free { heavy: 2, light: 2 });
+    }
+
+    #[tokio::test]
+    async fn more_is_held_ahead_where_it_was_asked_for_and_no_more_runs() {
+        let slots = Slots::new(2, 5, 0);
+        let free = slots.watch();
+        assert_eq!(free.borrow().heavy, 7);
+        let mut held: Vec<Held> = (0..7).map(|_| slots.hold(true)).collect();
+        assert_eq!(free.borrow().heavy, 0);
+        held[0].start().await;
+        held[1].start().await;
+        let third = std::pin::pin!(held[2].start());
+        assert!(futures::poll!(third).is_pending());
     }
 }

@@ -12,12 +12,12 @@
 //! A run in which a planned fault did not fire is void: it counts for nothing but is told.
 
 mod breaker;
-mod check;
-mod clients;
+pub(super) mod check;
+pub(super) mod clients;
 mod faults;
 mod history;
-mod jobs;
-mod keeper;
+pub(super) mod jobs;
+pub(super) mod keeper;
 
 use super::Deadline;
 use crate::figure::Sheet;

@@ -114,6 +114,7 @@ impl Cluster {
         let config = node::Config {
             coordinator: self.endpoint(),
             nats: None,
+            ahead: None,
             scratch: self.file(&format!("scratch-{}", self.nodes.len())),
             workers: Some(1),
             ffmpeg: Arc::new(toolchain::open(&ffmpeg, None).expect("it is one")),
