@@ -4,6 +4,7 @@
 //! jobs/<job>/tasks/<task>/<attempt>/<name>           what one Attempt made: facts.json, table.bin, audio.mka, ...
 //! jobs/<job>/chunks/<address>/<output>.<attempt>.mp4 one try at one Chunk
 //! jobs/<job>/plan/<digest>.<ending>                  what the Leader wrote: named by its own bytes
+//! <any of these>.<digest>.upload                     an upload of it in parts that is under way
 //! archive/<job>/<digest>.json                        what stays of a Job that has left the state
 //! ```
 //!

@@ -29,6 +29,7 @@ mod profile;
 mod retry;
 mod s3;
 mod transport;
+mod uploads;
 
 pub use error::{Error, Retry};
 pub use local::{digest_of, digest_of_file, remove_gently};

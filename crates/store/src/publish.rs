@@ -9,7 +9,9 @@ use crate::error::Error;
 use crate::local::{self, blocking};
 use crate::objects::{Objects, Written};
 use crate::retry::PATIENCE;
+use crate::uploads::Ledger;
 use crate::url::Location;
+use crate::work::WorkStore;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
@@ -33,7 +35,11 @@ pub struct Publication {
 
 enum Target {
     File(PathBuf),
-    Object { objects: Box<Objects>, key: String },
+    Object {
+        objects: Box<Objects>,
+        key: String,
+        ledger: Option<Ledger>,
+    },
 }
 
 /// What lies at the Output's name now.
@@ -104,6 +110,7 @@ impl Publication {
                     target: Target::Object {
                         objects: Box::new(objects),
                         key,
+                        ledger: None,
                     },
                     part,
                     overwrite,
@@ -112,6 +119,15 @@ impl Publication {
             }
             Location::Http(_) => Err(read_only(location)),
         }
+    }
+
+    /// Has an upload written down in `store` under keys that begin with `prefix`, for as long as it lasts: should this process
+    /// die, [`crate::sweep::sweep`] finds it there.
+    pub fn noted_in(mut self, store: &WorkStore, prefix: &str) -> Self {
+        if let Target::Object { ledger, .. } = &mut self.target {
+            *ledger = Some(Ledger::new(store, prefix));
+        }
+        self
     }
 
     /// Only the checks of [`Publication::begin`]: whether an Output could be put there now. Writes nothing.
@@ -175,11 +191,15 @@ impl Publication {
                 })
                 .await
             }
-            Target::Object { objects, key } => {
+            Target::Object {
+                objects,
+                key,
+                ledger,
+            } => {
                 let path = part.path.clone();
                 let (size, digest) = blocking(move || local::digest_of_file(&path)).await?;
                 let written = objects
-                    .put_file(&key, &part.path, size, &digest, !overwrite)
+                    .put_file(&key, &part.path, &digest, !overwrite, ledger.as_ref())
                     .await?;
                 let url = objects.name(&key);
                 match written {

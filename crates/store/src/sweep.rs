@@ -4,6 +4,7 @@
 //! only what is older than a guard goes.
 
 use crate::error::Error;
+use crate::uploads;
 use crate::work::{Listed, WorkStore};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -19,7 +20,7 @@ pub struct Swept {
     pub kept: u64,
 }
 
-/// Removes everything below `prefix` that `named` does not hold and that was written more than `guard` before `now`.
+/// Removes everything below `prefix`, and ends uploads that notes there tell of, where `named` does not hold it and it was written more than `guard` before `now`.
 /// `now` is compared with the store's clock: let `guard` cover what the two may differ.
 ///
 /// # Errors
@@ -34,6 +35,13 @@ pub async fn sweep(
     let mut swept = Swept::default();
     for listed in store.list(prefix).await? {
         if is_waste(&listed, named, now, guard) {
+            if uploads::is_note(&listed.key) {
+                match uploads::end(store, &listed).await {
+                    // Nobody will ever read it: the bucket's own rule ends that upload.
+                    Err(error @ Error::Damaged { .. }) => tracing::warn!(%error),
+                    ended => ended?,
+                }
+            }
             store.remove(&listed.key).await?;
             swept.removed += 1;
             swept.bytes += listed.size_bytes;

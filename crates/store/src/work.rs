@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::key;
 use crate::local::{self, Content, blocking};
 use crate::objects::{Objects, Written};
+use crate::uploads::Ledger;
 use crate::url::Location;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
@@ -148,7 +149,8 @@ impl WorkStore {
                 let digest = Digest::of(&bytes);
                 let size = bytes.len() as u64;
                 let at = format!("{prefix}{key}");
-                let written = objects.put_new(&at, bytes, &digest).await?;
+                let ledger = Ledger::new(self, key);
+                let written = objects.put_new(&at, bytes, &digest, Some(&ledger)).await?;
                 same_or_exists(written, objects, &at)?;
                 Ok(artifact(key, size, digest))
             }
@@ -180,7 +182,10 @@ impl WorkStore {
             Backend::Objects { objects, prefix } => {
                 let (size, digest) = blocking(move || local::digest_of_file(&source)).await?;
                 let at = format!("{prefix}{key}");
-                let written = objects.put_file(&at, from, size, &digest, true).await?;
+                let ledger = Ledger::new(self, key);
+                let written = objects
+                    .put_file(&at, from, &digest, true, Some(&ledger))
+                    .await?;
                 same_or_exists(written, objects, &at)?;
                 if take == Take::Move {
                     tokio::fs::remove_file(from)
@@ -236,6 +241,23 @@ impl WorkStore {
             self.url(),
         )?;
         Ok(bytes)
+    }
+
+    /// The bytes of something listed, of which no digest is known.
+    pub(crate) async fn get_listed(&self, listed: &Listed) -> Result<Bytes, Error> {
+        match &self.shared.backend {
+            Backend::Dir(root) => {
+                let path = root.join(&listed.key);
+                tokio::fs::read(&path)
+                    .await
+                    .map(Bytes::from)
+                    .map_err(|e| Error::io("read", &path, e))
+            }
+            Backend::Objects { objects, prefix } => {
+                let at = format!("{prefix}{}", listed.key);
+                objects.read(&at, 0..listed.size_bytes, None).await
+            }
+        }
     }
 
     /// Whether to read once more after `error`. A damaged file of this machine is damaged for good.

@@ -95,7 +95,8 @@ impl Attempt {
             1 => Publication::begin(location, overwrite, scratch).await,
             _ => Publication::begin_again(location, overwrite, scratch).await,
         };
-        begun.map_err(from_store)
+        let begun = begun.map_err(from_store)?;
+        Ok(begun.noted_in(&self.store, &self.key("output")))
     }
 
     /// Counts frames for the progress report.

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::local::blocking;
 use crate::ranges;
 use crate::retry::{PATIENCE, Tries};
+use crate::uploads::Ledger;
 use bytes::Bytes;
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use object_store::multipart::PartId;
@@ -25,21 +26,57 @@ use std::sync::Arc;
 const IN_FLIGHT: usize = 4;
 
 impl Objects {
-    /// Creates an object in one request, and only if there is none.
+    /// Creates an object, and only if there is none. One that takes several requests is written down in `ledger` meanwhile.
     pub(crate) async fn put_new(
         &self,
         key: &str,
         bytes: Bytes,
         digest: &Digest,
+        ledger: Option<&Ledger>,
     ) -> Result<Written, Error> {
         if bytes.len() as u64 > 2 * PART {
-            return self.put_large(key, Body::Bytes(bytes), digest, true).await;
+            return self
+                .put_large(key, Body::Bytes(bytes), digest, true, ledger)
+                .await;
         }
+        self.put_small(key, bytes, digest, true).await
+    }
+
+    /// Uploads a file. With `create_only` an object that is there is left alone.
+    pub(crate) async fn put_file(
+        &self,
+        key: &str,
+        from: &Path,
+        digest: &Digest,
+        create_only: bool,
+        ledger: Option<&Ledger>,
+    ) -> Result<Written, Error> {
+        let failed = |e| Error::io("read", from, e);
+        let size = std::fs::metadata(from).map_err(failed)?.len();
+        if size > 2 * PART {
+            let file = std::fs::File::open(from).map_err(failed)?;
+            let body = Body::File(Arc::new(file), size);
+            return self.put_large(key, body, digest, create_only, ledger).await;
+        }
+        let bytes = tokio::fs::read(from).await.map_err(failed)?;
+        self.put_small(key, bytes.into(), digest, create_only).await
+    }
+
+    async fn put_small(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        digest: &Digest,
+        create_only: bool,
+    ) -> Result<Written, Error> {
         let at = self.key(key)?;
         let mut tries = self.tries(PATIENCE);
         loop {
             let options = PutOptions {
-                mode: PutMode::Create,
+                mode: match create_only {
+                    true => PutMode::Create,
+                    false => PutMode::Overwrite,
+                },
                 attributes: attributes(digest),
                 ..PutOptions::default()
             };
@@ -62,33 +99,13 @@ impl Objects {
         }
     }
 
-    /// Uploads a file. With `create_only` an object that is there is left alone.
-    pub(crate) async fn put_file(
-        &self,
-        key: &str,
-        from: &Path,
-        size: u64,
-        digest: &Digest,
-        create_only: bool,
-    ) -> Result<Written, Error> {
-        if size > 2 * PART || !create_only {
-            let file = std::fs::File::open(from).map_err(|e| Error::io("read", from, e))?;
-            return self
-                .put_large(key, Body::File(Arc::new(file), size), digest, create_only)
-                .await;
-        }
-        let bytes = tokio::fs::read(from)
-            .await
-            .map_err(|e| Error::io("read", from, e))?;
-        self.put_new(key, bytes.into(), digest).await
-    }
-
     async fn put_large(
         &self,
         key: &str,
         body: Body,
         digest: &Digest,
         create_only: bool,
+        ledger: Option<&Ledger>,
     ) -> Result<Written, Error> {
         let size = body.size();
         // Spares the bytes; what decides is the completion, which the store refuses where the key is taken by then.
@@ -96,15 +113,38 @@ impl Objects {
             return Ok(written);
         }
         let upload = self.begin_upload(key, attributes(digest)).await?;
+        let note = match ledger {
+            Some(ledger) => match ledger.begun(self.name(key), &upload.id).await {
+                Ok(note) => Some(note),
+                Err(e) => {
+                    upload.abort().await;
+                    return Err(e);
+                }
+            },
+            None => None,
+        };
         let sent = upload.send(body).await;
         let written = match sent {
             Ok(parts) => upload.complete(parts, size, digest, create_only).await,
             Err(e) => Err(e),
         };
-        if !matches!(written, Ok(Written::New)) {
-            upload.abort().await;
+        let over = matches!(written, Ok(Written::New)) || upload.abort().await;
+        if let (Some(ledger), Some(note), true) = (ledger, &note, over) {
+            ledger.ended(note).await;
         }
         written
+    }
+
+    /// Gives an upload up. One that is completed or given up already is no error.
+    pub(crate) async fn give_up(&self, key: &str, upload: &str) -> Result<(), Error> {
+        let (at, id) = (self.key(key)?, upload.to_owned());
+        let mut tries = self.tries(PATIENCE);
+        loop {
+            match self.parts.abort_multipart(&at, &id).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Err(e) => tries.again(self.error(key, &e)).await?,
+            }
+        }
     }
 
     async fn begin_upload(&self, key: &str, attributes: Attributes) -> Result<Upload<'_>, Error> {
@@ -213,6 +253,11 @@ impl Upload<'_> {
                 .await;
             match put {
                 Ok(part) => return Ok(part),
+                // Ended by a rule of the bucket, or by a sweep: nothing to wait for, but another upload may do.
+                Err(object_store::Error::NotFound { .. }) => {
+                    let detail = "the store no longer knows the upload";
+                    return Err(self.objects.broken(&self.key, detail));
+                }
                 Err(e) => tries.again(self.error(&e)).await?,
             }
         }
@@ -279,17 +324,13 @@ impl Upload<'_> {
         }
     }
 
-    /// Throws the parts away. What cannot be thrown away now is left to the bucket's own rule.
-    async fn abort(&self) {
-        let mut tries = self.objects.tries(PATIENCE);
-        loop {
-            let failed = match self.objects.parts.abort_multipart(&self.at, &self.id).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => return,
-                Err(e) => self.error(&e),
-            };
-            if let Err(error) = tries.again(failed).await {
+    /// Throws the parts away. `false`: that is left to whoever reads the ledger, or to the bucket's own rule.
+    async fn abort(&self) -> bool {
+        match self.objects.give_up(&self.key, &self.id).await {
+            Ok(()) => true,
+            Err(error) => {
                 tracing::warn!(%error, upload = self.id, "an upload could not be given up");
-                return;
+                false
             }
         }
     }

@@ -1,11 +1,13 @@
 //! What an unreliable S3 may do, and what must come of it.
 
 use crate::{block_on, film, names, s3};
-use recode_store::{Error, Publication, Source, Take, WorkStore};
+use futures::FutureExt as _;
+use recode_store::{Error, Location, Publication, Source, Take, WorkStore, sweep};
 use recode_testkit::s3::{Fault, Kind};
 use recode_types::ArtifactRef;
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const KEY: &str = "jobs/job_1/chunks/x/0.1.mp4";
 
@@ -242,6 +244,61 @@ fn an_upload_that_fails_is_given_up_whatever_the_store_says() {
 }
 
 #[test]
+fn an_upload_whose_process_died_is_ended_by_the_sweep() {
+    let server = s3();
+    let before = server.open_uploads().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("chunk");
+    std::fs::write(&file, film(20 << 20)).unwrap();
+    block_on(async {
+        let store = work().await;
+        let output = Location::parse("s3://films/out.mp4").unwrap();
+        let publication = Publication::begin(&output, false, dir.path())
+            .await
+            .unwrap()
+            .noted_in(&store, "jobs/job_1/tasks/stitch.0/1/output");
+        std::fs::copy(&file, publication.path()).unwrap();
+        // Dropped in the middle, which leaves everything as a kill would.
+        for upload in [
+            store.put_file(KEY, &file, Take::Copy).map(drop).boxed(),
+            publication.commit().map(drop).boxed(),
+        ] {
+            server.reset();
+            server.add_rule("part:refuse=500:100%".parse().unwrap());
+            let begun = async {
+                while server.count(Kind::Part).requests < 1 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                () = upload => panic!("it ended"),
+                () = begun => {}
+            }
+        }
+        assert_eq!(server.open_uploads().unwrap(), before + 2);
+        server.reset();
+        let sweep = async |guard| {
+            let named = BTreeSet::new();
+            sweep::sweep(&store, "jobs/job_1/", &named, SystemTime::now(), guard)
+                .await
+                .unwrap()
+                .removed
+        };
+        assert_eq!(sweep(Duration::from_secs(3600)).await, 0);
+        assert_eq!(server.open_uploads().unwrap(), before + 2, "they are young");
+        server.inject(Kind::Abort, Fault::Refuse(503));
+        server.inject(Kind::Abort, Fault::LoseAnswer);
+        assert_eq!(sweep(Duration::ZERO).await, 2);
+        assert_eq!(server.open_uploads().unwrap(), before);
+        assert_eq!(store.list("jobs/job_1/").await.unwrap(), []);
+        // One that ends well leaves no note.
+        store.put_file(KEY, &file, Take::Copy).await.unwrap();
+        let left = store.list("jobs/job_1/").await.unwrap();
+        assert_eq!(left.len(), 1, "{left:?}");
+    });
+}
+
+#[test]
 fn a_large_object_that_came_first_is_never_replaced() {
     let server = s3();
     let dir = tempfile::tempdir().unwrap();
@@ -396,7 +453,7 @@ fn what_is_missing_or_denied_is_told_apart() {
         server.inject(Kind::Head, Fault::Refuse(403));
         let denied = source().await.err().unwrap();
         assert!(matches!(denied, Error::Forbidden { .. }), "{denied}");
-        let to = recode_store::Location::parse("s3://nowhere/out.mp4").unwrap();
+        let to = Location::parse("s3://nowhere/out.mp4").unwrap();
         let homeless = Publication::check(&to, false).await.unwrap_err();
         assert!(
             homeless

@@ -92,6 +92,10 @@ pub(super) async fn answer(
         });
     }
     let answer = service.call(request).await.map_err(|e| format!("{e:?}"))?;
+    let answer = match kind {
+        Kind::Part | Kind::Complete | Kind::Abort => no_such_upload(answer).await?,
+        _ => answer,
+    };
     let mut answer = match kind {
         Kind::Head | Kind::List => {
             let (answer, remembered) = remember(answer).await?;
@@ -128,6 +132,21 @@ pub(super) async fn answer(
         _ => Mishap::default(),
     };
     Ok(answer.map(|body| watch(body, mishap)))
+}
+
+/// What S3 says of an upload that is over or was never begun; s3s-fs calls it forbidden.
+async fn no_such_upload(answer: Response<Body>) -> Result<Response<Body>, AnyError> {
+    if answer.status() != StatusCode::FORBIDDEN {
+        return Ok(answer);
+    }
+    let (mut parts, body) = answer.into_parts();
+    let said = String::from_utf8_lossy(&collect(body).await?).into_owned();
+    let told = said.replace("AccessDenied", "NoSuchUpload");
+    if told != said {
+        parts.status = StatusCode::NOT_FOUND;
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    Ok(Response::from_parts(parts, Body::from(told)))
 }
 
 impl Remembered {
