@@ -11,6 +11,7 @@ pub mod overhead;
 pub mod quality;
 pub mod rate;
 pub mod s3_bytes;
+pub mod s3_faults;
 pub mod same_bytes;
 pub mod score_cost;
 pub mod score_exact;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
     Deadline, chaos, control_plane, crash, leaving, links, many_chunks, mixed, overhead, quality,
-    rate, s3_bytes, same_bytes, score_cost, score_exact, versus,
+    rate, s3_bytes, s3_faults, same_bytes, score_cost, score_exact, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -160,6 +160,18 @@ enum Bench {
     Leaving(leaving::Wanted),
     /// Broken links: NATS killed and flooded, coordinators gone; and what nodes and coordinators promise each other
     Links(links::Wanted),
+    /// Jobs on a cluster over an S3 server that misbehaves
+    S3Faults {
+        /// Jobs
+        #[arg(long, default_value_t = 100)]
+        jobs: usize,
+        /// Jobs at the same time
+        #[arg(long, default_value_t = 10)]
+        at_once: usize,
+        /// Seed of the faults
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// What three coordinators bear: rate, latency, failover, memory, restart
     ControlPlane(control_plane::Wanted),
 }
@@ -296,6 +308,20 @@ fn measure(cli: Cli) -> Result<()> {
             leaving::run(&tools, &clip, wanted, deadline, &mut sheet("leaving"))
         }
         Bench::Links(wanted) => links::run(&tools, &wanted, deadline, &mut sheet("links")),
+        Bench::S3Faults {
+            jobs,
+            at_once,
+            seed,
+        } => {
+            let wanted = s3_faults::Wanted {
+                clip: clips()?[0].clone(),
+                jobs,
+                at_once: at_once.max(1),
+                seed,
+                deadline,
+            };
+            s3_faults::run(&tools, &wanted, &mut sheet("s3-faults"))
+        }
         Bench::ControlPlane(wanted) => {
             control_plane::run(&wanted, deadline, &mut sheet("control-plane"))
         }

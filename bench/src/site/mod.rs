@@ -87,11 +87,21 @@ pub struct Nodes {
     pub ahead: Option<u32>,
 }
 
+/// What a site has that lies outside its folder.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The work store.
+    pub store: String,
+    /// What all its processes find in their environment.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A cluster that runs; all of it ends when it is dropped.
 #[derive(Debug)]
 pub struct Site {
     wanted: Wanted,
     nodes: Nodes,
+    elsewhere: Option<Elsewhere>,
     folder: PathBuf,
     /// By member, from the first. `None`: it does not run.
     processes: Vec<Option<Process>>,
@@ -105,19 +115,36 @@ impl Site {
     /// # Errors
     /// The system refuses, or the cluster does not come up.
     pub fn start(wanted: Wanted, folder: &Path) -> Result<Self> {
-        Self::start_with(wanted, Nodes::default(), folder)
+        Self::start_as(wanted, Nodes::default(), None, folder)
     }
 
     /// As above, with nodes that are not as usual.
     /// # Errors
     /// As above.
     pub fn start_with(wanted: Wanted, nodes: Nodes, folder: &Path) -> Result<Self> {
+        Self::start_as(wanted, nodes, None, folder)
+    }
+
+    /// As above, of which something lies elsewhere.
+    /// # Errors
+    /// As above.
+    pub fn start_over(wanted: Wanted, folder: &Path, elsewhere: Option<Elsewhere>) -> Result<Self> {
+        Self::start_as(wanted, Nodes::default(), elsewhere, folder)
+    }
+
+    fn start_as(
+        wanted: Wanted,
+        nodes: Nodes,
+        elsewhere: Option<Elsewhere>,
+        folder: &Path,
+    ) -> Result<Self> {
         let members = COORDINATORS + wanted.nodes;
         let network = match wanted.cuttable {
             true => Network::Own(network::Namespaces::new(members)?),
             false => Network::loopback(members)?,
         };
         let mut site = Self {
+            elsewhere,
             folder: folder.to_owned(),
             network,
             processes: (0..members).map(|_| None).collect(),
@@ -197,6 +224,7 @@ impl Site {
             false => self.node(member),
         };
         command.current_dir(&self.folder);
+        self.equip(&mut command);
         let log = self.folder.join(format!("{name}.log"));
         self.processes[usize::from(member) - 1] = Some(Process::start(command, log)?);
         Ok(())
@@ -215,7 +243,10 @@ impl Site {
             .arg("--data-dir")
             .arg(self.data(member))
             .arg("--work-store")
-            .arg(self.store());
+            .arg(match &self.elsewhere {
+                Some(elsewhere) => elsewhere.store.clone().into(),
+                None => self.store(),
+            });
         if matches!(self.network, Network::Own(_)) {
             command.arg("--insecure");
         }
@@ -261,7 +292,14 @@ impl Site {
             .env("RECODE_ENDPOINT", self.endpoint())
             .stdin(Stdio::null())
             .current_dir(&self.folder);
+        self.equip(&mut command);
         command
+    }
+
+    fn equip(&self, command: &mut Command) {
+        if let Some(elsewhere) = &self.elsewhere {
+            command.envs(elsewhere.environment.iter().cloned());
+        }
     }
 
     /// Runs `recode-client` to its end.
