@@ -18,6 +18,9 @@ pub const LEASE: Duration = Duration::from_secs(10);
 /// What is added for clocks that run at different rates and reports that were under way.
 pub const GRACE: Duration = Duration::from_secs(5);
 
+/// A Leader that has not looked for so long was itself not there: what Nodes said meanwhile has not reached it yet.
+const ABSENT: Duration = Duration::from_secs(5);
+
 /// How much a new measurement of a Node's speed counts.
 const SPEED_WEIGHT: f64 = 0.3;
 
@@ -50,7 +53,10 @@ pub struct Heard {
 /// All Nodes that were heard of.
 #[derive(Debug)]
 pub struct Registry {
+    /// Nobody is silent for longer than since then.
     since: Instant,
+    /// When silence was looked for last.
+    looked: Instant,
     nodes: BTreeMap<NodeId, Heard>,
 }
 
@@ -80,6 +86,7 @@ impl Registry {
     pub fn new(now: Instant) -> Self {
         Self {
             since: now,
+            looked: now,
             nodes: BTreeMap::new(),
         }
     }
@@ -228,8 +235,13 @@ impl Registry {
         }
     }
 
-    /// Which of `known` have been silent for too long at `now`.
-    pub fn silent(&self, known: impl Iterator<Item = NodeId>, now: Instant) -> Vec<NodeId> {
+    /// Which of `known` have been silent for too long at `now`. To be asked every second or so: a Leader that was itself
+    /// stopped for a while hears nobody in that time, and begins to count anew when it wakes.
+    pub fn silent(&mut self, known: impl Iterator<Item = NodeId>, now: Instant) -> Vec<NodeId> {
+        if now.saturating_duration_since(self.looked) > ABSENT {
+            self.since = now;
+        }
+        self.looked = now;
         known
             .filter(|id| {
                 let last = self
@@ -439,18 +451,42 @@ mod tests {
         let start = Instant::now();
         let mut registry = Registry::new(start);
         let other = NodeId(2);
-        let silent =
-            |r: &Registry, s| r.silent([NODE, other].into_iter(), start + Duration::from_secs(s));
+        let silent = |r: &mut Registry, s| {
+            r.silent([NODE, other].into_iter(), start + Duration::from_secs(s))
+        };
         registry.opened(NODE, 1, report(&[], &[], 1), start + Duration::from_secs(8));
-        assert_eq!(silent(&registry, 15), []);
+        for second in 1..=15 {
+            assert_eq!(silent(&mut registry, second), []);
+        }
         assert_eq!(
-            silent(&registry, 16),
+            silent(&mut registry, 16),
             [other],
             "never heard since this one leads"
         );
-        assert_eq!(silent(&registry, 24), [NODE, other]);
+        assert_eq!(silent(&mut registry, 20), [other]);
+        assert_eq!(silent(&mut registry, 24), [NODE, other]);
         registry.reported(NODE, report(&[], &[], 1), start + Duration::from_secs(20));
-        assert_eq!(silent(&registry, 24), [other]);
+        assert_eq!(silent(&mut registry, 24), [other]);
+    }
+
+    #[test]
+    fn a_leader_that_was_stopped_itself_takes_nobody_for_silent_when_it_wakes() {
+        let start = Instant::now();
+        let mut registry = Registry::new(start);
+        registry.opened(NODE, 1, report(&[], &[], 1), start);
+        let mut silent = |s| registry.silent([NODE].into_iter(), start + Duration::from_secs(s));
+        for second in 1..=5 {
+            assert_eq!(silent(second), []);
+        }
+        assert_eq!(silent(65), [], "it was stopped for a minute");
+        for second in 66..=80 {
+            assert_eq!(
+                silent(second),
+                [],
+                "a lease and its grace are waited for anew"
+            );
+        }
+        assert_eq!(silent(81), [NODE]);
     }
 
     #[test]
