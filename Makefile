@@ -11,7 +11,7 @@ setup:          ## Fetch what is missing (FFmpeg, a linker); quick when nothing 
 	@$(PYTHON) scripts/setup.py
 
 build: setup    ## Build the release binaries
-	cargo build --release --locked --package recode-client --package recode-coordinator --package recode-node --package recode-bench
+	cargo build --release --locked --package recode-client --package recode-coordinator --package recode-node --package recode-sandbox --package recode-bench
 
 demo: setup     ## Transcode a sample in Segments, score it, say where the result is
 	@scripts/demo.sh
@@ -42,7 +42,7 @@ evidence:       ## Measure one line of the promises (LINE=1.n to 3.n), or show w
 	@$(PYTHON) bench/evidence.py $(if $(LINE),run $(LINE),show)
 
 bench: setup    ## Build and list the benchmarks
-	cargo build --release --locked --package recode-bench && $${CARGO_TARGET_DIR:-target}/release/recode-bench --help
+	cargo build --release --locked --package recode-bench --package recode-sandbox && $${CARGO_TARGET_DIR:-target}/release/recode-bench --help
 
 tools:          ## Optional: the test runner and the licence check that CI prefers (slow to build)
 	cargo install --locked cargo-nextest cargo-deny

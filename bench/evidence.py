@@ -606,7 +606,7 @@ def figure(bench, case, metric, value, unit, paired_with="", replaces=True):
 
 def build():
     command = ["cargo", "build", "--quiet", "--release", "--locked"]
-    for package in ("recode-client", "recode-coordinator", "recode-node", "recode-bench"):
+    for package in ("recode-client", "recode-coordinator", "recode-node", "recode-sandbox", "recode-bench"):
         command += ["--package", package]
     if subprocess.run(command, cwd=ROOT).returncode:
         raise CannotRun("the release binaries do not build")

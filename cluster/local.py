@@ -34,7 +34,7 @@ def binary(name):
 
 def build():
     command = ["cargo", "build", "--quiet", "--release", "--locked"]
-    for package in ("recode-client", "recode-coordinator", "recode-node"):
+    for package in ("recode-client", "recode-coordinator", "recode-node", "recode-sandbox"):
         command += ["--package", package]
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
         raise CannotRun("the release binaries do not build")

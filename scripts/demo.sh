@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 out=${RECODE_DEMO_DIR:-target/demo}
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$out"
-cargo build --quiet --release --locked --package recode-client --bin recode-client
+cargo build --quiet --release --locked --package recode-client --package recode-sandbox
 client=$target/release/recode-client
 sample=samples/sintel_trailer_720p24.mp4
 

@@ -38,6 +38,14 @@ pub fn install(folder: &Path, real: &Path, least: Duration, most: Duration) -> R
     Ok(installed)
 }
 
+/// `RECODE_SANDBOX` for whoever runs `ffmpeg`: the player reads and writes beside itself, which no sandbox allows.
+pub fn sandbox(ffmpeg: &Path) -> &'static str {
+    match ffmpeg.with_file_name("recordings").is_dir() {
+        true => "off",
+        false => "require",
+    }
+}
+
 /// How long runs take from now on.
 /// # Errors
 /// What the disk said.

@@ -272,7 +272,11 @@ impl Site {
             .args(["--grace", "2s"])
             .arg("--scratch")
             .arg(self.folder.join(format!("scratch-{member}")))
-            .env("RECODE_FFMPEG", &self.wanted.programs.ffmpeg);
+            .env("RECODE_FFMPEG", &self.wanted.programs.ffmpeg)
+            .env(
+                "RECODE_SANDBOX",
+                crate::player::sandbox(&self.wanted.programs.ffmpeg),
+            );
         command
     }
 

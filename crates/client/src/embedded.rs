@@ -21,6 +21,7 @@ use recode_client::Client;
 use recode_node::encoder;
 use recode_node::look::look;
 use recode_node::measure::measure;
+use recode_node::sandbox::Policy;
 use recode_node::toolchain::{self, Ffmpeg};
 use recode_types::command::CAPABILITY;
 use recode_types::rendition::{AudioCodec, Codec};
@@ -43,7 +44,7 @@ pub fn transcode(
 ) -> Result<Followed, Fault> {
     let seen = preflight::source(source)?;
     let state = State::open(args.machine.state.as_deref())?;
-    let ffmpeg = ffmpeg(&state)?;
+    let ffmpeg = ffmpeg(&state, args.machine.sandbox)?;
     check_encoders(&ffmpeg, request)?;
     let digest = digest(request, seen.as_ref(), &ffmpeg);
     let mut claim = state.claim(&digest, request)?;
@@ -86,7 +87,7 @@ pub fn transcode(
 /// See [`Kind`].
 pub fn command(asked: &Asked, args: &RunCommand) -> Result<Followed, Fault> {
     let state = State::open(args.machine.state.as_deref())?;
-    let ffmpeg = ffmpeg(&state)?;
+    let ffmpeg = ffmpeg(&state, args.machine.sandbox)?;
     let needs = asked.line.needs(&asked.request).capabilities;
     for encoder in needs.iter().filter(|name| *name != CAPABILITY) {
         let has = ffmpeg.require_encoder(encoder);
@@ -127,9 +128,15 @@ pub fn command(asked: &Asked, args: &RunCommand) -> Result<Followed, Fault> {
     outcome
 }
 
-/// The build to use. What it can do is remembered in the state folder.
-pub fn ffmpeg(state: &State) -> Result<Ffmpeg, Fault> {
-    toolchain::find(Some(state.root())).map_err(|e| Fault::environment(e.to_string()))
+/// The build to use, in its sandbox. What it can do is remembered in the state folder.
+pub fn ffmpeg(state: &State, policy: Policy) -> Result<Ffmpeg, Fault> {
+    let found = toolchain::find_confined(Some(state.root()), policy)
+        .map_err(|e| Fault::environment(e.to_string()))?;
+    if let Some(warning) = &found.warning {
+        crate::bars::line(&format!("recode-client: warning: {warning}"));
+    }
+    tracing::debug!(layers = %found.sandbox, "sandbox");
+    Ok(found)
 }
 
 /// Refuses what this machine's FFmpeg cannot do before anything starts.
@@ -305,7 +312,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// [`Kind::Input`]: it cannot be read.
 pub fn probe(args: &Probe, place: &Place) -> Result<(SourceFacts, FrameTable), Fault> {
     let state = State::open(args.machine.state.as_deref())?;
-    let ffmpeg = Arc::new(ffmpeg(&state)?);
+    let ffmpeg = Arc::new(ffmpeg(&state, args.machine.sandbox)?);
     let room = state.room()?;
     let looking = look(ffmpeg, room.path(), &place.url, args.deep);
     let loaded = unless_interrupted(looking).map_err(|fault| fault.of_source(&place.typed))?;
@@ -317,7 +324,7 @@ pub fn probe(args: &Probe, place: &Place) -> Result<(SourceFacts, FrameTable), F
 /// [`Kind::Input`]: a file cannot be read, or the two do not belong together.
 pub fn score(args: &Score, distorted: &Place, reference: &Place) -> Result<Measured, Fault> {
     let state = State::open(args.machine.state.as_deref())?;
-    let ffmpeg = Arc::new(ffmpeg(&state)?);
+    let ffmpeg = Arc::new(ffmpeg(&state, args.machine.sandbox)?);
     ffmpeg
         .require_vmaf()
         .map_err(|e| Fault::environment(e.to_string()))?;

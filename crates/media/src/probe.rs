@@ -129,7 +129,8 @@ pub async fn prelude(ffmpeg: &Ffmpeg, source: &Path) -> Result<Prelude, Error> {
         .opt("-frames:v", FRAMES);
     list.opt("-fps_mode", "passthrough");
     list.opt("-f", "null").flag("-");
-    let ended = run::run(&ffmpeg.path, Invocation::new(list.0).with_stderr(LOG_BYTES)).await;
+    let invocation = Invocation::new(list.0).reading(source);
+    let ended = run::run(ffmpeg, invocation.with_stderr(LOG_BYTES)).await;
     let (log, usage, failed) = match ended {
         Ok(finished) => (finished.stderr, finished.usage, None),
         Err(e) => (e.stderr.clone(), e.usage, Some(e)),
@@ -233,7 +234,8 @@ pub async fn scan_packets(
     origin::pin(&mut list, 0);
     let mut time_base = TimeBase::new(1, 90_000);
     let mut packets = vec![];
-    let child = run::spawn(&ffmpeg.path, Invocation::new(list.0).with_stdout()).await?;
+    let invocation = Invocation::new(list.0).reading(source);
+    let child = run::spawn(ffmpeg, invocation.with_stdout()).await?;
     let finished = child
         .wait_lines(
             |line| match framecrc::read(line) {
@@ -294,7 +296,8 @@ pub async fn deep(
     );
     list.opt("-f", "framecrc").flag("pipe:1");
     origin::pin(&mut list, 0);
-    let child = run::spawn(&ffmpeg.path, Invocation::new(list.0).with_stdout()).await?;
+    let invocation = Invocation::new(list.0).reading(source);
+    let child = run::spawn(ffmpeg, invocation.with_stdout()).await?;
     let mut rows = Rows::default();
     let finished = child
         .wait_lines(
@@ -372,7 +375,8 @@ pub async fn rewrap(
     list.opt("-f", if matroska { "matroska" } else { "mp4" });
     list.file(out);
     origin::pin(&mut list, 0);
-    let child = run::spawn(&ffmpeg.path, Invocation::new(list.0)).await?;
+    let invocation = Invocation::new(list.0).reading(source).writing(out);
+    let child = run::spawn(ffmpeg, invocation).await?;
     Ok(child.wait(on_progress).await?.usage)
 }
 

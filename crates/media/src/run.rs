@@ -5,13 +5,15 @@
 //! arguments mean.
 
 use crate::parse::progress::{Progress, Reader};
-use crate::sandbox::{Confinement, Limits};
+use crate::sandbox::{self, Limits, NotBegun, Prepared};
+use crate::toolchain::Ffmpeg;
+use recode_sandbox::Profile;
 use recode_types::task::{Failure, FailureClass};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -43,6 +45,10 @@ pub struct Invocation {
     pub stdin: bool,
     /// Stdout is a pipe that the caller reads.
     pub stdout: bool,
+    /// Files and folders it reads; in the sandbox it can read no others.
+    pub reads: Vec<PathBuf>,
+    /// Files it writes, and folders in which it makes files; in the sandbox it can write no others.
+    pub writes: Vec<PathBuf>,
     /// Resource limits.
     pub limits: Limits,
     /// Working directory.
@@ -56,18 +62,32 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// With no pipe but stderr, default limits, and the usual patience of 30 s.
+    /// With no file, no pipe but stderr, default limits, and the usual patience of 30 s.
     pub fn new(args: Vec<OsString>) -> Self {
         Self {
             args,
             stdin: false,
             stdout: false,
+            reads: Vec::new(),
+            writes: Vec::new(),
             limits: Limits::default(),
             directory: None,
             patience: Duration::from_secs(30),
             wall: None,
             stderr_bytes: 0,
         }
+    }
+
+    /// It reads this file, or files of this folder.
+    pub fn reading(mut self, path: impl Into<PathBuf>) -> Self {
+        self.reads.push(path.into());
+        self
+    }
+
+    /// It writes this file, or files of this folder, and may read them.
+    pub fn writing(mut self, path: impl Into<PathBuf>) -> Self {
+        self.writes.push(path.into());
+        self
     }
 
     /// The caller will write into stdin.
@@ -142,6 +162,8 @@ pub struct Child {
     progress: tokio::net::unix::pipe::Receiver,
     end: tokio::task::JoinHandle<std::io::Result<(ExitStatus, ChildUsage)>>,
     group: Kill,
+    /// FFmpeg itself; in a PID namespace its helper leads the group.
+    pid: rustix::process::Pid,
     started: Instant,
     args: Vec<OsString>,
     patience: Duration,
@@ -234,30 +256,48 @@ fn starter() -> &'static mpsc::Sender<Start> {
     })
 }
 
-/// Starts FFmpeg.
+/// Starts FFmpeg, in its sandbox.
 /// # Errors
-/// It cannot be started: the executable is gone, or the system is out of processes or descriptors.
-pub async fn spawn(ffmpeg: &Path, invocation: Invocation) -> Result<Child, Error> {
+/// It cannot be started: the executable is gone, the system is out of processes or descriptors, or the sandbox cannot be
+/// made.
+/// # Cancel safety
+/// Dropping the future kills what was started.
+pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Error> {
     let Invocation {
         args,
         stdin,
         stdout,
+        reads,
+        writes,
         limits,
         directory,
         patience,
         wall,
         stderr_bytes,
     } = invocation;
-    let refused = |e: &std::io::Error| Error {
-        failure: failure::not_started(ffmpeg, e),
+    let with = |failure| Error {
+        failure,
         args: args.clone(),
         status: None,
         usage: ChildUsage::default(),
         stderr: String::new(),
     };
+    let refused = |e: &std::io::Error| with(failure::not_started(&ffmpeg.path, e));
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| refused(&e.into()))?;
-    let mut command = std::process::Command::new(ffmpeg);
+    let profile = Profile {
+        reads,
+        writes,
+        limits,
+        ..Profile::default()
+    };
+    let prepared = sandbox::prepare(&ffmpeg.sandbox, &ffmpeg.path, profile, Some(&write))
+        .map_err(|e| refused(&e))?;
+    let Prepared {
+        mut command,
+        tells,
+        told,
+    } = prepared;
     command.arg("-hide_banner");
     if !stdin {
         command.arg("-nostdin");
@@ -276,34 +316,25 @@ pub async fn spawn(ffmpeg: &Path, invocation: Invocation) -> Result<Child, Error
     if let Some(directory) = &directory {
         command.current_dir(directory);
     }
-    Confinement::apply(limits, Some(&write), &mut command);
     tracing::debug!(args = ?command.get_args().collect::<Vec<_>>(), "starting ffmpeg");
-    let (tx, rx) = oneshot::channel();
-    starter()
-        .send(Box::new(move || {
-            let write: OwnedFd = write;
-            let child = command.spawn().map(|child| {
-                let pid = rustix::process::Pid::from_child(&child);
-                let group = Group {
-                    pid,
-                    reaped: Mutex::new(false),
-                };
-                (child, Kill(Arc::new(group)))
-            });
-            drop(write);
-            if let Err(Ok((_, group))) = tx.send(child) {
-                // Nobody waits any more.
-                group.0.kill();
-                let _ = group.0.reap();
-            }
-        }))
-        .expect("the starter lives as long as the process");
-    let (mut child, group): (std::process::Child, Kill) = rx
+    let (mut child, group) = start(command, [Some(write), tells])
         .await
-        .expect("the starter answers every request")
         .map_err(|e| refused(&e))?;
     let reaper = group.0.clone();
     let end = tokio::task::spawn_blocking(move || reaper.reap());
+    let pid = match told {
+        None => group.0.pid,
+        Some(told) => {
+            let words = listen(told).await.map_err(|e| refused(&e))?;
+            match sandbox::began(&words) {
+                Ok(pid) => pid
+                    .and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?))
+                    .unwrap_or(group.0.pid),
+                Err(NotBegun::Exec(e)) => return Err(refused(&e)),
+                Err(NotBegun::Refused(why)) => return Err(with(failure::not_confined(&why))),
+            }
+        }
+    };
     let stdin = child.stdin.take().map(ChildStdin::from_std).transpose();
     let stdout = child.stdout.take().map(ChildStdout::from_std).transpose();
     let stderr = ChildStderr::from_std(child.stderr.take().expect("stderr is a pipe"));
@@ -319,6 +350,7 @@ pub async fn spawn(ffmpeg: &Path, invocation: Invocation) -> Result<Child, Error
         progress,
         end,
         group,
+        pid,
         started: Instant::now(),
         args,
         patience,
@@ -327,10 +359,45 @@ pub async fn spawn(ffmpeg: &Path, invocation: Invocation) -> Result<Child, Error
     })
 }
 
+/// Spawns a command on the starter's thread. `held`: descriptors that are the child's alone from then on.
+async fn start(
+    mut command: std::process::Command,
+    held: [Option<OwnedFd>; 2],
+) -> std::io::Result<(std::process::Child, Kill)> {
+    let (tx, rx) = oneshot::channel();
+    starter()
+        .send(Box::new(move || {
+            let child = command.spawn().map(|child| {
+                let pid = rustix::process::Pid::from_child(&child);
+                let group = Group {
+                    pid,
+                    reaped: Mutex::new(false),
+                };
+                (child, Kill(Arc::new(group)))
+            });
+            drop(held);
+            if let Err(Ok((_, group))) = tx.send(child) {
+                // Nobody waits any more.
+                group.0.kill();
+                let _ = group.0.reap();
+            }
+        }))
+        .expect("the starter lives as long as the process");
+    rx.await.expect("the starter answers every request")
+}
+
+/// Everything the helper says before its program begins.
+async fn listen(told: OwnedFd) -> std::io::Result<String> {
+    let mut words = String::new();
+    let mut told = tokio::net::unix::pipe::Receiver::from_owned_fd(told)?;
+    told.read_to_string(&mut words).await?;
+    Ok(words)
+}
+
 impl Child {
-    /// The number of the process, for tests and logs.
+    /// FFmpeg's process number, for tests and logs.
     pub fn pid(&self) -> u32 {
-        self.group.0.pid.as_raw_nonzero().get().unsigned_abs()
+        self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Waits for the end. `on_progress` sees every report.
@@ -344,6 +411,7 @@ impl Child {
             progress,
             mut end,
             group,
+            pid,
             started,
             args,
             patience,
@@ -382,7 +450,7 @@ impl Child {
         let pumps = async { tokio::join!(read_progress, read_stderr) };
         tokio::pin!(pumps);
         let mut pumped = false;
-        let mut watchdog = Watchdog::new(group.0.pid, patience, wall);
+        let mut watchdog = Watchdog::new(pid, patience, wall);
         let mut tick = tokio::time::interval(watchdog.period());
         let mut stopped: Option<Failure> = None;
         let ended = loop {
@@ -473,7 +541,7 @@ impl Child {
 /// Runs to the end and forgets progress.
 /// # Errors
 /// As [`spawn`] and [`Child::wait`].
-pub async fn run(ffmpeg: &Path, invocation: Invocation) -> Result<Finished, Error> {
+pub async fn run(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Finished, Error> {
     spawn(ffmpeg, invocation).await?.wait(|_| {}).await
 }
 

@@ -1,105 +1,164 @@
-//! What a child process may do. FFmpeg is treated as hostile code running on hostile input.
+//! Starting a child process: as the sandbox has it, or without one where the operator wants none.
 //!
-//! Now: an emptied environment, its own process group, death with the parent, resource limits. Namespaces, Landlock and
-//! seccomp belong here too, in [`Confinement::apply`].
+//! Either way its environment is emptied but for one tunable, it leads a process group of its own, it dies with its parent,
+//! and its resource limits hold.
 
-use rustix::process::{Resource, Rlimit, Signal};
+use recode_sandbox::sandbox::Start;
+use recode_sandbox::{Profile, Sandbox};
+use rustix::process::Signal;
+use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
-/// Resource limits of one child process. `None`: as the parent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest file it may write, in bytes.
-    pub file_bytes: Option<u64>,
-    /// Address space in bytes. FFmpeg reserves far more than it uses, so leave ample room.
-    pub memory_bytes: Option<u64>,
-    /// CPU seconds, user and system.
-    pub cpu_seconds: Option<u64>,
-    /// Open descriptors.
-    pub descriptors: Option<u64>,
-}
-
-impl Default for Limits {
-    /// Descriptors only: FFmpeg needs few.
-    fn default() -> Self {
-        Self {
-            file_bytes: None,
-            memory_bytes: None,
-            cpu_seconds: None,
-            descriptors: Some(256),
-        }
-    }
-}
-
-/// Everything that is done to a child between fork and exec.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Confinement {
-    /// Resource limits.
-    pub limits: Limits,
-    /// A descriptor the child keeps besides the standard three.
-    pub keep: Option<RawFd>,
-}
+pub use recode_sandbox::{Limits, Policy};
 
 /// Lets glibc ask for huge pages. Two x264 encodes side by side spend half the time in the kernel with it and end 6 %
 /// sooner (3 s of 720p, FFmpeg 9, glibc 2.36); other C libraries do not look at it.
-const HUGE_PAGES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+const HUGE_PAGES: &str = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
 
-impl Confinement {
-    /// Prepares `command`: emptied environment but for one tunable, own process group, and the rest between fork and exec. `kept` must stay
-    /// open until the command has been spawned.
-    pub(crate) fn apply(limits: Limits, kept: Option<&OwnedFd>, command: &mut Command) {
-        let confinement = Self {
-            limits,
-            keep: kept.map(|fd| fd.as_raw_fd()),
-        };
-        command.env_clear().process_group(0);
-        let (name, value) = HUGE_PAGES;
-        command.env(name, value);
-        let parent = rustix::process::getpid();
-        // SAFETY: the closure runs in the child between fork and exec. It makes system calls only: no allocation, no
-        // lock, nothing that another thread of the parent could have left half done.
-        #[allow(unsafe_code)]
-        unsafe {
-            command.pre_exec(move || confinement.enter(parent));
+/// What is done to a child between fork and exec: system calls only.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    parent: rustix::process::Pid,
+    /// `None`: the helper sets them.
+    limits: Option<Limits>,
+    /// Descriptors the child keeps besides the standard three.
+    keep: [Option<RawFd>; 2],
+}
+
+/// A command, and who will tell what became of its start.
+pub(crate) struct Prepared {
+    /// The program or its helper; its own arguments are still to be added.
+    pub command: Command,
+    /// To be closed once the command was spawned.
+    pub tells: Option<OwnedFd>,
+    /// Where [`Start`]s can be read from, until it ends.
+    pub told: Option<OwnedFd>,
+}
+
+/// Prepares a run of `program`. `kept` must stay open until the command has been spawned.
+/// # Errors
+/// Out of descriptors.
+pub(crate) fn prepare(
+    sandbox: &Sandbox,
+    program: &Path,
+    mut profile: Profile,
+    kept: Option<&OwnedFd>,
+) -> io::Result<Prepared> {
+    let (told, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    profile.environment.push(HUGE_PAGES.into());
+    profile.status = Some(tells.as_raw_fd());
+    let limits = profile.limits;
+    let mut entry = Entry {
+        parent: rustix::process::getpid(),
+        limits: None,
+        keep: [kept.map(|fd| fd.as_raw_fd()), Some(tells.as_raw_fd())],
+    };
+    let mut prepared = match sandbox.wrap(profile) {
+        Some((helper, args)) => {
+            let mut command = Command::new(helper);
+            command.args(args).arg(program).env_clear();
+            Prepared {
+                command,
+                tells: Some(tells),
+                told: Some(told),
+            }
         }
+        None => {
+            entry.limits = Some(limits);
+            entry.keep[1] = None;
+            let mut command = Command::new(program);
+            let (name, value) = HUGE_PAGES.split_once('=').expect("it is an assignment");
+            command.env_clear().env(name, value);
+            Prepared {
+                command,
+                tells: None,
+                told: None,
+            }
+        }
+    };
+    prepared.command.process_group(0);
+    // SAFETY: the closure runs in the child between fork and exec. It makes system calls only: no allocation, no lock,
+    // nothing that another thread of the parent could have left half done.
+    #[allow(unsafe_code)]
+    unsafe {
+        prepared.command.pre_exec(move || entry.enter());
     }
+    Ok(prepared)
+}
 
-    fn enter(self, parent: rustix::process::Pid) -> std::io::Result<()> {
+impl Entry {
+    fn enter(self) -> io::Result<()> {
         // Dies with the thread that started it; `run` starts every child from one thread that never ends.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         // The parent may have died before the line above took effect.
-        if rustix::process::getppid() != Some(parent) {
-            return Err(std::io::ErrorKind::BrokenPipe.into());
+        if rustix::process::getppid() != Some(self.parent) {
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let limits = [
-            (Resource::Core, Some(0)),
-            (Resource::Fsize, self.limits.file_bytes),
-            (Resource::As, self.limits.memory_bytes),
-            (Resource::Cpu, self.limits.cpu_seconds),
-            (Resource::Nofile, self.limits.descriptors),
-        ];
-        for (resource, limit) in limits {
-            if let Some(limit) = limit {
-                // Never above what the parent itself was given.
-                let most = rustix::process::getrlimit(resource).maximum;
-                let limit = most.map_or(limit, |most| limit.min(most));
-                rustix::process::setrlimit(
-                    resource,
-                    Rlimit {
-                        current: Some(limit),
-                        maximum: Some(limit),
-                    },
-                )?;
-            }
+        if let Some(limits) = self.limits {
+            limits.apply()?;
         }
-        if let Some(fd) = self.keep {
-            // SAFETY: the parent holds this descriptor open across the fork, see `apply`.
+        for fd in self.keep.into_iter().flatten() {
+            // SAFETY: the parent holds this descriptor open across the fork, see `prepare`.
             #[allow(unsafe_code)]
             let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
         }
         Ok(())
+    }
+}
+
+/// What the words of a helper come to: the number of the process that became the program, where the helper is not it.
+/// # Errors
+/// The program did not begin.
+pub(crate) fn began(words: &str) -> Result<Option<u32>, NotBegun> {
+    let mut pid = None;
+    for start in words.lines().filter_map(Start::parse) {
+        match start {
+            Start::Pid(number) => pid = Some(number),
+            Start::Exec(errno) => return Err(NotBegun::Exec(io::Error::from_raw_os_error(errno))),
+            Start::Refused(why) => return Err(NotBegun::Refused(why)),
+        }
+    }
+    Ok(pid)
+}
+
+/// Why a program did not begin.
+#[derive(Debug)]
+pub(crate) enum NotBegun {
+    /// It cannot be executed.
+    Exec(io::Error),
+    /// The sandbox could not be made.
+    Refused(String),
+}
+
+/// Runs to the end and answers what was printed; for questions that take a moment. Blocks.
+/// # Errors
+/// It cannot be started.
+pub(crate) fn output(sandbox: &Sandbox, program: &Path, arg: &str) -> io::Result<Vec<u8>> {
+    let prepared = prepare(sandbox, program, Profile::default(), None)?;
+    let Prepared {
+        mut command,
+        tells,
+        told,
+    } = prepared;
+    let child = command
+        .args(["-hide_banner", arg])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    drop(tells);
+    let mut words = String::new();
+    if let Some(told) = told {
+        std::fs::File::from(told).read_to_string(&mut words)?;
+    }
+    let output = child.wait_with_output()?;
+    match began(&words) {
+        Ok(_) => Ok(output.stdout),
+        Err(NotBegun::Exec(e)) => Err(e),
+        Err(NotBegun::Refused(why)) => Err(io::Error::other(why)),
     }
 }

@@ -4,6 +4,8 @@
 //! our own executable), `PATH`. What a build showed is remembered in the state directory by path, size and modification
 //! time, since asking costs three processes.
 
+use crate::sandbox;
+use recode_sandbox::{Policy, Sandbox};
 use recode_types::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
@@ -54,6 +56,9 @@ pub enum Error {
         /// The encoder.
         encoder: String,
     },
+    /// It cannot be confined.
+    #[error(transparent)]
+    Sandbox(#[from] recode_sandbox::Error),
     /// The build lacks libvmaf.
     #[error("{} has no libvmaf filter, so it cannot score: run `make setup` for a build that has it, or leave --score out", path.display())]
     NoVmaf {
@@ -67,6 +72,10 @@ pub enum Error {
 pub struct Ffmpeg {
     /// The executable.
     pub path: PathBuf,
+    /// What holds its runs back.
+    pub sandbox: Sandbox,
+    /// What the user should hear about a sandbox that is not whole.
+    pub warning: Option<String>,
     shown: Shown,
     stamp: Stamp,
     memory: Option<PathBuf>,
@@ -97,6 +106,30 @@ struct Memory {
 }
 
 impl Ffmpeg {
+    /// A program that nobody asked what it can do.
+    #[cfg(test)]
+    pub(crate) fn stand_in(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self {
+            sandbox: Sandbox::off(),
+            warning: None,
+            shown: Shown {
+                version_line: String::new(),
+                avcodec: (0, 0),
+                encoders: BTreeSet::new(),
+                filters: BTreeSet::new(),
+            },
+            stamp: Stamp {
+                path: path.clone(),
+                size_bytes: 0,
+                modified_ns: 0,
+            },
+            path,
+            memory: None,
+            identity: OnceLock::new(),
+        }
+    }
+
     /// First line of `-version`.
     pub fn version_line(&self) -> &str {
         &self.shown.version_line
@@ -172,29 +205,42 @@ impl Ffmpeg {
 }
 
 /// Finds FFmpeg and learns what it can do. Blocks for one to three short processes when the build is new, for none when
-/// it is remembered in `state`.
+/// it is remembered in `state`. Runs are not confined: for tests.
 /// # Errors
 /// [`Error`]: there is none that can be used, and what to do about it.
 pub fn find(state: Option<&Path>) -> Result<Ffmpeg, Error> {
+    find_confined(state, Policy::Off)
+}
+
+/// As [`find`], with every run in the sandbox that `policy` asks for, which shows first that it holds.
+/// # Errors
+/// [`Error`]: there is no FFmpeg that can be used, or no sandbox.
+pub fn find_confined(state: Option<&Path>, policy: Policy) -> Result<Ffmpeg, Error> {
     let path = locate(
         std::env::var_os(VARIABLE).as_deref(),
         std::env::current_dir().ok().as_deref(),
         std::env::current_exe().ok().as_deref(),
         std::env::var_os("PATH").as_deref(),
     )?;
-    open(&path, state)
+    open_confined(&path, state, policy)
 }
 
-/// Learns what one build can do.
+/// Learns what one build can do. Runs are not confined: for tests.
 /// # Errors
 /// [`Error`]: it cannot be used, and why.
 pub fn open(path: &Path, state: Option<&Path>) -> Result<Ffmpeg, Error> {
+    open_confined(path, state, Policy::Off)
+}
+
+fn open_confined(path: &Path, state: Option<&Path>, policy: Policy) -> Result<Ffmpeg, Error> {
     let not_executable = |reason: std::io::Error| Error::NotExecutable {
         path: path.to_owned(),
         reason: reason.to_string(),
     };
     let path = path.canonicalize().map_err(not_executable)?;
     let meta = std::fs::metadata(&path).map_err(not_executable)?;
+    let room = state.map_or_else(std::env::temp_dir, Path::to_owned);
+    let (sandbox, warning) = Sandbox::open(policy, &path, &room)?;
     let stamp = Stamp {
         path: path.clone(),
         size_bytes: meta.len(),
@@ -221,7 +267,7 @@ pub fn open(path: &Path, state: Option<&Path>) -> Result<Ffmpeg, Error> {
             shown
         }
         None => {
-            let shown = ask(&path)?;
+            let shown = ask(&sandbox, &path)?;
             if let Some(memory) = &memory {
                 remember(memory, &stamp, &shown, None);
             }
@@ -236,6 +282,8 @@ pub fn open(path: &Path, state: Option<&Path>) -> Result<Ffmpeg, Error> {
     }
     Ok(Ffmpeg {
         path,
+        sandbox,
+        warning,
         shown,
         stamp,
         memory,
@@ -277,21 +325,13 @@ fn locate(
         .ok_or(Error::Missing)
 }
 
-fn ask(path: &Path) -> Result<Shown, Error> {
+fn ask(sandbox: &Sandbox, path: &Path) -> Result<Shown, Error> {
     std::thread::scope(|scope| {
-        let run = |arg: &'static str| {
-            scope.spawn(move || {
-                std::process::Command::new(path)
-                    .args(["-hide_banner", arg])
-                    .env_clear()
-                    .stdin(std::process::Stdio::null())
-                    .output()
-            })
-        };
+        let run = |arg: &'static str| scope.spawn(move || sandbox::output(sandbox, path, arg));
         let answers = [run("-version"), run("-encoders"), run("-filters")];
         let [version, encoders, filters] = answers.map(|a| {
             let out = a.join().expect("asking ffmpeg does not panic");
-            out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+            out.map(|out| String::from_utf8_lossy(&out).into_owned())
                 .map_err(|e| Error::NotExecutable {
                     path: path.to_owned(),
                     reason: e.to_string(),
@@ -445,8 +485,11 @@ mod tests {
     fn something_else_is_not_taken_for_ffmpeg() {
         let echo = Path::new("/bin/echo");
         assert!(matches!(open(echo, None), Err(Error::NotFfmpeg { .. })));
-        let etc = Path::new("/etc/hostname");
-        assert!(matches!(open(etc, None), Err(Error::NotExecutable { .. })));
+        let dir = tempfile::tempdir().unwrap();
+        let text = dir.path().join("text");
+        std::fs::write(&text, "this is no program").unwrap();
+        let opened = open(&text, None);
+        assert!(matches!(opened, Err(Error::NotExecutable { .. })));
     }
 
     #[test]

@@ -216,10 +216,10 @@ pub async fn decode(
     frames: u64,
     depth: Depth,
 ) -> Result<Decoded, Error> {
-    let invocation = Invocation::new(args(chunk, depth, 1)).with_stdout();
-    let child = run::spawn(&ffmpeg.path, invocation)
-        .await
-        .map_err(Box::new)?;
+    let invocation = Invocation::new(args(chunk, depth, 1))
+        .reading(chunk)
+        .with_stdout();
+    let child = run::spawn(ffmpeg, invocation).await.map_err(Box::new)?;
     let (mut seen, mut end) = (vec![], 0);
     let finished = child
         .wait_lines(
@@ -332,7 +332,7 @@ mod tests {
                 .map(Into::into)
                 .collect();
         make.push(chunk.clone().into());
-        run::run(&ffmpeg.path, Invocation::new(make)).await.unwrap();
+        run::run(&ffmpeg, Invocation::new(make)).await.unwrap();
         let full = decode(&ffmpeg, &chunk, 50, Depth::Full).await.unwrap();
         assert_eq!(full.frames.len(), 50);
         let depth = Depth::Sample {

@@ -67,7 +67,7 @@ async fn clip(ffmpeg: &Ffmpeg, out: &Path) {
             .map(Into::into)
             .collect();
     args.push(out.into());
-    run::run(&ffmpeg.path, Invocation::new(args)).await.unwrap();
+    run::run(ffmpeg, Invocation::new(args)).await.unwrap();
 }
 
 /// Runs an encode and lists the signature of every decoded frame.
@@ -78,7 +78,7 @@ async fn encode(ffmpeg: &Ffmpeg, args: &EncodeArgs<'_>) -> Vec<(i64, u32)> {
 async fn run_list(ffmpeg: &Ffmpeg, list: Vec<OsString>) -> Vec<(i64, u32)> {
     let invocation = Invocation::new(list).with_stdout();
     let mut seen = vec![];
-    run::spawn(&ffmpeg.path, invocation)
+    run::spawn(ffmpeg, invocation)
         .await
         .unwrap()
         .wait_lines(
@@ -429,7 +429,7 @@ async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
             "copy".into(),
             whole.clone().into(),
         ]);
-        run::run(&ffmpeg.path, Invocation::new(join)).await.unwrap();
+        run::run(&ffmpeg, Invocation::new(join)).await.unwrap();
         let side = |path: &Path| score::Side {
             path: path.to_owned(),
             demuxer: None,
@@ -445,7 +445,7 @@ async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
             metrics: METRICS.to_vec(),
             log: dir.path().join("whole.json"),
         };
-        run::run(&ffmpeg.path, Invocation::new(args.build()))
+        run::run(&ffmpeg, Invocation::new(args.build()))
             .await
             .unwrap();
         let log = std::fs::read_to_string(&args.log).unwrap();

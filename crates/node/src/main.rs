@@ -8,6 +8,7 @@ use recode_mesh::nats;
 use recode_mesh::subjects::UNNAMED;
 use recode_node::assembly::{Config, start};
 use recode_node::leaving::{self, Cause, Farewell};
+use recode_node::sandbox::Policy;
 use recode_node::toolchain;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +73,15 @@ struct Flags {
     #[command(flatten)]
     leaving: leaving::flags::Flags,
 
+    /// How FFmpeg is confined: require Landlock and seccomp, prefer them, or off
+    #[arg(
+        long,
+        env = "RECODE_SANDBOX",
+        default_value = "require",
+        value_name = "require|prefer|off"
+    )]
+    sandbox: Policy,
+
     /// What to log, as in `info` or `recode_node=debug`
     #[arg(
         long,
@@ -134,7 +144,11 @@ async fn run() -> anyhow::Result<Farewell> {
         Some(nats) => nats.at(),
         None => flags.coordinator.clone(),
     };
-    let ffmpeg = Arc::new(toolchain::find(None)?);
+    let ffmpeg = Arc::new(toolchain::find_confined(None, flags.sandbox)?);
+    if let Some(warning) = &ffmpeg.warning {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(layers = %ffmpeg.sandbox, "sandbox");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut running = start(Config {

@@ -75,9 +75,11 @@ pub async fn measure(
         metrics: metrics.to_vec(),
         log: log.clone(),
     };
-    let child = spawn(&ffmpeg.path, Invocation::new(args.build()))
-        .await
-        .map_err(|e| e.failure)?;
+    let invocation = Invocation::new(args.build())
+        .reading(&args.distorted.path)
+        .reading(&args.reference.path)
+        .writing(&log);
+    let child = spawn(&ffmpeg, invocation).await.map_err(|e| e.failure)?;
     child
         .wait(|progress| seen(progress.frames, d.frames))
         .await

@@ -24,7 +24,13 @@ impl Node {
     }
 
     fn start_with(link: &[&str], scratch: &Path, more: &[&str]) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_recode-node"))
+        let program = Path::new(env!("CARGO_BIN_EXE_recode-node"));
+        let mut command = Command::new(program);
+        if !program.with_file_name("recode-sandbox").is_file() {
+            eprintln!("NOT TESTED: the sandbox, since recode-sandbox is not built");
+            command.args(["--sandbox", "off"]);
+        }
+        let child = command
             .args(link)
             .args(["--workers", "1", "--log", "error", "--scratch"])
             .arg(scratch)
@@ -397,4 +403,15 @@ fn what_cannot_work_is_said_in_one_sentence() {
         let text = said(&[&["--scratch", scratch][..], link].concat(), "");
         assert!(text.contains(named) && text.lines().count() == 1, "{text}");
     }
+    let text = said(&["--scratch", scratch, "--sandbox", "on"], "");
+    assert!(text.contains("choose require, prefer or off"), "{text}");
+    let program = folder.path().join("ffmpeg");
+    std::fs::write(&program, "#!/bin/sh\n").unwrap();
+    let text = said(&["--scratch", scratch], program.to_str().unwrap());
+    assert!(
+        text.starts_with("recode-node: FFmpeg cannot be confined: ")
+            && text.contains("--sandbox prefer"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 1, "{text}");
 }

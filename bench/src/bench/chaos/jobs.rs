@@ -176,6 +176,7 @@ fn undisturbed(
         .args(["--quiet", "--state"])
         .arg(folder.join("state"));
     command.env("RECODE_FFMPEG", &with.ffmpeg);
+    command.env("RECODE_SANDBOX", crate::player::sandbox(&with.ffmpeg));
     command.env_remove("RECODE_ENDPOINT");
     measure::run(&mut command)?.succeeded("an undisturbed job")?;
     let outputs = request.outputs.iter().map(|(url, _)| {

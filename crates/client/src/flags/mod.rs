@@ -14,6 +14,7 @@ pub use remote::{
 use crate::units::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use recipe::metric;
+use recode_node::sandbox::Policy;
 use recode_types::Metric;
 use std::path::PathBuf;
 
@@ -176,6 +177,14 @@ pub struct Machine {
     /// Folder for unfinished work [default: $XDG_STATE_HOME/recode or ~/.local/state/recode]
     #[arg(long, value_name = "DIR", env = "RECODE_STATE")]
     pub state: Option<PathBuf>,
+    /// How FFmpeg is confined here: require Landlock and seccomp, prefer them, or off
+    #[arg(
+        long,
+        value_name = "require|prefer|off",
+        env = "RECODE_SANDBOX",
+        default_value = "prefer"
+    )]
+    pub sandbox: Policy,
 }
 
 /// `transcode`

@@ -49,6 +49,17 @@ pub struct MuxInputs<'a> {
     pub out: &'a Path,
 }
 
+impl MuxInputs<'_> {
+    /// Every file that is read.
+    pub fn reads(&self) -> impl Iterator<Item = &Path> {
+        let source = self.source.iter().map(|source| &*source.path);
+        let audio = self.audio.iter().map(|(path, _)| &**path);
+        let whole = self.whole.iter().map(|(_, path)| &**path);
+        let covers = self.covers.iter().map(|cover| &*cover.path);
+        source.chain(audio).chain(whole).chain(covers)
+    }
+}
+
 /// An argument list, and what it cannot keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

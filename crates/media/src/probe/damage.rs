@@ -40,8 +40,10 @@ pub async fn mark_damage(
         list.opt("-map", format!("0:{index}"));
     }
     list.opt("-f", "null").flag("-");
-    let invocation = Invocation::new(list.0).with_stderr(LOG_BYTES);
-    let log = match run::run(&ffmpeg.path, invocation).await {
+    let invocation = Invocation::new(list.0)
+        .reading(source)
+        .with_stderr(LOG_BYTES);
+    let log = match run::run(ffmpeg, invocation).await {
         Ok(finished) => finished.stderr,
         Err(e) if e.status.is_some_and(|s| s.code().is_some()) => e.stderr,
         Err(e) => return Err(e),

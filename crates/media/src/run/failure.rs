@@ -111,6 +111,14 @@ pub(super) fn not_started(ffmpeg: &Path, e: &std::io::Error) -> Failure {
     )
 }
 
+/// The sandbox around it could not be made.
+pub(super) fn not_confined(why: &str) -> Failure {
+    plain(
+        FailureClass::MissingCapability,
+        format!("ffmpeg was not started, since its sandbox cannot be made: {why}"),
+    )
+}
+
 /// Its end could not be learnt.
 pub(super) fn lost(e: &std::io::Error) -> Failure {
     plain(

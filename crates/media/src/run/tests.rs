@@ -1,14 +1,15 @@
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 /// A make-believe FFmpeg: a shell script whose last argument is the script's own business, run as `ffmpeg` would be.
-fn script(dir: &Path, body: &str) -> PathBuf {
+fn script(dir: &Path, body: &str) -> Ffmpeg {
     let at = dir.join("ffmpeg");
     // `$P` is the descriptor that `-progress pipe:N` names.
     let head = "#!/bin/sh\nfor a in \"$@\"; do case $a in pipe:*) P=${a#pipe:};; esac; done\nexport PATH=/usr/bin:/bin\n";
     std::fs::write(&at, format!("{head}{body}\n")).unwrap();
     std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o755)).unwrap();
-    at
+    Ffmpeg::stand_in(at)
 }
 
 fn alive(pid: u32) -> bool {
@@ -109,9 +110,12 @@ async fn a_failure_keeps_the_last_lines_and_is_bounded() {
 
 #[tokio::test]
 async fn a_missing_executable_is_named() {
-    let error = run(Path::new("/nowhere/ffmpeg"), Invocation::new(vec![]))
-        .await
-        .unwrap_err();
+    let error = run(
+        &Ffmpeg::stand_in("/nowhere/ffmpeg"),
+        Invocation::new(vec![]),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(error.failure.class, FailureClass::MissingCapability);
     assert!(
         error

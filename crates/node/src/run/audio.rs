@@ -8,7 +8,7 @@ use recode_types::request::OutputRequest;
 use recode_types::task::{Failure, FailureClass, TaskResult};
 use recode_types::{ArtifactRef, Codec};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Encodes audio tracks.
 pub async fn run(
@@ -28,7 +28,7 @@ pub async fn run(
     let path = source.rest(&loaded).await?;
     let out = attempt.room.file("audio.mp4");
     let args = audio::args(&loaded.facts, output, tracks, cut.into(), &path, &out);
-    finish(attempt, args, out, "audio.mp4").await
+    finish(attempt, args, &path, out, "audio.mp4").await
 }
 
 /// Encodes a further video track.
@@ -65,17 +65,19 @@ pub async fn whole(
     .build()
     .map_err(|e| failure(FailureClass::BadInput, e))?;
     attempt.held.start().await;
-    finish(attempt, args, out, name).await
+    finish(attempt, args, &path, out, name).await
 }
 
 async fn finish(
     attempt: &mut Attempt,
     args: Vec<OsString>,
+    source: &Path,
     out: PathBuf,
     name: &str,
 ) -> Result<TaskResult, Failure> {
     tracing::debug!(?args, "encoding a track");
-    let child = recode_media::run::spawn(&attempt.context.ffmpeg.path, Invocation::new(args)).await;
+    let invocation = Invocation::new(args).reading(source).writing(&out);
+    let child = recode_media::run::spawn(&attempt.context.ffmpeg, invocation).await;
     let ended = match child {
         Ok(child) => child.wait(attempt.on_progress()).await,
         Err(error) => Err(error),

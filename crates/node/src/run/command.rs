@@ -126,10 +126,13 @@ async fn ffmpeg(
     tracing::debug!(?args, "running a command");
     let invocation = Invocation {
         directory: Some(attempt.room.path().to_owned()),
+        reads: inputs.to_vec(),
+        // Numbered files have names that only FFmpeg knows.
+        writes: vec![attempt.room.path().to_owned()],
         ..Invocation::new(args)
     };
-    let path = attempt.context.ffmpeg.path.clone();
-    let child = spawn(&path, invocation).await.map_err(|e| e.failure)?;
+    let ffmpeg = std::sync::Arc::clone(&attempt.context.ffmpeg);
+    let child = spawn(&ffmpeg, invocation).await.map_err(|e| e.failure)?;
     let finished = child.wait(attempt.on_progress()).await;
     let finished = finished.map_err(|e| for_people(e.failure, inputs, &outputs))?;
     attempt.used(&finished.usage);

@@ -26,6 +26,7 @@ pub async fn run(
     let location = Location::parse(&output.url).map_err(from_store)?;
     let publication = attempt.publication(&location, overwrite).await?;
     let covers = super::stitch::covers(attempt, &facts, output, &SourceFile::whole(&path)).await?;
+    let reads: Vec<_> = covers.iter().map(|cover| cover.path.clone()).collect();
     let plan = copy::plan(
         &facts,
         output,
@@ -35,9 +36,11 @@ pub async fn run(
         publication.path(),
     );
     tracing::debug!(args = ?plan.args, "copying");
-    let child = spawn(&ffmpeg.path, Invocation::new(plan.args))
-        .await
-        .map_err(|e| e.failure)?;
+    let mut invocation = Invocation::new(plan.args)
+        .reading(&path)
+        .writing(publication.path());
+    invocation.reads.extend(reads);
+    let child = spawn(&ffmpeg, invocation).await.map_err(|e| e.failure)?;
     let finished = child
         .wait(attempt.on_progress())
         .await

@@ -527,8 +527,11 @@ async fn decoded(
         .build()
         .map_err(|e| failure(FailureClass::BadInput, e))?;
     tracing::debug!(args = ?list, "encoding");
-    let invocation = Invocation::new(list).with_stdout();
-    let child = spawn(&attempt.context.ffmpeg.path, invocation)
+    let invocation = Invocation::new(list)
+        .reading(&args.input.path)
+        .writing(attempt.room.path())
+        .with_stdout();
+    let child = spawn(&attempt.context.ffmpeg, invocation)
         .await
         .map_err(|e| e.failure)?;
     let mut seen = Vec::with_capacity(work.segment.rows as usize + 2);

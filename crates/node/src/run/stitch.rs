@@ -200,8 +200,9 @@ async fn mux_all(
     };
     let plan = mux::plan(facts, &work.output, &inputs);
     tracing::debug!(args = ?plan.args, "muxing");
-    let invocation = Invocation::new(plan.args).with_stdin();
-    let mut child = spawn(&attempt.context.ffmpeg.path, invocation)
+    let mut invocation = Invocation::new(plan.args).writing(out).with_stdin();
+    invocation.reads = inputs.reads().map(Path::to_owned).collect();
+    let mut child = spawn(&attempt.context.ffmpeg, invocation)
         .await
         .map_err(|e| e.failure)?;
     let stdin = child.stdin.take().expect("asked for");
@@ -265,8 +266,10 @@ pub async fn covers(
 ) -> Result<Vec<Cover>, Failure> {
     let covers = mux::covers(facts, output, attempt.room.path());
     for cover in &covers {
-        let invocation = Invocation::new(cover.args(facts, source));
-        let finished = recode_media::run::run(&attempt.context.ffmpeg.path, invocation)
+        let invocation = Invocation::new(cover.args(facts, source))
+            .reading(&source.path)
+            .writing(&cover.path);
+        let finished = recode_media::run::run(&attempt.context.ffmpeg, invocation)
             .await
             .map_err(|e| e.failure)?;
         attempt.used(&finished.usage);
