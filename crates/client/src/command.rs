@@ -114,6 +114,11 @@ fn files(flag: &str, words: &[String]) -> Result<Vec<CommandFile>, Fault> {
 
 /// In this process.
 fn here(asked: &Asked, args: &RunCommand) -> Result<follow::Followed, Fault> {
+    if asked.request.compute.is_some() || asked.request.instance_type.is_some() {
+        return Err(Fault::usage(
+            "compute and instance-type choose among the nodes of a cluster; add --endpoint HOST:PORT, or leave them out",
+        ));
+    }
     let mut seen = Vec::new();
     for input in &asked.inputs {
         seen.extend(preflight::source(input)?);

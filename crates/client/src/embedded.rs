@@ -278,6 +278,7 @@ impl Parts {
             workers: setting.workers,
             ffmpeg: Arc::clone(&setting.ffmpeg),
             cache: setting.cache.clone(),
+            labels: Default::default(),
             habits: recode_node::leaving::Habits::default(),
         })
         .map_err(|e| Fault::environment(chain(&e)))?;

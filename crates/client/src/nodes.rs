@@ -160,6 +160,13 @@ fn shown(status: &NodeStatus, now_ms: u64) -> String {
         "slots: {}, and {} light ones; it would take {} and {} more",
         hello.heavy_slots, hello.light_slots, heard.free_heavy, heard.free_light
     );
+    let labels = hello.labels.iter();
+    let labels: Vec<String> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    if !labels.is_empty() {
+        let _ = writeln!(said, "labels: {}", labels.join(", "));
+    }
     let _ = writeln!(said, "frames/s of a slot: {}", speed(heard.speed));
     for attempt in &heard.running {
         let _ = writeln!(

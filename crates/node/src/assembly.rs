@@ -12,6 +12,7 @@ use recode_media::toolchain::Ffmpeg;
 use recode_mesh::{Leader, Link, nats};
 use recode_types::NodeHello;
 use recode_types::command::CAPABILITY;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -39,6 +40,8 @@ pub struct Config {
     pub ffmpeg: Arc<Ffmpeg>,
     /// Directory and byte budget for Chunks kept beyond their Job; `None`: nothing is kept.
     pub cache: Option<(PathBuf, u64)>,
+    /// What its operator says of it, as in `compute=intel`: jobs may ask for it.
+    pub labels: BTreeMap<String, String>,
     /// When it leaves of its own accord.
     pub habits: Habits,
 }
@@ -110,6 +113,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
             .chain(config.ffmpeg.encoders())
             .map(str::to_owned)
             .collect(),
+        labels: config.labels,
     };
     let context = Arc::new(Context {
         sources: Sources::new(&config.scratch),

@@ -70,6 +70,16 @@ struct Flags {
     #[arg(long, env = "RECODE_AHEAD", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     ahead: Option<u32>,
 
+    /// What this machine is, for jobs that ask for it, as in compute=intel or instance-type=c6i.large; several times
+    #[arg(
+        long = "label",
+        env = "RECODE_LABELS",
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        value_parser = label
+    )]
+    labels: Vec<(String, String)>,
+
     #[command(flatten)]
     leaving: leaving::flags::Flags,
 
@@ -90,6 +100,15 @@ struct Flags {
         value_name = "FILTER"
     )]
     log: String,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=');
+    let pair = pair.filter(|(key, value)| !key.is_empty() && !value.is_empty());
+    let (key, value) = pair.ok_or_else(|| {
+        format!("\"{text}\" is not a label: write KEY=VALUE, as in compute=intel")
+    })?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// How the coordinators are reached.
@@ -159,6 +178,7 @@ async fn run() -> anyhow::Result<Farewell> {
         ahead: flags.ahead,
         ffmpeg: ffmpeg.clone(),
         cache: None,
+        labels: flags.labels.into_iter().collect(),
         habits: flags.leaving.habits(),
     })?;
     // For people and for scripts.

@@ -3,6 +3,7 @@
 //! The options are text here. What they may say is the grammar of `recode-command`; whoever takes such a request in, and
 //! whoever runs it, reads it with that grammar and builds the argument list from what was read, never from the text.
 
+use crate::node::NodeHello;
 use crate::request::JobRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,6 +70,45 @@ pub struct Needs {
     pub heavy: bool,
 }
 
+impl Needs {
+    /// A Node that says this of itself has it all.
+    pub fn fits(&self, hello: &NodeHello) -> bool {
+        let can = |wanted: &String| hello.capabilities.contains(wanted);
+        let is = |(label, wanted): (&String, &String)| {
+            hello
+                .labels
+                .get(label)
+                .is_some_and(|value| is_like(value, wanted))
+        };
+        self.capabilities.iter().all(can) && self.labels.iter().all(is)
+    }
+}
+
+/// A value of a label is the wanted one, or begins like it where that ends in `*`.
+fn is_like(value: &str, wanted: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(beginning) => value.starts_with(beginning),
+        None => value == wanted,
+    }
+}
+
+impl std::fmt::Display for Needs {
+    /// For people: encoders and labels.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let encoders = self.capabilities.iter().filter(|name| *name != CAPABILITY);
+        let encoders = encoders.map(|name| format!("the encoder {name}"));
+        let labels = self
+            .labels
+            .iter()
+            .map(|(key, value)| format!("the label {key}={value}"));
+        let all: Vec<String> = encoders.chain(labels).collect();
+        match all.is_empty() {
+            true => f.write_str("command jobs among its work"),
+            false => f.write_str(&all.join(" and ")),
+        }
+    }
+}
+
 /// Announced by Nodes that can run command jobs: earlier builds do not know the work.
 pub const CAPABILITY: &str = "recode:command";
 
@@ -91,4 +131,50 @@ pub struct CommandOutput {
     pub frames: u64,
     /// Duration in microseconds; 0 where none is known.
     pub duration_us: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_fits_that_has_every_capability_and_label() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let owned = pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            owned.collect()
+        };
+        let needs = Needs {
+            capabilities: vec!["libx264".to_owned(), CAPABILITY.to_owned()],
+            labels: map(&[("compute", "intel"), ("instance-type", "c6i.*")]),
+            heavy: true,
+        };
+        let hello = |capabilities: &[&str], labels| NodeHello {
+            capabilities: capabilities.iter().map(|c| (*c).to_owned()).collect(),
+            labels,
+            ..NodeHello::default()
+        };
+        let all = ["libx264", CAPABILITY];
+        let right = [
+            ("compute", "intel"),
+            ("instance-type", "c6i.4xlarge"),
+            ("site", "a"),
+        ];
+        assert!(needs.fits(&hello(&all, map(&right))));
+        assert!(!needs.fits(&hello(&all[..1], map(&right))));
+        assert!(!needs.fits(&hello(&all, map(&right[..1]))));
+        for wrong in [
+            ("compute", "amd"),
+            ("instance-type", "c6a.large"),
+            ("instance-type", "c6i"),
+        ] {
+            let mut labels = map(&right);
+            labels.insert(wrong.0.to_owned(), wrong.1.to_owned());
+            assert!(!needs.fits(&hello(&all, labels)), "{wrong:?}");
+        }
+        let said =
+            "the encoder libx264 and the label compute=intel and the label instance-type=c6i.*";
+        assert_eq!(needs.to_string(), said);
+    }
 }

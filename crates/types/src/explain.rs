@@ -69,6 +69,11 @@ pub enum Wait {
         /// FFmpeg's name of it.
         encoder: String,
     },
+    /// No Node that takes work has all that it needs.
+    NoNode {
+        /// What it needs, for people.
+        needs: String,
+    },
     /// Every Node that takes work has refused it.
     Refused {
         /// Who.
@@ -122,6 +127,7 @@ impl std::fmt::Display for Wait {
                 f,
                 "no node has the encoder {encoder}: start one whose FFmpeg has it"
             ),
+            Self::NoNode { needs } => write!(f, "no node has {needs}: start one that has"),
             Self::Refused { nodes } => {
                 let nodes: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
                 write!(

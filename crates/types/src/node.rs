@@ -4,6 +4,7 @@ use crate::event::AttemptProgress;
 use crate::id::{AttemptNo, NodeId, TaskId};
 use crate::task::{AttemptOutcome, Grant};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a node is. Said once, at the start of an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct NodeHello {
     pub ffmpeg: String,
     /// Encoders and filters its FFmpeg has.
     pub capabilities: Vec<String>,
+    /// What its operator says of it, as in `compute=intel`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A node's whole present state.

@@ -333,7 +333,7 @@ fn what_cannot_be_is_said_in_one_sentence_and_leaves_nothing() {
                 "intel",
             ],
             2,
-            "labels",
+            "among the nodes of a cluster",
         ),
         (&["--output", "", "o.mp4"], 2, "at least one input"),
     ] {

@@ -1,6 +1,7 @@
 //! On a cluster.
 
 use crate::cluster::{Cluster, stderr};
+use recode_types::{EventKind, NodeStatus};
 use serde_json::Value;
 
 /// A URL of a file that all nodes see.
@@ -145,6 +146,83 @@ fn a_command_waits_for_a_node_with_what_it_needs_and_says_so() {
     let why = cluster.said(&format!("explain {job}"));
     assert!(why.contains("h264_videotoolbox"), "{why}");
     cluster.said(&format!("cancel {job}"));
+}
+
+#[test]
+fn a_command_runs_on_the_machines_it_asks_for() {
+    let mut cluster = Cluster::of(1);
+    let labels: [&[(&str, &str)]; 3] = [
+        &[],
+        &[("compute", "arm"), ("instance-type", "c7g.large")],
+        &[("compute", "intel"), ("instance-type", "c6i.4xlarge")],
+    ];
+    for labels in labels {
+        if !cluster.add_labelled(labels) {
+            return;
+        }
+    }
+    cluster.clip("in.mp4");
+    let source = url(&cluster, "in.mp4");
+    let nodes = cluster.until("all report", || {
+        let nodes = cluster.nodes();
+        (nodes.len() == labels.len()).then_some(nodes)
+    });
+    let intel = |node: &&NodeStatus| {
+        let heard = node.heard.as_ref();
+        heard.is_some_and(|heard| {
+            heard
+                .hello
+                .labels
+                .get("compute")
+                .is_some_and(|c| c == "intel")
+        })
+    };
+    let wanted = nodes.iter().find(intel).expect("it reports").node;
+    assert!(
+        cluster
+            .said(&format!("nodes {wanted}"))
+            .contains("labels: compute=intel, instance-type=c6i.4xlarge")
+    );
+    // Often enough that chance would have chosen another.
+    for number in 0..6 {
+        let output = url(&cluster, &format!("{number}.mkv"));
+        let words = ["--input", "", &source, "--output", "-c copy", &output];
+        let words = [
+            &words[..],
+            &["--compute", "intel", "--instance-type", "c6i.*", "--wait"],
+        ]
+        .concat();
+        assert_eq!(submitted(&cluster, &words)["state"], "done");
+    }
+    let list = cluster.json("list");
+    for job in list["jobs"].as_array().expect("a list") {
+        let job = job["job"].as_str().expect("a job");
+        let events = cluster.events(job).into_iter();
+        let by = events.filter_map(|kind| match kind {
+            EventKind::TaskDone { node, .. } => Some(node),
+            _ => None,
+        });
+        assert_eq!(by.collect::<Vec<_>>(), [wanted], "{job}");
+    }
+    let words = [
+        "--input",
+        "",
+        &source,
+        "--output",
+        "-c copy",
+        &url(&cluster, "x.mkv"),
+        "--compute",
+        "xilinx",
+    ];
+    let job = submitted(&cluster, &words)["job"]
+        .as_str()
+        .expect("a job")
+        .to_owned();
+    let why = cluster.said(&format!("explain {job}"));
+    assert!(
+        why.contains("no node has the label compute=xilinx"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A cluster in this process, on real gRPC: coordinators and nodes in a folder that goes with it.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use recode_client::Client;
+use recode_client::{Client, Watched};
 use recode_coordinator::assembly::{self as coordinator, Beginning, Config};
 use recode_node::assembly as node;
 use recode_node::toolchain;
+use recode_types::{EventKind, NodeStatus};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -107,6 +108,11 @@ impl Cluster {
 
     /// A node; `false`, said aloud: there is no FFmpeg here.
     pub fn add_node(&mut self) -> bool {
+        self.add_labelled(&[])
+    }
+
+    /// The same with labels.
+    pub fn add_labelled(&mut self, labels: &[(&str, &str)]) -> bool {
         let Some(ffmpeg) = crate::common::ffmpeg() else {
             return false;
         };
@@ -119,10 +125,38 @@ impl Cluster {
             workers: Some(1),
             ffmpeg: Arc::new(toolchain::open(&ffmpeg, None).expect("it is one")),
             cache: None,
+            labels: labels
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
             habits: recode_node::leaving::Habits::default(),
         };
         self.nodes.push(node::start(config).expect("it starts"));
         true
+    }
+
+    /// All nodes, as the Leader knows them.
+    pub fn nodes(&self) -> Vec<NodeStatus> {
+        let client = Client::at(&self.endpoint()).expect("it is an address");
+        self.runtime
+            .block_on(client.nodes())
+            .expect("somebody leads")
+    }
+
+    /// What happened to a job that has ended.
+    pub fn events(&self, job: &str) -> Vec<EventKind> {
+        let client = Client::at(&self.endpoint()).expect("it is an address");
+        let mut events = Vec::new();
+        let see = |watched: &Watched| {
+            if let Watched::Event(event) = watched {
+                events.push(event.kind.clone());
+            }
+        };
+        let job = job.parse().expect("it is a job");
+        self.runtime
+            .block_on(client.follow(job, see))
+            .expect("it has ended");
+        events
     }
 
     /// The program, ready to run with this cluster as its own.

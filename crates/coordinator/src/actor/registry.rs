@@ -137,13 +137,12 @@ impl Registry {
         }
     }
 
-    /// Nodes that lack a capability which a command job needs.
+    /// Nodes that lack something which a command job needs.
     pub fn without(&self, needs: &Needs) -> Vec<NodeId> {
-        let has = |node: &Heard| {
-            let all = &node.hello.capabilities;
-            needs.capabilities.iter().all(|wanted| all.contains(wanted))
-        };
-        let lacking = self.nodes.iter().filter(|(_, node)| !has(node));
+        let lacking = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| !needs.fits(&node.hello));
         lacking.map(|(id, _)| *id).collect()
     }
 

@@ -170,11 +170,6 @@ fn asked(
         }
         (None, Some(command)) => {
             let request = CommandRequest::try_from(command).map_err(Status::from)?;
-            if request.compute.is_some() || request.instance_type.is_some() {
-                let problem = "command.compute is not valid: nodes of this build have no labels to choose them by; leave out \
-                               compute and instance_type";
-                return Err(bad_request("command.compute", problem.to_owned()));
-            }
             let line = recode_command::parse(&request).map_err(|refused| {
                 let problem = format!("command is not valid: {refused}");
                 bad_request("command", problem)

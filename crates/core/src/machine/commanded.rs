@@ -283,11 +283,11 @@ mod tests {
             let explained = bench.state.explain(JOB, &[status], bench.now_ms).unwrap();
             explained.waiting[0].why.clone()
         };
-        let lacks = |encoder: &str| Wait::NoEncoder {
-            encoder: encoder.to_owned(),
+        let lacks = Wait::NoNode {
+            needs: "the encoder libx264".to_owned(),
         };
-        assert_eq!(waits(&["recode:command"]), lacks("libx264"));
-        assert_eq!(waits(&["libx264"]), lacks("recode:command"));
+        assert_eq!(waits(&["recode:command"]), lacks);
+        assert_eq!(waits(&["libx264"]), lacks);
         assert_eq!(waits(&["libx264", "recode:command"]), Wait::Nothing);
     }
 

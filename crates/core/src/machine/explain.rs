@@ -144,6 +144,16 @@ impl Explainer<'_> {
         if let Some(encoder) = self.lacking_encoder(key) {
             return Wait::NoEncoder { encoder };
         }
+        if let Some(needs) = self.job.needs()
+            && !self
+                .takers
+                .iter()
+                .any(|taker| needs.fits(&taker.heard.hello))
+        {
+            return Wait::NoNode {
+                needs: needs.to_string(),
+            };
+        }
         let avoid = task.map_or(&[][..], |t| &t.avoid);
         let (mut refused, mut free) = (Vec::new(), false);
         let heavy = self.job.is_heavy(key);
@@ -173,15 +183,6 @@ impl Explainer<'_> {
 
     /// An encoder that the Task needs and no Node that takes work has. Nodes that do not say what they have may have it.
     fn lacking_encoder(&self, key: TaskKey) -> Option<String> {
-        if let Some(needs) = self.job.needs() {
-            let has = |taker: &Taker<'_>, wanted: &String| {
-                taker.heard.hello.capabilities.contains(wanted)
-            };
-            let mut needs = needs.capabilities.iter();
-            return needs
-                .find(|wanted| !self.takers.iter().any(|taker| has(taker, wanted)))
-                .cloned();
-        }
         let run = self.job.run()?;
         let outputs = match key {
             TaskKey::Encode { group, segment } => run.missing(group, segment),

@@ -27,6 +27,7 @@ impl From<Wait> for v1::waiting::Why {
             Wait::NoNodes => Self::NoNodes(wire::NoNodes {}),
             Wait::Draining => Self::Draining(wire::Draining {}),
             Wait::NoEncoder { encoder } => Self::NoEncoder(wire::NoEncoder { encoder }),
+            Wait::NoNode { needs } => Self::NoNode(wire::NoNode { needs }),
             Wait::Refused { nodes } => Self::Refused(wire::Refused {
                 nodes: nodes.into_iter().map(|node| node.0).collect(),
             }),
@@ -62,6 +63,7 @@ impl TryFrom<v1::waiting::Why> for Wait {
             Why::NoNodes(_) => Self::NoNodes,
             Why::Draining(_) => Self::Draining,
             Why::NoEncoder(w) => Self::NoEncoder { encoder: w.encoder },
+            Why::NoNode(w) => Self::NoNode { needs: w.needs },
             Why::Refused(w) => Self::Refused {
                 nodes: w.nodes.into_iter().map(NodeId).collect(),
             },
@@ -152,6 +154,9 @@ mod tests {
             Wait::Backoff { until_ms: 5 },
             Wait::NoNodes,
             Wait::Draining,
+            Wait::NoNode {
+                needs: "the label compute=arm".into(),
+            },
             Wait::NoEncoder {
                 encoder: "libx264".into(),
             },

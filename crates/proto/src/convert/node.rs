@@ -16,6 +16,7 @@ impl From<NodeHello> for v1::NodeHello {
             light_slots: value.light_slots,
             ffmpeg: value.ffmpeg,
             capabilities: value.capabilities,
+            labels: value.labels.into_iter().collect(),
         }
     }
 }
@@ -31,6 +32,12 @@ impl TryFrom<v1::NodeHello> for NodeHello {
             value.capabilities.len(),
             MAX_CAPABILITIES,
         )?;
+        at_most("hello.labels", value.labels.len(), 64)?;
+        let label = value
+            .labels
+            .iter()
+            .map(|(key, label)| key.len() + label.len());
+        at_most("hello.labels", label.max().unwrap_or(0), MAX_TEXT_BYTES)?;
         let longest = value.capabilities.iter().map(String::len).max();
         at_most("hello.capabilities", longest.unwrap_or(0), MAX_TEXT_BYTES)?;
         Ok(Self {
@@ -40,6 +47,7 @@ impl TryFrom<v1::NodeHello> for NodeHello {
             light_slots: value.light_slots,
             ffmpeg: text("hello.ffmpeg", value.ffmpeg)?,
             capabilities: value.capabilities,
+            labels: value.labels.into_iter().collect(),
         })
     }
 }
@@ -295,6 +303,7 @@ mod tests {
                 light_slots: 4,
                 ffmpeg: "9".into(),
                 capabilities: vec!["libx264".into()],
+                labels: [("compute".to_owned(), "intel".to_owned())].into(),
             }),
             running: vec![AttemptProgress {
                 task: token().task,

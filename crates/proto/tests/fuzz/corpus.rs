@@ -156,6 +156,7 @@ fn hello() -> NodeHello {
         light_slots: 4,
         ffmpeg: "9".into(),
         capabilities: vec!["libx264".into(), "libvmaf".into()],
+        labels: [("compute".to_owned(), "intel".to_owned())].into(),
     }
 }
 
@@ -391,6 +392,9 @@ pub fn explanations() -> Vec<Vec<u8>> {
         },
         Wait::Knobs { output: 4 },
         Wait::Backoff { until_ms: 5 },
+        Wait::NoNode {
+            needs: "the label compute=arm".into(),
+        },
         Wait::NoEncoder {
             encoder: "libx264".into(),
         },
