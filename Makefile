@@ -1,5 +1,5 @@
 # recode: every command a contributor needs. `make` alone lists them.
-.PHONY: help setup demo cluster cluster-demo test build chaos planted fidelity evidence bench tools clean
+.PHONY: help setup demo cluster cluster-demo cluster-hybrid cluster-hybrid-up test build chaos planted fidelity evidence bench tools clean
 PYTHON ?= python3
 SEEDS ?= 1000
 FROM ?= 0
@@ -24,6 +24,12 @@ cluster: setup  ## Three coordinators and two nodes on this machine, until Ctrl-
 
 cluster-demo: setup ## The same with a job, whose leading coordinator is killed meanwhile
 	@$(PYTHON) cluster/local.py demo
+
+cluster-hybrid: setup ## Two sites, one of which reaches only NATS and S3: four nodes, one job, its events over NATS
+	@$(PYTHON) cluster/hybrid.py demo
+
+cluster-hybrid-up: setup ## The same, until Ctrl-C
+	@$(PYTHON) cluster/hybrid.py up
 
 # One seed is one run where tokio's select! can be seeded.
 SIM = RUSTFLAGS="$(RUSTFLAGS) --cfg tokio_unstable" cargo run --profile sim --locked --package recode-sim
