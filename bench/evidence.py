@@ -190,6 +190,17 @@ LINES = {
         "title": "messages",
         "limits": [limit("failed", 0, 0), limit("left_out", 0, 0), limit("messages", 30, None)],
     },
+    "3.1": {
+        "title": "two sites by one command, one of which reaches only NATS and S3",
+        "limits": [
+            limit("demo_exit", 0, 0, of="max"),
+            limit("output_wrong", 0, 0, of="max"),
+            limit("coordinators_reached_from_west", 0, 0, of="max"),
+            limit("segments_of_west", 1, None, of="min"),
+            limit("segments_of_east", 1, None, of="min"),
+            limit("events_over_nats", 1, None, of="min"),
+        ],
+    },
     "2.1": {
         "title": "a cluster by one command, its leader killed",
         "limits": [
@@ -674,29 +685,44 @@ def run_mixed_versions(minutes):
 
 
 def run_cluster_demo():
-    """What the README says of a cluster on one machine; what comes out is decoded and counted."""
-    with tempfile.TemporaryDirectory(prefix="recode-cluster-") as folder:
-        env = dict(os.environ, RECODE_CLUSTER_DIR=folder)
-        done = subprocess.run(["make", "cluster-demo"], cwd=ROOT, env=env, capture_output=True, text=True)
-        print(done.stdout, done.stderr, sep="")
-        frames = [
-            decoded_frames(path)
-            for path in (ROOT / "samples" / "sintel_trailer_720p24.mp4", Path(folder) / "sintel.mkv")
-        ]
-    wrong = int(frames[0] is None or frames[0] != frames[1])
-    found = [
-        figure("cluster-demo", "one machine", "demo_exit", done.returncode, "count", replaces=False),
-        figure("cluster-demo", "one machine", "output_wrong", wrong, "count", "frames of the source", replaces=False),
-    ]
-    patterns = (
+    """What the README says of a cluster on one machine."""
+    said = (
         ("gap", "s", r"leads after ([0-9.]+) s"),
         ("attempts_repeated", "count", r"had to be repeated: ([0-9]+)"),
     )
-    for metric, unit, pattern in patterns:
-        said = re.search(pattern, done.stdout)
-        if said:
-            found.append(figure("cluster-demo", "one machine", metric, float(said.group(1)), unit, replaces=False))
-    write("2.1", found)
+    return run_demo("2.1", "cluster-demo", "sintel.mkv", said)
+
+
+def run_hybrid_demo():
+    """What the README says of two sites on one machine."""
+    said = (
+        ("coordinators_reached_from_west", "count", r"site west (reaches|does not reach) a coordinator"),
+        ("segments_of_west", "count", r"at site west encoded ([0-9]+) of"),
+        ("segments_of_east", "count", r"at site east encoded ([0-9]+) of"),
+        ("events_over_nats", "count", r"([0-9]+) events came over NATS"),
+    )
+    return run_demo("3.1", "cluster-hybrid", "s3/media/sintel.mkv", said)
+
+
+def run_demo(line, target, output, said):
+    """Runs `make target`, decodes and counts what comes out, and adds up what it said: (metric, unit, pattern)."""
+    with tempfile.TemporaryDirectory(prefix="recode-cluster-") as parent:
+        folder = Path(parent) / "cluster"
+        env = dict(os.environ, RECODE_CLUSTER_DIR=str(folder))
+        done = subprocess.run(["make", target], cwd=ROOT, env=env, capture_output=True, text=True)
+        print(done.stdout, done.stderr, sep="")
+        frames = [decoded_frames(ROOT / "samples" / "sintel_trailer_720p24.mp4"), decoded_frames(folder / output)]
+    wrong = int(frames[0] is None or frames[0] != frames[1])
+    found = [
+        figure(target, "one machine", "demo_exit", done.returncode, "count", replaces=False),
+        figure(target, "one machine", "output_wrong", wrong, "count", "frames of the source", replaces=False),
+    ]
+    for metric, unit, pattern in said:
+        values = [float({"reaches": 1, "does not reach": 0}.get(value, value)) for value in re.findall(pattern, done.stdout)]
+        # What was not said is no figure, so that the line stays open.
+        if values:
+            found.append(figure(target, "one machine", metric, sum(values), unit, replaces=False))
+    write(line, found)
     return done.returncode or wrong
 
 
@@ -992,6 +1018,8 @@ def run(name):
         return run_messages()
     if name == "2.1":
         return run_cluster_demo()
+    if name == "3.1":
+        return run_hybrid_demo()
     if name == "2.2":
         return run_simulation(minutes)
     if "tests" in LINES[name]:
