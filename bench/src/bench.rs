@@ -15,6 +15,7 @@ pub mod s3_faults;
 pub mod same_bytes;
 pub mod score_cost;
 pub mod score_exact;
+pub mod unequal;
 pub mod versus;
 
 use std::time::{Duration, Instant};

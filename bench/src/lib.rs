@@ -11,6 +11,7 @@
 //!   measure.rs   wall and CPU seconds of one child                        watch.rs   memory and descriptors of a tree
 //!   site/        a cluster of processes on this machine: its networks, disks and nodes that can be broken
 //!   player.rs    FFmpeg as it was recorded, so that a hundred encodes cost what one does
+//!   throttle.rs FFmpeg with less processor time, so that nodes are unequal
 //!   score.rs packets.rs bdrate.rs   libvmaf runs, packet lists, rate-distortion curves
 //!   figure.rs    a figure, its table row and its JSON line                tools.rs   which programs are used
 //! ```
@@ -27,5 +28,6 @@ pub mod score;
 pub mod seed;
 pub mod settings;
 pub mod site;
+pub mod throttle;
 pub mod tools;
 pub mod watch;

@@ -12,6 +12,7 @@ use network::{Member, Network};
 use process::Process;
 use recode_types::JobStatus;
 use recode_types::cluster::ClusterStatus;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -96,6 +97,17 @@ pub struct Elsewhere {
     pub environment: Vec<(String, String)>,
 }
 
+/// A node that joins a cluster that runs.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// What it takes for FFmpeg.
+    pub ffmpeg: PathBuf,
+    /// Encoders at once.
+    pub workers: u32,
+    /// Further flags.
+    pub flags: Vec<String>,
+}
+
 /// A cluster that runs; all of it ends when it is dropped.
 #[derive(Debug)]
 pub struct Site {
@@ -105,6 +117,8 @@ pub struct Site {
     folder: PathBuf,
     /// By member, from the first. `None`: it does not run.
     processes: Vec<Option<Process>>,
+    /// Nodes that are not like those of `wanted`.
+    joined: BTreeMap<Member, Joined>,
     // After the processes, which use them.
     disks: Vec<(Member, Disk)>,
     network: Network,
@@ -148,6 +162,7 @@ impl Site {
             folder: folder.to_owned(),
             network,
             processes: (0..members).map(|_| None).collect(),
+            joined: BTreeMap::new(),
             disks: Vec::new(),
             nodes,
             wanted,
@@ -184,7 +199,26 @@ impl Site {
 
     /// The numbers of the nodes.
     pub fn nodes(&self) -> impl Iterator<Item = Member> + use<> {
-        COORDINATORS + 1..=COORDINATORS + self.wanted.nodes
+        COORDINATORS + 1..=self.last()
+    }
+
+    fn last(&self) -> Member {
+        self.processes.len() as Member
+    }
+
+    /// Starts one more node; on the loopback only, since other networks are laid once.
+    /// # Errors
+    /// The system refuses.
+    pub fn join(&mut self, node: Joined) -> Result<Member> {
+        ensure!(
+            matches!(self.network, Network::Loopback { .. }),
+            "nobody joins a network of namespaces"
+        );
+        self.processes.push(None);
+        let member = self.last();
+        self.joined.insert(member, node);
+        self.run(member)?;
+        Ok(member)
     }
 
     /// Its network.
@@ -267,16 +301,17 @@ impl Site {
         if let Some(ahead) = self.nodes.ahead {
             command.args(["--ahead", &ahead.to_string()]);
         }
+        let joined = self.joined.get(&member);
+        let workers = joined.map_or(self.wanted.workers, |node| node.workers);
+        let ffmpeg = joined.map_or(&self.wanted.programs.ffmpeg, |node| &node.ffmpeg);
         command
-            .args(["--workers", &self.wanted.workers.to_string()])
+            .args(["--workers", &workers.to_string()])
+            .args(joined.map_or(&[][..], |node| &node.flags))
             .args(["--grace", "2s"])
             .arg("--scratch")
             .arg(self.folder.join(format!("scratch-{member}")))
-            .env("RECODE_FFMPEG", &self.wanted.programs.ffmpeg)
-            .env(
-                "RECODE_SANDBOX",
-                crate::player::sandbox(&self.wanted.programs.ffmpeg),
-            );
+            .env("RECODE_FFMPEG", ffmpeg)
+            .env("RECODE_SANDBOX", crate::player::sandbox(ffmpeg));
         command
     }
 
@@ -354,7 +389,7 @@ impl Site {
             if let Some(leader) = self.leader() {
                 return Ok(leader);
             }
-            for member in 1..=COORDINATORS + self.wanted.nodes {
+            for member in 1..=self.last() {
                 if let Some(process) = self.process(member)
                     && process.ended()?.is_some()
                 {

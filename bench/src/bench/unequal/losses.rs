@@ -1,0 +1,132 @@
+//! Nodes that die without a word, one every ten seconds, while others join in their place.
+
+use super::{Cluster, Wanted, segments};
+use crate::figure::Sheet;
+use crate::plain;
+use crate::seed::Seed;
+use crate::tools::{self, Tools};
+use anyhow::{Context as _, Result, ensure};
+use recode_types::Digest;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const NODES: usize = 4;
+/// Half a core each: two cores are full.
+const CORES: f64 = 0.5;
+/// How often one dies.
+const EVERY: Duration = Duration::from_secs(10);
+/// How long a run may take.
+const PATIENCE: Duration = Duration::from_secs(2400);
+
+/// One output, no sound: everything that is counted is encodes.
+const FLAGS: [&str; 10] = [
+    "--codec",
+    "h264",
+    "--preset",
+    "medium",
+    "--crf",
+    "23",
+    "--segment",
+    "6s",
+    "--audio-codec",
+    "none",
+];
+
+/// Measures the processor time of a job whose nodes die against that of an undisturbed one, and compares the bytes.
+/// # Errors
+/// A job fails, or the machine takes no control groups.
+pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let looped = plain::looped(tools, &wanted.clip, wanted.seconds, folder.path())?;
+    let source = folder.path().join("source.mp4");
+    plain::head(tools, &looped, wanted.seconds, &source)?;
+    let mut seed = Seed::new(wanted.seed);
+    let mut all = Vec::new();
+    for run in 0..wanted.runs {
+        if wanted.deadline.passed() {
+            break;
+        }
+        let of = |name: &str| folder.path().join(format!("{run}-{name}"));
+        let undisturbed = one(tools, &source, &of("undisturbed"), None)?;
+        let disturbed = one(tools, &source, &of("disturbed"), Some(&mut seed))?;
+        all.push((undisturbed, disturbed));
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    let case = format!(
+        "{}, a node dies every {} s",
+        tools::short_name(&wanted.clip),
+        EVERY.as_secs()
+    );
+    let against = "the same cluster, undisturbed";
+    let mut add = |metric, unit, of: fn(&(Seen, Seen)) -> f64| {
+        let values: Vec<f64> = all.iter().map(of).collect();
+        sheet.add(&case, metric, unit, &values, against);
+    };
+    add("cpu_ratio", "ratio", |(calm, hit)| hit.cpu / calm.cpu);
+    add("chunk_cpu", "s", |(calm, _)| {
+        calm.cpu / calm.segments as f64
+    });
+    add("outputs_that_differ", "count", |(calm, hit)| {
+        f64::from(u8::from(calm.output != hit.output))
+    });
+    add("kills", "count", |(_, hit)| hit.kills as f64);
+    add("wall", "s", |(_, hit)| hit.wall);
+    Ok(())
+}
+
+/// What one job showed.
+struct Seen {
+    cpu: f64,
+    wall: f64,
+    segments: usize,
+    kills: usize,
+    output: Digest,
+}
+
+fn one(tools: &Tools, source: &Path, folder: &Path, mut seed: Option<&mut Seed>) -> Result<Seen> {
+    fs::create_dir(folder)?;
+    let mut cluster = Cluster::start(tools, folder)?;
+    let mut alive = Vec::new();
+    for _ in 0..NODES {
+        alive.push(cluster.join(CORES)?);
+    }
+    cluster.wait_for(NODES)?;
+    let before = cluster.cpu_seconds()?;
+    let output = folder.join("output.mp4");
+    let started = Instant::now();
+    let job = cluster.submit(source, &output, &FLAGS)?;
+    let (mut kills, mut next) = (0, started + EVERY);
+    while !cluster.is_done(job)? {
+        ensure!(
+            started.elapsed() < PATIENCE,
+            "the job has not ended after {} s",
+            PATIENCE.as_secs()
+        );
+        if let Some(seed) = seed.as_deref_mut()
+            && Instant::now() >= next
+        {
+            next += EVERY;
+            let one = alive.swap_remove((seed.number() % alive.len() as u64) as usize);
+            let process = cluster.site.process(one).context("it was started")?;
+            ensure!(
+                process.kill()?,
+                "node {one} has ended by itself: {}",
+                process.last_words()
+            );
+            kills += 1;
+            alive.push(cluster.join(CORES)?);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let report = cluster.report(job)?;
+    Ok(Seen {
+        cpu: cluster.cpu_seconds()? - before,
+        wall: report.wall_seconds,
+        segments: segments(&report),
+        kills,
+        output: Digest::of(&fs::read(&output)?),
+    })
+}
