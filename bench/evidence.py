@@ -697,8 +697,8 @@ def run_hybrid_demo():
     """What the README says of two sites on one machine."""
     said = (
         ("coordinators_reached_from_west", "count", r"site west (reaches|does not reach) a coordinator"),
-        ("segments_of_west", "count", r"at site west encoded ([0-9]+) of"),
-        ("segments_of_east", "count", r"at site east encoded ([0-9]+) of"),
+        ("segments_of_west", "count", r"nodes at site west encoded ([0-9]+) of"),
+        ("segments_of_east", "count", r"nodes at site east encoded ([0-9]+) of"),
         ("events_over_nats", "count", r"([0-9]+) events came over NATS"),
     )
     return run_demo("3.1", "cluster-hybrid", "s3/media/sintel.mkv", said)

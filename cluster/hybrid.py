@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import sites
@@ -64,8 +65,8 @@ class Cluster(Processes):
             for number in (1, 2):
                 name = f"{site}-{number}"
                 # Encoders of four nodes share this machine with the coordinators, which come first.
-                command = ["nice", "-n", "10", binary("recode-node"), *link, "--label", f"site={site}", "--scratch", name,
-                           "--workers", "1"]  # fmt: skip
+                command = ["nice", "-n", "10", binary("recode-node"), *link, "--scratch", name, "--workers", "1",
+                           "--grace", "2s"]  # fmt: skip
                 self.start(name, sites.at(site, command))
         return self
 
@@ -135,14 +136,12 @@ def demo():
 
 
 def show_work(cluster, report):
-    names = {node["node"]: node["heard"]["hello"] for node in cluster.nodes() if node.get("heard")}
-    made = {}
-    for segment in report["outputs"][0]["segments"]:
-        made[segment["node"]] = made.get(segment["node"], 0) + 1
-    for node, count in sorted(made.items()):
-        hello = names.get(node, {})
-        site = hello.get("labels", {}).get("site", "?")
-        print(f"node {node} at site {site} encoded {count} of {sum(made.values())} Segments")
+    """Which site made how many Segments: a node's name ends in the number of its process, which we started."""
+    site_of_process = {str(process.pid): name.rsplit("-", 1)[0] for name, process in cluster.running.items()}
+    site_of_node = {f"node_{node['node']}": site_of_process.get(node["name"].split(":")[-1]) for node in cluster.nodes()}
+    made = Counter(site_of_node.get(segment["node"]) for segment in report["outputs"][0]["segments"])
+    for site in sites.SITES:
+        print(f"the nodes at site {site} encoded {made[site]} of {sum(made.values())} Segments")
 
 
 def main(arguments):

@@ -82,11 +82,11 @@ impl Cluster {
     fn wait_for(&mut self, nodes: usize) -> Result<()> {
         let since = Instant::now();
         loop {
-            let all: serde_json::Value = self.site.told(&["nodes", "--json"])?;
-            let all = all["nodes"].as_array().cloned().unwrap_or_default();
+            let all: Vec<recode_types::NodeStatus> = self.site.told(&["nodes", "--json"])?;
             let present = all
                 .iter()
-                .filter(|node| node["heard"]["present"] == true)
+                .filter_map(|node| node.heard.as_ref())
+                .filter(|heard| heard.present)
                 .count();
             if present >= nodes {
                 return Ok(());
