@@ -165,7 +165,8 @@ fn a_command_runs_on_the_machines_it_asks_for() {
     let source = url(&cluster, "in.mp4");
     let nodes = cluster.until("all report", || {
         let nodes = cluster.nodes();
-        (nodes.len() == labels.len()).then_some(nodes)
+        let heard = nodes.iter().filter(|node| node.heard.is_some()).count();
+        (heard == labels.len()).then_some(nodes)
     });
     let intel = |node: &&NodeStatus| {
         let heard = node.heard.as_ref();

@@ -137,10 +137,15 @@ impl Cluster {
 
     /// All nodes, as the Leader knows them.
     pub fn nodes(&self) -> Vec<NodeStatus> {
-        let client = Client::at(&self.endpoint()).expect("it is an address");
-        self.runtime
-            .block_on(client.nodes())
-            .expect("somebody leads")
+        let endpoint = self.endpoint();
+        // A connection belongs to the runtime that it is prepared on.
+        let asked = async {
+            Client::at(&endpoint)
+                .expect("it is an address")
+                .nodes()
+                .await
+        };
+        self.runtime.block_on(asked).expect("somebody leads")
     }
 
     /// What happened to a job that has ended.
