@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often it says how it stands.
-const REPORT: Duration = Duration::from_millis(100);
+const REPORT: Duration = Duration::from_millis(500);
 
 /// See the module. What it is granted it runs, for ever, until the script has it finish.
 pub(super) struct Script {
