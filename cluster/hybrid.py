@@ -154,7 +154,7 @@ def main(arguments):
 
     def apart(action):
         def go():
-            build("recode-client", "recode-coordinator", "recode-node", "recode-testkit")
+            build("recode-client", "recode-coordinator", "recode-node", "recode-sandbox", "recode-testkit")
             nats_server()
             codes.append(sites.apart(__file__, action, PID_FILE))
 

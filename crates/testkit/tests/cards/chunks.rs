@@ -39,7 +39,7 @@ async fn make(
         site.ffmpeg.major(),
     );
     let invocation = Invocation::new(list).with_stdout();
-    let child = run::spawn(&site.ffmpeg.path, invocation).await.unwrap();
+    let child = run::spawn(&site.ffmpeg, invocation).await.unwrap();
     match child.wait_lines(|_| {}, |_| {}).await {
         Ok(_) => Ok(()),
         Err(e) => Err((
@@ -233,7 +233,7 @@ async fn the_scripted_ffmpeg_refuses_what_the_real_one_would() {
             site.ffmpeg.major(),
         );
         change(&mut list);
-        let ended = run::run(&site.ffmpeg.path, Invocation::new(list)).await;
+        let ended = run::run(&site.ffmpeg, Invocation::new(list)).await;
         ended.unwrap_err().failure.message
     };
     let said = try_with("h264_nvenc", |list| {

@@ -81,7 +81,7 @@ async fn ffmpeg_understands_every_argument_and_misses_only_the_card() {
             }
             let demuxer = list.iter().position(|a| a == "mp4").unwrap();
             list[demuxer] = "yuv4mpegpipe".into();
-            let ended = run::run(&ffmpeg.path, Invocation::new(list.clone()).with_stdout()).await;
+            let ended = run::run(&ffmpeg, Invocation::new(list.clone()).with_stdout()).await;
             if let Err(error) = ended {
                 let said = error.failure.stderr_tail.unwrap_or_default();
                 let missing = matches!(trouble(&said), Some((Trouble::Absent, _)));

@@ -59,7 +59,7 @@ impl Site {
         let list = "-y -f lavfi -i testsrc2=s=320x180:r=25:d=2 -c:v libx264 -preset ultrafast -g 20 -threads 1";
         let mut args: Vec<OsString> = list.split(' ').map(Into::into).collect();
         args.push((&out).into());
-        let made = run::run(&self.ffmpeg.path, Invocation::new(args)).await;
+        let made = run::run(&self.ffmpeg, Invocation::new(args)).await;
         made.expect("a clip can be made");
         out
     }
