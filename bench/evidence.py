@@ -351,6 +351,26 @@ LINES = {
         ],
         "least_cases": 2,
     },
+    "3.3": {
+        "title": "one of eight nodes at a tenth of the speed",
+        "bench": ["mesh", "--straggler"],
+        "limits": [
+            limit("wall_ratio", None, 1.15, least_n=5),
+            limit("extra_cpu", None, 0.05, least_n=5),
+            limit("segments", 40, 80, of="min"),
+            limit("segments", 40, 80, of="max"),
+        ],
+    },
+    "3.4": {
+        "title": "a node dies every ten seconds",
+        "bench": ["mesh", "--losses"],
+        "limits": [
+            limit("cpu_ratio", None, 1.1),
+            limit("chunk_cpu", 3, 5),
+            limit("outputs_that_differ", 0, 0, of="max"),
+            limit("wall", 600, None, of="min"),
+        ],
+    },
     "3.7": {
         "title": "a bad day of S3",
         "bench": ["s3-faults", "--clip", "samples/sintel_trailer_720p24.mp4"],

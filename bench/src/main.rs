@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
     Deadline, chaos, control_plane, crash, leaving, links, many_chunks, mixed, overhead, quality,
-    rate, s3_bytes, s3_faults, same_bytes, score_cost, score_exact, versus,
+    rate, s3_bytes, s3_faults, same_bytes, score_cost, score_exact, unequal, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -172,6 +172,8 @@ enum Bench {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// A job's time and cost on nodes that are slow or die, against what their speeds allow
+    Mesh(unequal::Asked),
     /// What three coordinators bear: rate, latency, failover, memory, restart
     ControlPlane(control_plane::Wanted),
 }
@@ -321,6 +323,10 @@ fn measure(cli: Cli) -> Result<()> {
                 deadline,
             };
             s3_faults::run(&tools, &wanted, &mut sheet("s3-faults"))
+        }
+        Bench::Mesh(asked) => {
+            let clip = clips()?[0].clone();
+            unequal::run(&tools, clip, &asked, deadline, &mut sheet("mesh"))
         }
         Bench::ControlPlane(wanted) => {
             control_plane::run(&wanted, deadline, &mut sheet("control-plane"))

@@ -6,10 +6,8 @@
 mod losses;
 mod straggler;
 
-pub use losses::run as losses;
-pub use straggler::run as straggler;
-
 use crate::bench::Deadline;
+use crate::figure::Sheet;
 use crate::site::network::Member;
 use crate::site::{self, Joined, Programs, Site};
 use crate::throttle::Throttled;
@@ -19,6 +17,27 @@ use recode_types::report::JobReport;
 use recode_types::{JobId, JobState, JobStatus};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// What is asked for.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct Asked {
+    /// Eight nodes, one of which encodes at a tenth of the others' speed; needs root
+    #[arg(long, group = "what")]
+    pub straggler: bool,
+    /// Four nodes, one of which dies every ten seconds while another joins; needs root
+    #[arg(long, group = "what")]
+    pub losses: bool,
+    /// Runs
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub runs: usize,
+    /// Length of the film [default: 120 for --straggler, 900 for --losses]
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<f64>,
+    /// Seed of who dies
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -33,6 +52,30 @@ pub struct Wanted {
     pub seed: u64,
     /// Begin no run after this.
     pub deadline: Deadline,
+}
+
+/// Measures.
+/// # Errors
+/// A job fails, or the machine takes no control groups.
+pub fn run(
+    tools: &Tools,
+    clip: PathBuf,
+    asked: &Asked,
+    deadline: Deadline,
+    sheet: &mut Sheet,
+) -> Result<()> {
+    let usual = if asked.straggler { 120.0 } else { 900.0 };
+    let wanted = Wanted {
+        clip,
+        runs: asked.runs,
+        seconds: asked.seconds.unwrap_or(usual),
+        seed: asked.seed,
+        deadline,
+    };
+    match asked.straggler {
+        true => straggler::run(tools, &wanted, sheet),
+        false => losses::run(tools, &wanted, sheet),
+    }
 }
 
 /// How long nodes may take to report for the first time.
