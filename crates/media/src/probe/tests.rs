@@ -26,7 +26,7 @@ fn builds() -> Vec<Ffmpeg> {
 async fn make(ffmpeg: &Ffmpeg, args: &str, out: &Path) {
     let mut args: Vec<std::ffi::OsString> = args.split(' ').map(Into::into).collect();
     args.push(out.into());
-    run::run(&ffmpeg, Invocation::new(args)).await.unwrap();
+    run::run(ffmpeg, Invocation::new(args)).await.unwrap();
 }
 
 const CLIP: &str = "-y -f lavfi -i testsrc2=s=320x180:r=25:d=2 -f lavfi -i sine=d=2 -metadata title=Test -c:v mpeg2video -g 12 -bf 2 -c:a mp2 -shortest";
