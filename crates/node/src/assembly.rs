@@ -13,8 +13,8 @@ use recode_mesh::{Leader, Link, nats};
 use recode_types::NodeHello;
 use recode_types::command::CAPABILITY;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -94,7 +94,7 @@ impl Running {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn start(config: Config) -> Result<Running, Error> {
-    let name = format!("{}:{}", host_name(), std::process::id());
+    let name = name_of(&config.scratch);
     let link = match config.nats {
         Some(settings) => Link::nats(settings, format!("node {name}")),
         None => Link::Grpc(Leader::at(&config.coordinator)?),
@@ -140,6 +140,23 @@ pub fn start(config: Config) -> Result<Running, Error> {
         wishes,
         _lookout: lookout,
     })
+}
+
+/// Machine and process; a process that runs several nodes numbers them by their scratch, since a node replaces a former
+/// one of its name and these are not each other's.
+fn name_of(scratch: &Path) -> String {
+    static SCRATCHES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let mut known = SCRATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = known.iter().position(|one| one == scratch);
+    let number = number.unwrap_or_else(|| {
+        known.push(scratch.to_owned());
+        known.len() - 1
+    });
+    let process = format!("{}:{}", host_name(), std::process::id());
+    match number {
+        0 => process,
+        _ => format!("{process}.{}", number + 1),
+    }
 }
 
 fn host_name() -> String {
