@@ -150,6 +150,7 @@ impl Cluster {
 
     /// What happened to a job that has ended.
     pub fn events(&self, job: &str) -> Vec<EventKind> {
+        let _guard = self.runtime.enter();
         let client = Client::at(&self.endpoint()).expect("it is an address");
         let mut events = Vec::new();
         let see = |watched: &Watched| {
