@@ -381,6 +381,15 @@ LINES = {
             limit("request_ratio", None, 1.3, of="max"),
         ],
     },
+    "3.11": {
+        "title": "a small disk and much work",
+        "bench": ["leaving", "--budget"],
+        "limits": [
+            limit("most_used", None, 1, of="max"),
+            limit("work", 20, None, of="min"),
+            limit("failed_attempts", 0, 0, of="max"),
+        ],
+    },
 }
 
 

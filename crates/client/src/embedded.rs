@@ -275,6 +275,7 @@ impl Parts {
             ahead: None,
             coordinator: endpoint.clone(),
             scratch: folder.join("scratch"),
+            scratch_budget: None,
             workers: setting.workers,
             ffmpeg: Arc::clone(&setting.ffmpeg),
             cache: setting.cache.clone(),

@@ -23,6 +23,9 @@ use tokio_util::task::AbortOnDropHandle;
 /// Light Attempts (probe, audio, stitch) beside the encoders.
 const LIGHT_SLOTS: u32 = 4;
 
+/// How often it is counted what Attempts share of scratch.
+const COUNT_SHARED: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// What a node needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -32,6 +35,8 @@ pub struct Config {
     pub nats: Option<nats::Settings>,
     /// Directory for scratch; emptied at start.
     pub scratch: PathBuf,
+    /// Bytes of it that may be used. `None`: as many as there are.
+    pub scratch_budget: Option<u64>,
     /// Encoders at once. `None`: one per core.
     pub workers: Option<u32>,
     /// Encodes held beyond those that run. `None`: one.
@@ -64,6 +69,7 @@ pub struct Running {
     reporter: JoinHandle<Farewell>,
     wishes: mpsc::Sender<Leave>,
     _lookout: AbortOnDropHandle<()>,
+    _accountant: AbortOnDropHandle<()>,
 }
 
 impl Running {
@@ -99,7 +105,9 @@ pub fn start(config: Config) -> Result<Running, Error> {
         Some(settings) => Link::nats(settings, format!("node {name}")),
         None => Link::Grpc(Leader::at(&config.coordinator)?),
     };
-    let scratch = Scratch::open(&config.scratch)?;
+    let scratch = Scratch::open(&config.scratch)?
+        .with_budget(config.scratch_budget)
+        .waiting(config.habits.waits_for_disk);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let heavy = config.workers.unwrap_or(cores).max(1);
     let slots = Slots::new(heavy, config.ahead.unwrap_or(1), LIGHT_SLOTS);
@@ -115,6 +123,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
             .collect(),
         labels: config.labels,
     };
+    let accountant = AbortOnDropHandle::new(tokio::spawn(count_shared(scratch.clone())));
     let context = Arc::new(Context {
         sources: Sources::new(&config.scratch),
         ffmpeg: config.ffmpeg,
@@ -139,6 +148,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
         reporter,
         wishes,
         _lookout: lookout,
+        _accountant: accountant,
     })
 }
 
@@ -156,6 +166,19 @@ fn name_of(scratch: &Path) -> String {
     match number {
         0 => process,
         _ => format!("{process}.{}", number + 1),
+    }
+}
+
+/// Keeps account of what Attempts share.
+async fn count_shared(scratch: Scratch) {
+    if scratch.budget().is_none() {
+        return;
+    }
+    let mut tick = tokio::time::interval(COUNT_SHARED);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        scratch.count_shared();
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod actor;
 pub mod assembly;
 pub mod blocks;
+pub mod budget;
 pub mod cache;
 pub mod imds;
 pub mod leaving;

@@ -53,7 +53,8 @@ pub async fn look(
     };
     let held = Slots::new(1, 1, 1).hold(deep);
     let (progress, _) = watch::channel(Default::default());
-    match run(Arc::clone(&context), grant, held, progress).await {
+    let outcome = run(Arc::clone(&context), grant, held, progress).await;
+    match outcome.expect("scratch has no budget here") {
         AttemptOutcome::Done {
             result: TaskResult::Probed { facts },
             ..

@@ -10,6 +10,7 @@ use recode_node::assembly::{Config, start};
 use recode_node::leaving::{self, Cause, Farewell};
 use recode_node::sandbox::Policy;
 use recode_node::toolchain;
+use recode_node::units;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,6 +61,10 @@ struct Flags {
     /// Folder for what is being worked on; only this node may use it, and it is emptied at start
     #[arg(long, env = "RECODE_SCRATCH", value_name = "DIR")]
     scratch: PathBuf,
+
+    /// Bytes of it that this node may use at most, as in 20GB [default: all there are]
+    #[arg(long, env = "RECODE_SCRATCH_BUDGET", value_name = "SIZE", value_parser = budget)]
+    scratch_budget: Option<u64>,
 
     /// Encoders at once [default: one for each core]
     #[arg(long, env = "RECODE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -138,6 +143,16 @@ impl Flags {
     }
 }
 
+/// Less is not worth while: an Attempt keeps logs and an index of some megabytes.
+const LEAST_BUDGET: u64 = 32_000_000;
+
+fn budget(text: &str) -> Result<u64, String> {
+    match units::bytes(text)? {
+        small if small < LEAST_BUDGET => Err("give it 32MB or more".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
@@ -174,6 +189,7 @@ async fn run() -> anyhow::Result<Farewell> {
         coordinator: flags.coordinator,
         nats,
         scratch: flags.scratch,
+        scratch_budget: flags.scratch_budget,
         workers: flags.workers,
         ahead: flags.ahead,
         ffmpeg: ffmpeg.clone(),

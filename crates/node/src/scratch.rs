@@ -1,5 +1,6 @@
-//! Local disk with a budget: one directory per Attempt, removed when the Attempt ends however it ends.
+//! Local disk: one directory per Attempt, removed when the Attempt ends however it ends; with a [`Budget`] where there is one.
 
+use crate::budget::Budget;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,32 @@ pub enum Error {
 pub struct Scratch {
     root: Arc<PathBuf>,
     next: Arc<AtomicU64>,
+    budget: Option<Budget>,
+    /// Whoever runs the node frees the disk while it waits, rather than hear of it at once.
+    waits: bool,
+    /// The disk was full: nothing is begun before it has so many bytes; 0: anything may be.
+    awaited: Arc<AtomicU64>,
+}
+
+/// A full disk that has so many bytes again has room for an Attempt.
+const ROOM_AGAIN: u64 = 64 << 20;
+
+/// What Attempts share: blocks and copies of remote Sources.
+const SHARED: [&str; 2] = ["blocks-", "source-"];
+
+/// What a file, or a directory with everything below it, takes on the disk. Blocks of remote Sources are files with holes, so
+/// that lengths say nothing.
+pub fn used_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| used_bytes(&entry.path())).sum()
+        }
+        Ok(meta) => meta.blocks() * 512,
+        // It is gone.
+        Err(_) => 0,
+    }
 }
 
 impl Scratch {
@@ -42,7 +69,72 @@ impl Scratch {
         Ok(Self {
             root: Arc::new(root.to_owned()),
             next: Arc::new(AtomicU64::new(0)),
+            budget: None,
+            waits: false,
+            awaited: Arc::default(),
         })
+    }
+
+    /// The same, of which at most so many bytes are used.
+    pub fn with_budget(self, bytes: Option<u64>) -> Self {
+        Self {
+            budget: bytes.map(Budget::new),
+            ..self
+        }
+    }
+
+    /// The same, of a node that begins nothing while the disk is full.
+    pub fn waiting(self, waits: bool) -> Self {
+        Self { waits, ..self }
+    }
+
+    /// Its budget, where it has one.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
+
+    /// Counts what Attempts share against the budget. To be called now and then.
+    pub fn count_shared(&self) {
+        let Some(budget) = &self.budget else { return };
+        let entries = std::fs::read_dir(&*self.root)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let shared = entries.filter(|entry| {
+            let name = entry.file_name();
+            SHARED
+                .iter()
+                .any(|kind| name.to_string_lossy().starts_with(kind))
+        });
+        budget.share(shared.map(|entry| used_bytes(&entry.path())).sum());
+    }
+
+    /// An Attempt failed for want of something: if that was the disk, nothing is begun before it has room again.
+    pub fn was_short(&self) {
+        if self.waits && self.disk_bytes().is_some_and(|free| free < ROOM_AGAIN) {
+            tracing::warn!(path = %self.root.display(), "the disk is full: nothing is begun before it has room again");
+            self.awaited.store(ROOM_AGAIN, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether Attempts may begin.
+    pub fn has_room(&self) -> bool {
+        let awaited = self.awaited.load(Ordering::SeqCst);
+        if awaited == 0 {
+            return true;
+        }
+        let has_room = self.disk_bytes().is_none_or(|free| free >= awaited);
+        if has_room {
+            tracing::info!(path = %self.root.display(), "the disk has room again");
+            self.awaited.store(0, Ordering::SeqCst);
+        }
+        has_room
+    }
+
+    /// Free bytes of the disk; `None`: it does not say.
+    fn disk_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&*self.root).ok()?;
+        Some(disk.f_bavail * disk.f_frsize)
     }
 
     /// A fresh directory for one piece of work, removed with everything in it when the value is dropped.
@@ -155,5 +247,44 @@ mod tests {
         std::fs::create_dir(root.join("left")).unwrap();
         Scratch::open(&root).unwrap();
         assert!(!root.join("left").exists());
+    }
+
+    #[tokio::test]
+    async fn what_attempts_share_counts_and_what_is_theirs_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(&dir.path().join("scratch")).unwrap();
+        let scratch = scratch.with_budget(Some(20 << 20));
+        let budget = scratch.budget().unwrap();
+        let all = budget.free_bytes();
+        let room = scratch.room("encode.0.1").unwrap();
+        std::fs::write(room.file("x"), vec![1; 2 << 20]).unwrap();
+        let blocks = dir.path().join("scratch").join("blocks-1-0");
+        std::fs::create_dir(&blocks).unwrap();
+        // A hole of a terabyte is nothing.
+        let sparse = std::fs::File::create(blocks.join("cache")).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        std::fs::write(blocks.join("part"), vec![1; 3 << 20]).unwrap();
+        scratch.count_shared();
+        let shared = all - budget.free_bytes();
+        assert!((3 << 20..4 << 20).contains(&shared), "{shared}");
+        std::fs::remove_dir_all(&blocks).unwrap();
+        scratch.count_shared();
+        assert_eq!(budget.free_bytes(), all);
+        assert!(used_bytes(room.path()) >= 2 << 20);
+    }
+
+    #[test]
+    fn a_disk_that_is_not_full_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(&dir.path().join("scratch")).unwrap();
+        assert!(scratch.has_room());
+        // As after a failure, on a disk that will not have so much for a while.
+        scratch.awaited.store(u64::MAX, Ordering::SeqCst);
+        assert!(!scratch.has_room());
+        scratch.awaited.store(1, Ordering::SeqCst);
+        assert!(scratch.has_room() && scratch.awaited.load(Ordering::SeqCst) == 0);
+        scratch.was_short();
+        let full = scratch.disk_bytes().unwrap() < ROOM_AGAIN;
+        assert_eq!(scratch.has_room(), !full);
     }
 }

@@ -29,9 +29,50 @@ pub fn wait(text: &str) -> Result<Duration, String> {
         .ok_or_else(bad)
 }
 
+/// A number of bytes, such as `700MB` or `1.5GiB`.
+/// # Errors
+/// One sentence.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let bad = || format!("\"{text}\" is not a size such as 700MB or 1.5GiB");
+    let (number, unit) = split(text.trim()).ok_or_else(bad)?;
+    let unit: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "ki" | "kib" => 1 << 10,
+        "mi" | "mib" => 1 << 20,
+        "gi" | "gib" => 1 << 30,
+        "ti" | "tib" => 1 << 40,
+        _ => return Err(bad()),
+    };
+    let bytes = number * unit as f64;
+    // Beyond this a number of bytes has no exact form here, and no disk either.
+    (bytes <= (1u64 << 53) as f64)
+        .then_some(bytes as u64)
+        .ok_or_else(bad)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_type_them() {
+        for (text, expected) in [
+            ("700MB", 700_000_000),
+            ("1.5 GiB", 3 << 29),
+            ("0", 0),
+            ("12", 12),
+            ("2t", 2_000_000_000_000),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "GB", "-1GB", "1 byte", "99999999TB"] {
+            assert!(bytes(bad).unwrap_err().contains(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_read_as_people_type_them() {

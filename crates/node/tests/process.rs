@@ -361,6 +361,38 @@ async fn a_node_that_may_be_taken_back_finishes_what_it_has_and_begins_nothing()
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_needs_more_scratch_than_all_nodes_may_use_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", folder.path().join("store").display());
+    let coordinator = assembly::start(assembly::Config {
+        embedded: false,
+        ..assembly::Config::embedded(folder.path().join("raft"), store)
+    })
+    .await
+    .unwrap();
+    let address = format!("http://{}", coordinator.local_addr());
+    let jobs = Jobs::new(Leader::at(&address).unwrap());
+    let mut large = request(&folder.path().join("out.mp4"));
+    // Without loss, and in pieces that are larger than the budget.
+    large.segment_ms = Some(20_000);
+    large.outputs[0].rendition.rate = serde_json::from_str(r#"{"crf": 0}"#).unwrap();
+    let (job, _) = jobs.submit("a request", &large).await.unwrap();
+    let scratch = folder.path().join("scratch");
+    let _node = Node::start(&address, &scratch, &["--scratch-budget", "32MB"]);
+    let ended = async {
+        let mut watch = jobs.watch(job, 0);
+        while watch.next().await.unwrap().is_some() {}
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(120), ended).await;
+    ended.expect("the job ends");
+    let status = jobs.get(job).await.unwrap().status;
+    assert_eq!(status.state, JobState::Failed);
+    let reason = status.reason.unwrap();
+    assert!(reason.contains("--scratch-budget"), "{reason}");
+    coordinator.stop().await;
+}
+
 #[test]
 fn what_cannot_work_is_said_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
@@ -388,6 +420,7 @@ fn what_cannot_work_is_said_in_one_sentence() {
         ("--idle-exit", "-1s"),
         ("--metadata", "somewhere"),
         ("--metadata-poll", "0s"),
+        ("--scratch-budget", "1kB"),
     ] {
         let text = said(&["--scratch", scratch, &format!("{flag}={bad}")], "");
         assert!(text.contains(flag) && text.contains(bad), "{text}");

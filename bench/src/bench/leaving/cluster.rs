@@ -85,6 +85,18 @@ impl Cluster {
     /// # Errors
     /// The system refuses.
     pub fn node(&mut self, flags: &[&str]) -> Result<Process> {
+        self.node_of("1", flags)
+    }
+
+    /// The scratch folder of the node that was started last.
+    pub fn scratch(&self) -> PathBuf {
+        self.folder.join(format!("scratch-{}", self.started))
+    }
+
+    /// As [`Cluster::node`], of so many workers.
+    /// # Errors
+    /// The system refuses.
+    pub fn node_of(&mut self, workers: &str, flags: &[&str]) -> Result<Process> {
         self.started += 1;
         let name = format!("node-{}", self.started);
         let mut command = Command::new(&self.node);
@@ -92,10 +104,10 @@ impl Cluster {
             "--coordinator",
             &self.endpoint,
             "--workers",
-            "1",
+            workers,
             "--scratch",
         ]);
-        command.arg(self.folder.join(format!("scratch-{}", self.started)));
+        command.arg(self.scratch());
         command.args(flags).env("RECODE_FFMPEG", &self.ffmpeg);
         Process::start(command, self.folder.join(format!("{name}.log")))
     }

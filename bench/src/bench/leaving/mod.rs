@@ -1,5 +1,6 @@
-//! `leaving`: what becomes of the work of nodes whose machines are taken back.
+//! `leaving`: what becomes of the work of nodes whose machines are taken back, and of nodes whose disk is small.
 
+mod budget;
 mod cluster;
 mod spot;
 mod work;
@@ -25,6 +26,15 @@ pub struct Wanted {
     /// Seed of who gets notice when
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A node that may use little scratch
+    #[arg(long)]
+    budget: bool,
+    /// How little, in megabytes
+    #[arg(long, default_value_t = 1000)]
+    budget_mb: u64,
+    /// Megabytes that it is to read and write
+    #[arg(long, default_value_t = 20_000)]
+    work_mb: u64,
 }
 
 /// Measures.
@@ -37,8 +47,14 @@ pub fn run(
     deadline: Deadline,
     sheet: &mut Sheet,
 ) -> Result<()> {
-    if !wanted.spot {
-        bail!("say what to measure: --spot");
+    if !wanted.spot && !wanted.budget {
+        bail!("say what to measure: --spot, --budget");
     }
-    spot::run(tools, clip, wanted, deadline, sheet)
+    if wanted.spot {
+        spot::run(tools, clip, wanted, deadline, sheet)?;
+    }
+    if wanted.budget {
+        budget::run(tools, wanted, deadline, sheet)?;
+    }
+    Ok(())
 }

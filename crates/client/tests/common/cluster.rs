@@ -122,6 +122,7 @@ impl Cluster {
             nats: None,
             ahead: None,
             scratch: self.file(&format!("scratch-{}", self.nodes.len())),
+            scratch_budget: None,
             workers: Some(1),
             ffmpeg: Arc::new(toolchain::open(&ffmpeg, None).expect("it is one")),
             cache: None,

@@ -4,9 +4,10 @@
 //! until the Leader acknowledges it, over a new connection too; grants that are repeated are taken once. A node that leaves
 //! says so, gives back what it cannot finish ([`crate::leaving`]), and is gone when the Leader has taken over everything.
 
-use super::workers::Workers;
+use super::workers::{Ended, Workers};
 use crate::leaving::judge::LAST_WORDS;
 use crate::leaving::{Cause, Farewell, Habits, Leave};
+use crate::run::GivenBack;
 use crate::slots::{Free, Slots};
 use recode_mesh::retry::Backoff;
 use recode_mesh::{Exchange, Link};
@@ -57,7 +58,7 @@ struct Leaving {
 
 enum Wake {
     Orders(Result<NodeOrders, recode_mesh::Error>),
-    Ended(AttemptToken, AttemptOutcome),
+    Ended(AttemptToken, Ended),
     Wish(Leave),
     SlotsChanged,
     Tick,
@@ -144,7 +145,7 @@ impl Reporter {
         loop {
             tokio::select! {
                 done = &mut what => return Ok(done),
-                (token, outcome) = self.workers.next() => { self.finished.insert(token, outcome); }
+                (token, ended) = self.workers.next() => self.on_ended(token, ended),
                 Some(wish) = self.wishes.recv() => self.on_wish(wish),
                 _ = tick.tick() => {}
             }
@@ -166,7 +167,7 @@ impl Reporter {
         loop {
             let wake = tokio::select! {
                 orders = exchange.hear() => Wake::Orders(orders),
-                (token, outcome) = self.workers.next() => Wake::Ended(token, outcome),
+                (token, ended) = self.workers.next() => Wake::Ended(token, ended),
                 Some(wish) = self.wishes.recv() => Wake::Wish(wish),
                 Ok(()) = self.free.changed() => Wake::SlotsChanged,
                 _ = tick.tick() => Wake::Tick,
@@ -174,8 +175,8 @@ impl Reporter {
             match wake {
                 Wake::Orders(Ok(orders)) => owed |= self.on_orders(orders),
                 Wake::Orders(Err(error)) => return Over::Lost(error),
-                Wake::Ended(token, outcome) => {
-                    self.finished.insert(token, outcome);
+                Wake::Ended(token, ended) => {
+                    self.on_ended(token, ended);
                     owed = true;
                 }
                 Wake::Wish(wish) => {
@@ -204,6 +205,17 @@ impl Reporter {
                     Ok(false) => {}
                     Err(error) => return Over::Lost(error),
                 }
+            }
+        }
+    }
+
+    fn on_ended(&mut self, token: AttemptToken, ended: Ended) {
+        match ended {
+            Ok(outcome) => {
+                self.finished.insert(token, outcome);
+            }
+            Err(GivenBack) => {
+                self.returned.insert(token);
             }
         }
     }
@@ -346,6 +358,7 @@ impl Reporter {
             leaving.said = self.sequence;
         }
         let leaves = self.leaving.is_some();
+        let takes_work = !leaves && self.workers.has_room();
         let free = *self.free.borrow();
         NodeReport {
             instance: self.instance.clone(),
@@ -360,8 +373,8 @@ impl Reporter {
                     outcome: outcome.clone(),
                 })
                 .collect(),
-            free_heavy: if leaves { 0 } else { free.heavy },
-            free_light: if leaves { 0 } else { free.light },
+            free_heavy: if takes_work { free.heavy } else { 0 },
+            free_light: if takes_work { free.light } else { 0 },
             draining: leaves,
             returned: self.returned.iter().copied().collect(),
         }

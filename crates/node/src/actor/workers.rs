@@ -1,7 +1,7 @@
 //! The Attempts a node holds. Owned by the reporter; every one is a task of one `JoinSet`, so none outlives the node.
 
 use crate::leaving::judge::{self, Paces, Standing};
-use crate::run::{self, AttemptProgress, Context};
+use crate::run::{self, AttemptProgress, Context, GivenBack};
 use crate::slots::Slots;
 use recode_types::AttemptToken;
 use recode_types::event;
@@ -11,6 +11,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+
+/// How an Attempt ended, if it came to an end.
+pub type Ended = Result<AttemptOutcome, GivenBack>;
 
 struct Running {
     abort: AbortHandle,
@@ -24,7 +27,7 @@ struct Running {
 pub struct Workers {
     context: Arc<Context>,
     slots: Slots,
-    tasks: JoinSet<(AttemptToken, AttemptOutcome)>,
+    tasks: JoinSet<(AttemptToken, Ended)>,
     running: BTreeMap<AttemptToken, Running>,
     paces: Paces,
 }
@@ -67,7 +70,7 @@ impl Workers {
                 // A panic in a worker fails its Attempt, not the node.
                 let run = tokio::spawn(run::run(context, grant, held, progress));
                 let guard = AbortOnDrop(run.abort_handle());
-                let outcome = run.await.unwrap_or_else(|panic| crashed(&panic));
+                let outcome = run.await.unwrap_or_else(|panic| Ok(crashed(&panic)));
                 drop(guard);
                 (token, outcome)
             },
@@ -88,6 +91,11 @@ impl Workers {
     /// Nothing runs.
     pub fn is_empty(&self) -> bool {
         self.running.is_empty()
+    }
+
+    /// Whether scratch has room for what is granted.
+    pub fn has_room(&self) -> bool {
+        self.context.scratch.has_room()
     }
 
     /// Attempts that cannot be finished before `deadline`.
@@ -116,7 +124,7 @@ impl Workers {
     /// The next Attempt that ended by itself.
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> (AttemptToken, AttemptOutcome) {
+    pub async fn next(&mut self) -> (AttemptToken, Ended) {
         loop {
             match self.tasks.join_next().await {
                 Some(Ok((token, outcome))) => {
@@ -160,8 +168,8 @@ impl Workers {
     }
 }
 
-fn is_done(outcome: &AttemptOutcome) -> bool {
-    matches!(outcome, AttemptOutcome::Done { .. })
+fn is_done(outcome: &Ended) -> bool {
+    matches!(outcome, Ok(AttemptOutcome::Done { .. }))
 }
 
 struct AbortOnDrop(AbortHandle);

@@ -61,6 +61,7 @@ impl Flags {
         Habits {
             idle_exit: self.idle_exit,
             exit_when_drained: self.exit_when_drained,
+            waits_for_disk: true,
             lookout: Lookout {
                 metadata: self.metadata.clone(),
                 every: self.metadata_poll,

@@ -7,13 +7,15 @@ pub mod spot;
 
 use std::time::{Duration, Instant};
 
-/// When a node leaves of its own accord.
+/// When a node leaves of its own accord, and when it waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Habits {
     /// It had nothing to do for so long.
     pub idle_exit: Option<Duration>,
     /// It was drained, and nothing is left.
     pub exit_when_drained: bool,
+    /// It begins nothing while its disk is full, rather than fail at that.
+    pub waits_for_disk: bool,
     /// Where it looks whether the machine will be taken back.
     pub lookout: spot::Lookout,
 }

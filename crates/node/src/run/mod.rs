@@ -11,12 +11,15 @@ mod inputs;
 mod joints;
 mod peak;
 mod probe;
+mod room;
 mod rows;
 mod stitch;
 mod timeline;
 
 pub use inputs::{Inputs, Loaded};
+pub use room::GivenBack;
 
+use crate::budget::{Claim, likeness};
 use crate::scratch::{Room, Scratch};
 use crate::slots::Held;
 use crate::source::Sources;
@@ -114,26 +117,62 @@ impl Attempt {
 }
 
 /// Runs one granted Attempt to its end.
+/// # Errors
+/// [`GivenBack`]: it did not come to one, and somebody else may try.
 pub async fn run(
     context: Arc<Context>,
     grant: Grant,
     held: Held,
     progress: watch::Sender<AttemptProgress>,
-) -> AttemptOutcome {
+) -> Result<AttemptOutcome, GivenBack> {
     let started = Instant::now();
     let mut usage = Usage::default();
+    let scratch = context.scratch.clone();
     let result = match prepare(context, &grant, held, progress).await {
-        Ok(mut attempt) => {
-            let result = work(&mut attempt, grant.work).await;
+        // The room goes first, then the claim on what it held.
+        Ok((mut claim, mut attempt)) => {
+            let result = within(&mut attempt, grant.work, claim.as_mut()).await?;
             usage = attempt.usage;
             result
         }
         Err(failure) => Err(failure),
     };
     usage.wall_ms = started.elapsed().as_millis() as u64;
-    match result {
+    Ok(match result {
         Ok(result) => AttemptOutcome::Done { result, usage },
-        Err(failure) => AttemptOutcome::Failed { failure, usage },
+        Err(failure) => {
+            if failure.class == FailureClass::OutOfResources {
+                scratch.was_short();
+            }
+            AttemptOutcome::Failed { failure, usage }
+        }
+    })
+}
+
+/// Does the work, within what it may use of scratch.
+async fn within(
+    attempt: &mut Attempt,
+    grant: Work,
+    claim: Option<&mut Claim>,
+) -> Result<Result<TaskResult, Failure>, GivenBack> {
+    let context = Arc::clone(&attempt.context);
+    let (Some(claim), Some(budget)) = (claim, context.scratch.budget()) else {
+        return Ok(work(attempt, grant).await);
+    };
+    let kind = room::Kind {
+        like: likeness(attempt.task.job, attempt.task.key),
+        frames: room::frames(&grant),
+    };
+    let path = attempt.room.path().to_owned();
+    tokio::select! {
+        result = work(attempt, grant) => Ok(result),
+        full = room::guard(budget, claim, kind, path) => match full {
+            Ok(given_back) => {
+                tracing::info!("given back: it needs more scratch than is free");
+                Err(given_back)
+            }
+            Err(failure) => Ok(Err(failure)),
+        },
     }
 }
 
@@ -142,13 +181,23 @@ async fn prepare(
     grant: &Grant,
     held: Held,
     progress: watch::Sender<AttemptProgress>,
-) -> Result<Attempt, Failure> {
+) -> Result<(Option<Claim>, Attempt), Failure> {
     let store = context.inputs.store(&grant.work_store).await?;
+    // Before the first byte is written.
+    let claim = match context.scratch.budget() {
+        Some(budget) => {
+            let like = likeness(grant.task.job, grant.task.key);
+            let guess = room::guess(&context, &store, grant).await?;
+            let need = budget.need(like, room::frames(&grant.work), guess);
+            Some(budget.claim(need).await)
+        }
+        None => None,
+    };
     let room = context
         .scratch
         .room(&grant.task.key.to_string())
         .map_err(resources)?;
-    Ok(Attempt {
+    let attempt = Attempt {
         context,
         task: grant.task,
         attempt: grant.attempt,
@@ -157,7 +206,8 @@ async fn prepare(
         held,
         progress,
         usage: Usage::default(),
-    })
+    };
+    Ok((claim, attempt))
 }
 
 async fn work(attempt: &mut Attempt, work: Work) -> Result<TaskResult, Failure> {
