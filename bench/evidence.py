@@ -50,6 +50,7 @@ ENCODES = (*(f"crates/types/src/{noun}.rs" for noun in TYPES), "crates/media", "
 SIMULATED = ("crates/types", "crates/core", "crates/proto", "crates/coordinator", "crates/sim", "proto", "Cargo.lock",
              "Cargo.toml")  # fmt: skip
 SCOPES = {"2.2": SIMULATED, "1.3": ENCODES, "1.4": ENCODES, "1.6": ENCODES, "1.7": ENCODES, "1.8": (*ENCODES, "crates/core/src/machine"),
+          "3.10": ("crates/sandbox", "crates/media/src/sandbox.rs"),
           "2.6": ("crates/coordinator", "crates/core", "crates/types"),
           "2.11": ("crates/coordinator", "crates/core", "crates/types", "crates/proto", "crates/testkit", "proto")}  # fmt: skip
 
@@ -388,6 +389,33 @@ LINES = {
             limit("most_used", None, 1, of="max"),
             limit("work", 20, None, of="min"),
             limit("failed_attempts", 0, 0, of="max"),
+        ],
+    },
+    "3.9": {
+        "title": "hostile files and options",
+        "bench": ["hostile"],
+        "limits": [
+            # Every kind of canary fires where nothing holds it back, as each user.
+            *(
+                limit("control_fired", 1, None, of="min", cases=f"control/{user}/{kind}")
+                for user in ("root", "nobody")
+                for kind in ("read", "write", "tcp", "udp", "dns", "spawn")
+            ),
+            *(limit("hits", 0, 0, of="max", cases=f"{place}/") for place in ("sandbox", "validator", "node")),
+            limit("accepted", 0, 0, of="max"),
+            limit("files", 60, None, of="min"),
+            limit("strings", 150, None, of="min"),
+            limit("healthy_after", None, 5, of="max", least_n=60),
+        ],
+        "least_cases": 17,
+    },
+    "3.10": {
+        "title": "cost of the sandbox",
+        "bench": ["sandbox-cost", "--clip", "samples/sintel_trailer_720p24.mp4"],
+        "limits": [
+            limit("start_added", None, 20, least_n=50),
+            limit("wall_ratio", None, 1.01, least_n=9),
+            limit("cpu_ratio", None, 1.01, least_n=9),
         ],
     },
 }

@@ -3,6 +3,7 @@
 pub mod chaos;
 pub mod control_plane;
 pub mod crash;
+pub mod hostile;
 pub mod leaving;
 pub mod links;
 pub mod many_chunks;
@@ -13,6 +14,7 @@ pub mod rate;
 pub mod s3_bytes;
 pub mod s3_faults;
 pub mod same_bytes;
+pub mod sandbox_cost;
 pub mod score_cost;
 pub mod score_exact;
 pub mod unequal;

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
-    Deadline, chaos, control_plane, crash, leaving, links, many_chunks, mixed, overhead, quality,
-    rate, s3_bytes, s3_faults, same_bytes, score_cost, score_exact, unequal, versus,
+    Deadline, chaos, control_plane, crash, hostile, leaving, links, many_chunks, mixed, overhead,
+    quality, rate, s3_bytes, s3_faults, same_bytes, sandbox_cost, score_cost, score_exact, unequal,
+    versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -174,6 +175,20 @@ enum Bench {
     },
     /// A job's time and cost on nodes that are slow or die, against what their speeds allow
     Mesh(unequal::Asked),
+    /// Hostile files and option strings against sandbox and validator, one at a time, with canaries; needs root
+    Hostile,
+    /// What the sandbox adds to a start of FFmpeg and to an encode
+    SandboxCost {
+        /// Interleaved pairs of starts
+        #[arg(long, default_value_t = 60)]
+        starts: usize,
+        /// Interleaved pairs of encodes
+        #[arg(long, default_value_t = 9)]
+        encodes: usize,
+        /// Encode this much of the clip
+        #[arg(long, default_value_t = 12.0)]
+        seconds: f64,
+    },
     /// What three coordinators bear: rate, latency, failover, memory, restart
     ControlPlane(control_plane::Wanted),
 }
@@ -327,6 +342,15 @@ fn measure(cli: Cli) -> Result<()> {
         Bench::Mesh(asked) => {
             let clip = clips()?[0].clone();
             unequal::run(&tools, clip, &asked, deadline, &mut sheet("mesh"))
+        }
+        Bench::Hostile => hostile::run(&tools, &mut sheet("hostile")),
+        Bench::SandboxCost {
+            starts,
+            encodes,
+            seconds,
+        } => {
+            let mut sheet = sheet("sandbox-cost");
+            sandbox_cost::run(&tools, &clips()?[0], starts, encodes, seconds, &mut sheet)
         }
         Bench::ControlPlane(wanted) => {
             control_plane::run(&wanted, deadline, &mut sheet("control-plane"))

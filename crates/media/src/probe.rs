@@ -22,6 +22,8 @@ pub use packets::{Packet, are_sane};
 
 /// Bytes of FFmpeg's log that are looked at.
 const LOG_BYTES: usize = 8 << 20;
+/// What FFmpeg says of a format that is not among those it was told to read.
+const NOT_READ: &str = "Format not on whitelist";
 /// Frames that are decoded to see what they look like.
 const FRAMES: u32 = 4;
 
@@ -152,6 +154,13 @@ pub async fn prelude(ffmpeg: &Ffmpeg, source: &Path) -> Result<Prelude, Error> {
         )
     };
     let Some(banner) = Banner::parse(&log) else {
+        if log.contains(NOT_READ) {
+            return Err(Error::CannotOpen {
+                reason: "it is a playlist, a script or another list of files, or of a format that recode does not read"
+                    .to_owned(),
+                stderr_tail: String::new(),
+            });
+        }
         let (reason, stderr_tail) = reason(&failed);
         return Err(Error::CannotOpen {
             reason,

@@ -178,7 +178,7 @@ fn push_inputs(list: &mut List, facts: &SourceFacts, inputs: &MuxInputs<'_>) -> 
     match &inputs.video {
         VideoInput::Pipe => {
             offset(list, inputs.video_offset_us + late);
-            list.opt("-f", "mp4").opt("-i", "pipe:0");
+            list.opt("-f", "mp4").only_itself().opt("-i", "pipe:0");
             files.video = next();
         }
         VideoInput::File(path) => {
