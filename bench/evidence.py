@@ -58,6 +58,14 @@ SETTINGS_LIMIT = {"x264-medium": 0.95, "x265-medium": 0.80, "svtav1-6": 0.85, "v
 CLIPS = ["animation_720p24", "camera_cuts_720p2997", "screen_1080p60"]
 
 
+# One test for each behaviour of the scripted cards, of all engines each.
+CARDS = ["a_card_that_works_is_offered_with_its_sessions", "without_a_card_nothing_is_offered",
+         "a_card_that_lacks_the_codec_does_not_offer_it", "a_card_that_crashes_is_not_offered", "green_pictures_are_seen",
+         "wrong_pictures_are_seen", "lost_frames_are_seen", "parameter_sets_that_differ_are_seen",
+         "a_card_that_goes_away_between_two_samples_is_not_offered", "no_more_is_asked_of_a_card_than_it_bears",
+         "a_card_that_goes_away_at_work_is_withdrawn_and_says_why"]  # fmt: skip
+
+
 def limit(metric, low=None, high=None, of="value", cases=None, least_n=1, absolute=False):
     """One condition: `of` (value, which is the median, or p99, max, min, sum) of every case of a metric lies between both."""
     return {
@@ -245,6 +253,21 @@ LINES = {
             limit("kills", 1, None, of="min", least_n=17),
         ],
         "least_cases": 3,
+    },
+    "3.13": {
+        "title": "Chunk times foretold by a node's own samples",
+        "bench": ["predict"],
+        "limits": [limit("median_error", None, 15), limit("chunks", 100, None)],
+    },
+    "3.14": {
+        "title": "cards: chosen, limited by sessions, refused, withdrawn (scripted FFmpeg)",
+        "tests": [("recode-testkit", ["--test", "cards"], f"measured::{test}") for test in CARDS],
+        "limits": [
+            limit("as_specified", 55, None, of="sum"),
+            limit("otherwise", 0, 0, of="max"),
+            limit("encodes", 4, None, of="min"),
+            limit("refused", 0, 0, of="max"),
+        ],
     },
     "2.12": {
         "title": "two builds in one cluster",

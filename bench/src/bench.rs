@@ -9,6 +9,7 @@ pub mod links;
 pub mod many_chunks;
 pub mod mixed;
 pub mod overhead;
+pub mod predict;
 pub mod quality;
 pub mod rate;
 pub mod s3_bytes;

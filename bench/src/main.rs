@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
     Deadline, chaos, control_plane, crash, hostile, leaving, links, many_chunks, mixed, overhead,
-    quality, rate, s3_bytes, s3_faults, same_bytes, sandbox_cost, score_cost, score_exact, unequal,
-    versus,
+    predict, quality, rate, s3_bytes, s3_faults, same_bytes, sandbox_cost, score_cost, score_exact,
+    unequal, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -61,6 +61,12 @@ enum Bench {
         /// Interleaved pairs
         #[arg(long, default_value_t = 20)]
         pairs: usize,
+    },
+    /// What a node measures of itself against what Chunks then take
+    Predict {
+        /// Use this much of each clip
+        #[arg(long, default_value_t = 24.0)]
+        seconds: f64,
     },
     /// Merged scores against one whole-file run, frame by frame
     ScoreExact,
@@ -229,6 +235,9 @@ fn measure(cli: Cli) -> Result<()> {
         }
         Bench::Overhead { pairs } => {
             overhead::run(&tools, &clips()?[0], pairs, &mut sheet("overhead"))
+        }
+        Bench::Predict { seconds } => {
+            predict::run(&tools, &clips()?, seconds, deadline, &mut sheet("predict"))
         }
         Bench::ScoreExact => score_exact::run(&tools, &clips()?, &mut sheet("score-exact")),
         Bench::ScoreCost { pairs } => {

@@ -308,6 +308,8 @@ impl Site {
             .args(["--workers", &workers.to_string()])
             .args(joined.map_or(&[][..], |node| &node.flags))
             .args(["--grace", "2s"])
+            // Recordings of encodes know nothing of samples.
+            .args(["--measure", "false"])
             .arg("--scratch")
             .arg(self.folder.join(format!("scratch-{member}")))
             .env("RECODE_FFMPEG", ffmpeg)

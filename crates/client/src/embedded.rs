@@ -281,6 +281,8 @@ impl Parts {
             cache: setting.cache.clone(),
             labels: Default::default(),
             habits: recode_node::leaving::Habits::default(),
+            // A machine that encodes one film has no time to measure itself.
+            measured: None,
         })
         .map_err(|e| Fault::environment(chain(&e)))?;
         let client = Client::at(&endpoint).map_err(fault)?.patience(PATIENCE);

@@ -6,9 +6,11 @@ use crate::flags::{Drain, Nodes, OneNode};
 use crate::inputs::count;
 use crate::remote::{fault, now_ms, say_json, with};
 use crate::summary::columns;
+use crate::units::show_bytes;
 use recode_client::Error;
-use recode_types::{NodeId, NodeStatus};
+use recode_types::{NodeHeard, NodeId, NodeStatus};
 use std::fmt::Write as _;
+use std::iter::once;
 use std::time::Duration;
 
 /// How often a Node that is drained is looked at.
@@ -168,6 +170,7 @@ fn shown(status: &NodeStatus, now_ms: u64) -> String {
         let _ = writeln!(said, "labels: {}", labels.join(", "));
     }
     let _ = writeln!(said, "frames/s of a slot: {}", speed(heard.speed));
+    said += &measured(heard);
     for attempt in &heard.running {
         let _ = writeln!(
             said,
@@ -182,10 +185,135 @@ fn shown(status: &NodeStatus, now_ms: u64) -> String {
     said
 }
 
+/// What the machine is and does, as the node has found out.
+fn measured(heard: &NodeHeard) -> String {
+    let mut said = String::new();
+    if let Some(load) = &heard.load {
+        let _ = writeln!(
+            said,
+            "load: {} % of its cores, {} of memory and {} of disk free",
+            load.busy_milli / 10,
+            show_bytes(load.memory_free_bytes),
+            show_bytes(load.disk_free_bytes)
+        );
+    }
+    let Some(offer) = &heard.offer else {
+        return said;
+    };
+    let machine = &offer.machine;
+    let _ = writeln!(
+        said,
+        "machine: {} cores, {} ({}), {}",
+        machine.cores,
+        machine.processor,
+        once(machine.arch.as_str())
+            .chain(machine.instructions.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" "),
+        show_bytes(machine.memory_bytes)
+    );
+    for card in &machine.cards {
+        let _ = writeln!(said, "card: {card}");
+    }
+    if !offer.complete {
+        said += "it is still measuring itself\n";
+    }
+    for proof in offer.proofs.iter().filter(|p| p.fault.is_none()) {
+        let _ = write!(
+            said,
+            "offers {}: {:.1} dB, {} of memory",
+            proof.encoder,
+            proof.psnr,
+            show_bytes(proof.peak_rss_bytes)
+        );
+        if let Some(sessions) = proof.sessions {
+            let _ = write!(said, ", {} at once", sessions);
+        }
+        for rate in &proof.rates {
+            let _ = write!(
+                said,
+                "; {}{}{}x{} {:.1} frames/s",
+                rate.preset,
+                if rate.preset.is_empty() { "" } else { " " },
+                rate.size.0,
+                rate.size.1,
+                rate.frames_per_second
+            );
+        }
+        said += "\n";
+    }
+    for proof in &offer.proofs {
+        if let Some(fault) = &proof.fault {
+            let _ = writeln!(said, "does not offer {}: {fault}", proof.encoder);
+        }
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recode_types::{NodeHeard, NodeHello};
+    use recode_types::{Machine, NodeHeard, NodeHello, NodeLoad, Offer, Proof, Rate};
+
+    #[test]
+    fn a_node_says_what_it_offers_and_why_it_does_not_offer_the_rest() {
+        let mut offer = Offer {
+            complete: true,
+            machine: Machine {
+                arch: "x86_64".to_owned(),
+                processor: "Some Processor".to_owned(),
+                cores: 8,
+                instructions: vec!["avx2".to_owned()],
+                memory_bytes: 16 << 30,
+                cards: vec!["renderD128 8086:56a5 i915".to_owned()],
+            },
+            ..Offer::default()
+        };
+        offer.put(Proof {
+            encoder: "h264_nvenc".to_owned(),
+            fault: Some(
+                "ffmpeg finds no card for this encoder: Cannot load libcuda.so.1".to_owned(),
+            ),
+            ..Proof::default()
+        });
+        offer.put(Proof {
+            encoder: "h264_qsv".to_owned(),
+            sessions: Some(3),
+            psnr: 41.26,
+            peak_rss_bytes: 100 << 20,
+            rates: vec![Rate {
+                preset: "medium".to_owned(),
+                rank: 3,
+                size: (1280, 720),
+                frames_per_second: 312.04,
+            }],
+            ..Proof::default()
+        });
+        let heard = NodeHeard {
+            offer: Some(offer),
+            load: Some(NodeLoad {
+                busy_milli: 505,
+                memory_free_bytes: 8 << 30,
+                disk_free_bytes: 1 << 30,
+            }),
+            ..NodeHeard::default()
+        };
+        let bytes = |n: u64| show_bytes(n);
+        assert_eq!(
+            measured(&heard),
+            format!(
+                "load: 50 % of its cores, {} of memory and {} of disk free\n\
+                 machine: 8 cores, Some Processor (x86_64 avx2), {}\n\
+                 card: renderD128 8086:56a5 i915\n\
+                 offers h264_qsv: 41.3 dB, {} of memory, 3 at once; medium 1280x720 312.0 frames/s\n\
+                 does not offer h264_nvenc: ffmpeg finds no card for this encoder: Cannot load libcuda.so.1\n",
+                bytes(8 << 30),
+                bytes(1 << 30),
+                bytes(16 << 30),
+                bytes(100 << 20)
+            )
+        );
+    }
 
     #[test]
     fn the_table_says_who_works_and_who_may_go() {

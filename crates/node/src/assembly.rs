@@ -4,6 +4,7 @@ use crate::actor::reporter::Reporter;
 use crate::actor::workers::Workers;
 use crate::leaving::spot::look_out;
 use crate::leaving::{Farewell, Habits, Leave};
+use crate::proof::{Meter, Prover};
 use crate::run::{Context, Inputs};
 use crate::scratch::Scratch;
 use crate::slots::Slots;
@@ -49,6 +50,9 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// When it leaves of its own accord.
     pub habits: Habits,
+    /// Encoders are tried before they are offered; what came of it is remembered in this file. `None`: what FFmpeg lists is
+    /// offered untried.
+    pub measured: Option<PathBuf>,
 }
 
 /// The node could not start.
@@ -70,6 +74,7 @@ pub struct Running {
     wishes: mpsc::Sender<Leave>,
     _lookout: AbortOnDropHandle<()>,
     _accountant: AbortOnDropHandle<()>,
+    prover: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -78,6 +83,9 @@ impl Running {
         self.stop.cancel();
         // A panic of the reporter has been logged by its hook; there is nothing left to end.
         let _ = self.reporter.await;
+        if let Some(prover) = self.prover {
+            let _ = prover.await;
+        }
     }
 
     /// Has the node finish what it can, give back the rest, and end; see [`Running::left`].
@@ -124,7 +132,18 @@ pub fn start(config: Config) -> Result<Running, Error> {
         labels: config.labels,
     };
     let accountant = AbortOnDropHandle::new(tokio::spawn(count_shared(scratch.clone())));
+    let prover = config.measured.map(|memory| {
+        Prover::new(
+            Arc::clone(&config.ffmpeg),
+            config.scratch.join("samples"),
+            memory,
+            heavy,
+            slots.watch(),
+        )
+    });
+    let meter = prover.is_some().then(|| Meter::new(config.scratch.clone()));
     let context = Arc::new(Context {
+        proofs: prover.as_ref().map(Prover::proofs).unwrap_or_default(),
         sources: Sources::new(&config.scratch),
         ffmpeg: config.ffmpeg,
         scratch,
@@ -133,7 +152,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
             .cache
             .map(|(dir, budget)| crate::cache::ChunkCache::new(dir, budget)),
     });
-    let workers = Workers::new(context, slots.clone());
+    let workers = Workers::new(context, slots.clone()).with_meter(meter);
     let instance = format!("{:032x}", recode_types::JobId::generate().0);
     // Wishes are few, and each is taken at once.
     let (wishes, heard) = mpsc::channel(4);
@@ -143,12 +162,14 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let reporter = Reporter::new(link, hello, instance, workers, &slots, habits);
     let stop = CancellationToken::new();
     let reporter = tokio::spawn(reporter.run(stop.clone()));
+    let prover = prover.map(|prover| tokio::spawn(prover.run(stop.clone())));
     Ok(Running {
         stop,
         reporter,
         wishes,
         _lookout: lookout,
         _accountant: accountant,
+        prover,
     })
 }
 

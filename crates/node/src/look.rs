@@ -35,6 +35,7 @@ pub async fn look(
         scratch: Scratch::open(&scratch).map_err(|e| resources(&e))?,
         inputs: Inputs::default(),
         cache: None,
+        proofs: crate::proof::Proofs::default(),
     });
     let work_store = format!("{}", store.display());
     let grant = Grant {

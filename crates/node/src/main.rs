@@ -87,6 +87,9 @@ struct Flags {
 
     #[command(flatten)]
     leaving: leaving::flags::Flags,
+    /// Try every encoder before it is offered, and measure how fast it is; what came of it is remembered beside the scratch folder
+    #[arg(long, env = "RECODE_MEASURE", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    measure: bool,
 
     /// How FFmpeg is confined: require Landlock and seccomp, prefer them, or off
     #[arg(
@@ -185,9 +188,12 @@ async fn run() -> anyhow::Result<Farewell> {
     tracing::info!(layers = %ffmpeg.sandbox, "sandbox");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut memory = flags.scratch.clone().into_os_string();
+    memory.push(".measured.json");
     let mut running = start(Config {
         coordinator: flags.coordinator,
         nats,
+        measured: flags.measure.then(|| memory.into()),
         scratch: flags.scratch,
         scratch_budget: flags.scratch_budget,
         workers: flags.workers,

@@ -32,7 +32,15 @@ impl Node {
         }
         let child = command
             .args(link)
-            .args(["--workers", "1", "--log", "error", "--scratch"])
+            .args([
+                "--measure",
+                "false",
+                "--workers",
+                "1",
+                "--log",
+                "error",
+                "--scratch",
+            ])
             .arg(scratch)
             .args(more)
             .stdout(Stdio::null())

@@ -97,6 +97,8 @@ impl Slots {
             free_light: self.draw.light.saturating_sub(self.held(false)),
             draining: false,
             returned: Vec::new(),
+            offer: None,
+            load: None,
         }
     }
 

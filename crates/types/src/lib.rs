@@ -12,6 +12,7 @@ pub mod event;
 pub mod explain;
 pub mod id;
 pub mod node;
+pub mod offer;
 pub mod rendition;
 pub mod report;
 pub mod request;
@@ -35,6 +36,7 @@ pub use id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
 pub use node::{
     AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeOrders, NodeReport, NodeStatus,
 };
+pub use offer::{Machine, NodeLoad, Offer, Proof, Rate};
 pub use rendition::{Codec, Knob, RateControl, Rendition};
 pub use request::{JobRequest, OutputRequest};
 pub use score::{Metric, ScoreSummary};

@@ -2,6 +2,7 @@
 
 use crate::event::AttemptProgress;
 use crate::id::{AttemptNo, NodeId, TaskId};
+use crate::offer::{NodeLoad, Offer};
 use crate::task::{AttemptOutcome, Grant};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,6 +48,10 @@ pub struct NodeReport {
     pub draining: bool,
     /// Attempts it gives back unfinished and not yet acknowledged: nobody is to blame, others may have them at once.
     pub returned: Vec<AttemptToken>,
+    /// What it was seen to do; in the first report of an exchange and when it has changed, where the node measures.
+    pub offer: Option<Offer>,
+    /// How busy its machine is; not in every report.
+    pub load: Option<NodeLoad>,
 }
 
 /// A Node, looked at: what the log says of it, and what it said last.
@@ -83,6 +88,10 @@ pub struct NodeHeard {
     pub running: Vec<AttemptProgress>,
     /// It said that it leaves: it finishes what fits and takes nothing new.
     pub leaving: bool,
+    /// What it was seen to do; `None`: it does not measure.
+    pub offer: Option<Offer>,
+    /// How busy its machine was last.
+    pub load: Option<NodeLoad>,
 }
 
 /// An Attempt that ended.

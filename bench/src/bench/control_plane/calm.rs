@@ -103,7 +103,7 @@ impl RealNodes {
                 .args(["-n", NICENESS])
                 .arg(&program)
                 .args(["--log", "warn", "--coordinator", endpoints])
-                .args(["--workers", &workers, "--scratch"])
+                .args(["--measure", "false", "--workers", &workers, "--scratch"])
                 .arg(scratch)
                 .env("RECODE_FFMPEG", &tools.ffmpeg)
                 .stdin(Stdio::null())

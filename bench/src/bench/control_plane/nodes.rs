@@ -360,6 +360,8 @@ impl Node {
             free_light: 1u32.saturating_sub(light),
             draining: false,
             returned: Vec::new(),
+            offer: None,
+            load: None,
         }
     }
 }

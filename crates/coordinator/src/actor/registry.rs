@@ -7,7 +7,8 @@
 use recode_core::schedule::FreeNode;
 use recode_types::task::AttemptOutcome;
 use recode_types::{
-    AttemptProgress, AttemptToken, JobId, Needs, NodeHeard, NodeHello, NodeId, NodeReport,
+    AttemptProgress, AttemptToken, JobId, Needs, NodeHeard, NodeHello, NodeId, NodeLoad,
+    NodeReport, Offer,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -39,6 +40,10 @@ pub struct Heard {
     /// Number of the exchange: what comes late from an older one is ignored.
     pub exchange: u64,
     hello: NodeHello,
+    /// What its FFmpeg lists; `hello` names what of it is offered.
+    listed: Vec<String>,
+    offer: Option<Offer>,
+    load: Option<NodeLoad>,
     last: Instant,
     /// The exchange is open. What still comes from one that has ended says nothing of what the Node would take.
     open: bool,
@@ -99,7 +104,10 @@ impl Registry {
             node,
             Heard {
                 exchange,
+                listed: hello.capabilities.clone(),
                 hello,
+                offer: None,
+                load: None,
                 last: now,
                 open: true,
                 report,
@@ -108,6 +116,23 @@ impl Registry {
                 speed,
             },
         );
+        self.measured(node);
+    }
+
+    /// Keeps what a report says beyond the moment, and names as capabilities only what is offered.
+    fn measured(&mut self, node: NodeId) {
+        let Some(heard) = self.nodes.get_mut(&node) else {
+            return;
+        };
+        heard.load = heard.report.load.take().or(heard.load);
+        if let Some(offer) = heard.report.offer.take() {
+            let listed = heard.listed.iter();
+            heard.hello.capabilities = listed
+                .filter(|encoder| offer.withholds(encoder).is_none())
+                .cloned()
+                .collect();
+            heard.offer = Some(offer);
+        }
     }
 
     /// A Node has reported.
@@ -126,6 +151,7 @@ impl Registry {
             heard.unseen.remove(returned);
         }
         heard.report = report;
+        self.measured(node);
     }
 
     /// An exchange has ended. The Node counts as heard until its lease period is over, but gets nothing new.
@@ -308,6 +334,8 @@ impl Registry {
                     speed: heard.speed,
                     running: heard.report.running.clone(),
                     leaving: heard.report.draining,
+                    offer: heard.offer.clone(),
+                    load: heard.load,
                 };
                 (*id, said)
             })
@@ -486,6 +514,40 @@ mod tests {
             );
         }
         assert_eq!(silent(81), [NODE]);
+    }
+
+    #[test]
+    fn what_a_node_withholds_is_none_of_its_capabilities_until_it_offers_it_again() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        let listed = ["aac", "h264_nvenc", "libx264"].map(str::to_owned).to_vec();
+        let hello = NodeHello {
+            capabilities: listed.clone(),
+            ..NodeHello::default()
+        };
+        let mut first = report(&[], &[], 1);
+        first.hello = Some(hello);
+        first.offer = Some(Offer::default());
+        first.load = Some(NodeLoad {
+            busy_milli: 7,
+            ..NodeLoad::default()
+        });
+        registry.opened(NODE, 1, first, now);
+        let seen = |registry: &Registry| registry.heard()[&NODE].clone();
+        assert_eq!(seen(&registry).hello.capabilities, ["aac", "libx264"]);
+        let mut passed = report(&[], &[], 1);
+        let mut offer = Offer::default();
+        offer.put(recode_types::Proof {
+            encoder: "h264_nvenc".to_owned(),
+            ..Default::default()
+        });
+        passed.offer = Some(offer.clone());
+        registry.reported(NODE, passed, now);
+        registry.reported(NODE, report(&[], &[], 1), now);
+        let heard = seen(&registry);
+        assert_eq!(heard.hello.capabilities, listed);
+        assert_eq!(heard.offer, Some(offer), "said once, and remembered");
+        assert_eq!(heard.load.unwrap().busy_milli, 7);
     }
 
     #[test]

@@ -168,6 +168,8 @@ impl NodeService for Nodes {
                     let mut heard = heard.remove(&id);
                     if let Some(heard) = &mut heard {
                         heard.running.clear();
+                        // Some kilobytes each.
+                        heard.offer = None;
                     }
                     state.node_status(id, heard)
                 })

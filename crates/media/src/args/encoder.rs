@@ -164,6 +164,32 @@ fn preset(family: &Family, wish: Option<&str>) -> Result<Option<&'static str>, E
     }
 }
 
+/// An encoder's own names of its presets, quickest first.
+pub fn presets(encoder: &str) -> &'static [&'static str] {
+    family(encoder).map_or(&[], |f| f.presets)
+}
+
+/// Place of a preset among the encoder's, 0 being the quickest; of the one FFmpeg takes by itself where none is named, and 0
+/// where there are none. `None`: it has no such preset, or its own choice is not known.
+pub fn preset_rank(encoder: &str, name: Option<&str>) -> Option<u32> {
+    let family = family(encoder).ok()?;
+    if family.presets.is_empty() {
+        return name.is_none().then_some(0);
+    }
+    let usual = match encoder {
+        "libx264" | "libx265" => "medium",
+        "libaom-av1" | "libvpx-vp9" => "1",
+        _ => match Engine::of_encoder(encoder)? {
+            Engine::Nvenc => "p4",
+            Engine::Qsv => "medium",
+            _ => "balanced",
+        },
+    };
+    let preset = preset(family, Some(name.unwrap_or(usual))).ok()??;
+    let at = family.presets.iter().position(|p| *p == preset)?;
+    Some(at as u32)
+}
+
 fn profile(family: &Family, wish: Option<&str>) -> Result<Option<&'static str>, Error> {
     let wish = wish.map(|w| {
         let lower = w.to_ascii_lowercase();

@@ -186,7 +186,9 @@ impl Reporter {
                 Wake::SlotsChanged => owed = true,
                 Wake::Tick => {
                     let progress = self.workers.progress();
-                    owed |= progress != last_progress || last_said.elapsed() >= KEEP_ALIVE;
+                    owed |= progress != last_progress
+                        || last_said.elapsed() >= KEEP_ALIVE
+                        || self.workers.offers_other();
                     last_progress = progress;
                 }
             }
@@ -377,6 +379,8 @@ impl Reporter {
             free_light: if takes_work { free.light } else { 0 },
             draining: leaves,
             returned: self.returned.iter().copied().collect(),
+            offer: self.workers.offer(first),
+            load: self.workers.load(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The Attempts a node holds. Owned by the reporter; every one is a task of one `JoinSet`, so none outlives the node.
 
 use crate::leaving::judge::{self, Paces, Standing};
+use crate::proof::Meter;
 use crate::run::{self, AttemptProgress, Context, GivenBack};
 use crate::slots::Slots;
-use recode_types::AttemptToken;
 use recode_types::event;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage, Work};
+use recode_types::{AttemptToken, NodeLoad, Offer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -30,18 +31,46 @@ pub struct Workers {
     tasks: JoinSet<(AttemptToken, Ended)>,
     running: BTreeMap<AttemptToken, Running>,
     paces: Paces,
+    offer: Option<watch::Receiver<Offer>>,
+    meter: Option<Meter>,
 }
 
 impl Workers {
     /// Holds nothing yet.
     pub fn new(context: Arc<Context>, slots: Slots) -> Self {
         Self {
+            offer: context.proofs.watch(),
             context,
             slots,
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
             paces: Paces::default(),
+            meter: None,
         }
+    }
+
+    /// Says how busy the machine is.
+    pub fn with_meter(mut self, meter: Option<Meter>) -> Self {
+        self.meter = meter;
+        self
+    }
+
+    /// Whether what is offered has changed since [`Workers::offer`] said it.
+    pub fn offers_other(&self) -> bool {
+        let offer = self.offer.as_ref();
+        offer.is_some_and(|offer| offer.has_changed().unwrap_or(false))
+    }
+
+    /// What is offered, where that has changed or `all` is to be said.
+    pub fn offer(&mut self, all: bool) -> Option<Offer> {
+        let changed = self.offers_other();
+        let offer = self.offer.as_mut()?;
+        (all || changed).then(|| offer.borrow_and_update().clone())
+    }
+
+    /// How busy the machine is, where that was not said a moment ago.
+    pub fn load(&mut self) -> Option<NodeLoad> {
+        self.meter.as_mut()?.read(Instant::now())
     }
 
     /// Whether this Attempt is running.

@@ -5,6 +5,7 @@ use super::chunk::{MadeChunk, check_chunk, check_times, from_cache, fused_check,
 use super::frames::{Expected, Matched, Mismatch, Seen, match_frames};
 use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, resources, rows};
+use crate::proof::no_session;
 use crate::source::{Source, from_read};
 use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
 use recode_media::args::{Clock, Input, Span};
@@ -14,7 +15,8 @@ use recode_media::run::{Invocation, spawn};
 use recode_types::rendition::{Deinterlace, Scale};
 use recode_types::source::ReadMode;
 use recode_types::task::{EncodeRendition, EncodeWork, Failure, FailureClass, TaskResult};
-use recode_types::{FrameRow, FrameTable, Segment};
+use recode_types::{Engine, FrameRow, FrameTable, Segment};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -468,11 +470,20 @@ async fn one_process(
         ffmpeg
             .require_encoder(&work.renditions[*i].rendition.encoder)
             .map_err(|e| failure(FailureClass::MissingCapability, e))?;
+        offered(attempt, &work.renditions[*i].rendition.encoder).await?;
     }
     if scored {
         ffmpeg
             .require_vmaf()
             .map_err(|e| failure(FailureClass::MissingCapability, e))?;
+    }
+    // Before the slot: work that needs no card may have that meanwhile.
+    let engines: BTreeSet<Engine> = encoders(work, which)
+        .filter_map(Engine::of_encoder)
+        .collect();
+    let mut sessions = Vec::new();
+    for engine in engines {
+        sessions.extend(attempt.context.proofs.session(engine).await);
     }
     attempt.held.start().await;
     let seen = match decoded(attempt, &args, work).await {
@@ -483,10 +494,23 @@ async fn one_process(
                 "encoding again, with the check in a process of its own"
             );
             args.check = None;
-            decoded(attempt, &args, work).await?
+            decoded(attempt, &args, work).await
         }
-        done => done?,
+        done => done,
     };
+    let proofs = &attempt.context.proofs;
+    if seen.as_ref().is_err_and(no_session) {
+        sessions.into_iter().for_each(|one| proofs.refused(one));
+    } else {
+        drop(sessions);
+    }
+    for encoder in encoders(work, which) {
+        match &seen {
+            Ok(_) => proofs.worked(encoder),
+            Err(failed) => proofs.failed(encoder, failed),
+        }
+    }
+    let seen = seen?;
     let matched = check(&seen).map_err(Trouble::Mismatch)?;
     let mut indexes = Vec::with_capacity(paths.len());
     for (n, path) in paths.iter().enumerate() {
@@ -510,6 +534,24 @@ async fn one_process(
         scores,
         check: args.check,
         neighbours: span.neighbours(),
+    })
+}
+
+fn encoders<'a>(work: &'a EncodeWork, which: &'a [usize]) -> impl Iterator<Item = &'a str> {
+    which
+        .iter()
+        .map(|i| work.renditions[*i].rendition.encoder.as_str())
+}
+
+/// Says no to an encoder that did not pass, or was withdrawn.
+async fn offered(attempt: &Attempt, encoder: &str) -> Result<(), Failure> {
+    let Some(reason) = attempt.context.proofs.refuses(encoder).await else {
+        return Ok(());
+    };
+    Err(Failure {
+        class: FailureClass::MissingCapability,
+        message: format!("this node does not offer {encoder}: {reason}"),
+        stderr_tail: None,
     })
 }
 

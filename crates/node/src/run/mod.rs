@@ -44,6 +44,8 @@ pub struct Context {
     pub inputs: Inputs,
     /// Finished Chunks kept beyond their Job, where the operator gave them room.
     pub cache: Option<crate::cache::ChunkCache>,
+    /// What its encoders were seen to do.
+    pub proofs: crate::proof::Proofs,
 }
 
 /// How far a running Attempt is.

@@ -4,7 +4,8 @@ use super::{Error, MAX_ATTEMPTS, MAX_TEXT_BYTES, at_most, id, invalid, text};
 use crate::v1;
 use recode_types::task::Grant;
 use recode_types::{
-    AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeId, NodeOrders, NodeReport, NodeStatus,
+    AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeId, NodeLoad, NodeOrders, NodeReport,
+    NodeStatus, Offer,
 };
 
 impl From<NodeHello> for v1::NodeHello {
@@ -122,6 +123,44 @@ impl TryFrom<v1::GrantedAttempt> for Grant {
     }
 }
 
+/// The most bytes of an offer: a few hundred speeds.
+const MAX_OFFER_BYTES: usize = 256 << 10;
+
+fn said(offer: Option<&Offer>) -> Vec<u8> {
+    offer.map_or_else(Vec::new, |offer| {
+        serde_json::to_vec(offer).expect("an offer has text keys only, so it has a JSON form")
+    })
+}
+
+fn offer(field: &'static str, json: &[u8]) -> Result<Option<Offer>, Error> {
+    if json.is_empty() {
+        return Ok(None);
+    }
+    at_most(field, json.len(), MAX_OFFER_BYTES)?;
+    let offer = serde_json::from_slice(json).map_err(|e| invalid(field, e))?;
+    Ok(Some(offer))
+}
+
+impl From<NodeLoad> for v1::NodeLoad {
+    fn from(value: NodeLoad) -> Self {
+        Self {
+            busy_milli: value.busy_milli,
+            memory_free_bytes: value.memory_free_bytes,
+            disk_free_bytes: value.disk_free_bytes,
+        }
+    }
+}
+
+impl From<v1::NodeLoad> for NodeLoad {
+    fn from(value: v1::NodeLoad) -> Self {
+        Self {
+            busy_milli: value.busy_milli,
+            memory_free_bytes: value.memory_free_bytes,
+            disk_free_bytes: value.disk_free_bytes,
+        }
+    }
+}
+
 impl From<NodeReport> for v1::NodeReport {
     fn from(value: NodeReport) -> Self {
         Self {
@@ -134,6 +173,8 @@ impl From<NodeReport> for v1::NodeReport {
             free_light: value.free_light,
             draining: value.draining,
             returned: value.returned.into_iter().map(Into::into).collect(),
+            offer_json: said(value.offer.as_ref()),
+            load: value.load.map(Into::into),
         }
     }
 }
@@ -169,6 +210,8 @@ impl TryFrom<v1::NodeReport> for NodeReport {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+            offer: offer("offer_json", &value.offer_json)?,
+            load: value.load.map(Into::into),
         })
     }
 }
@@ -183,6 +226,8 @@ impl From<NodeHeard> for v1::NodeHeard {
             speed: value.speed,
             running: value.running.into_iter().map(Into::into).collect(),
             leaving: value.leaving,
+            offer_json: said(value.offer.as_ref()),
+            load: value.load.map(Into::into),
         }
     }
 }
@@ -205,6 +250,8 @@ impl TryFrom<v1::NodeHeard> for NodeHeard {
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
             leaving: value.leaving,
+            offer: offer("heard.offer_json", &value.offer_json)?,
+            load: value.load.map(Into::into),
         })
     }
 }
@@ -279,7 +326,7 @@ impl TryFrom<v1::NodeOrders> for NodeOrders {
 mod tests {
     use super::*;
     use recode_types::task::{AttemptOutcome, Failure, FailureClass, Usage, Work};
-    use recode_types::{AttemptProgress, JobId, TaskId, TaskKey};
+    use recode_types::{AttemptProgress, JobId, Proof, Rate, TaskId, TaskKey};
 
     fn token() -> AttemptToken {
         AttemptToken {
@@ -288,6 +335,48 @@ mod tests {
                 key: TaskKey::Probe { deep: false },
             },
             attempt: 3,
+        }
+    }
+
+    const A_LOAD: NodeLoad = NodeLoad {
+        busy_milli: 750,
+        memory_free_bytes: 1 << 40,
+        disk_free_bytes: 3,
+    };
+
+    fn an_offer() -> Offer {
+        let mut offer = Offer {
+            build: "ab".into(),
+            ..Offer::default()
+        };
+        offer.put(Proof {
+            encoder: "h264_nvenc".into(),
+            sessions: Some(3),
+            psnr: 40.5,
+            rates: vec![Rate {
+                preset: "p4".into(),
+                rank: 3,
+                size: (640, 360),
+                frames_per_second: 812.25,
+            }],
+            ..Proof::default()
+        });
+        offer
+    }
+
+    #[test]
+    fn an_offer_that_cannot_be_read_is_refused_by_name() {
+        let report = |offer_json: Vec<u8>| {
+            NodeReport::try_from(v1::NodeReport {
+                instance: "one".to_owned(),
+                offer_json,
+                ..Default::default()
+            })
+        };
+        assert_eq!(report(vec![]).unwrap().offer, None);
+        for json in [b"{".to_vec(), vec![b' '; MAX_OFFER_BYTES + 1]] {
+            let error = report(json).unwrap_err().to_string();
+            assert!(error.contains("offer_json"), "{error}");
         }
     }
 
@@ -330,6 +419,8 @@ mod tests {
             free_light: 2,
             draining: true,
             returned: vec![token()],
+            offer: Some(an_offer()),
+            load: Some(A_LOAD),
         };
         assert_eq!(
             NodeReport::try_from(v1::NodeReport::from(report.clone())).unwrap(),
@@ -356,6 +447,8 @@ mod tests {
                 speed: 8.5,
                 running: Vec::new(),
                 leaving: true,
+                offer: Some(an_offer()),
+                load: Some(A_LOAD),
             }),
         };
         let wire = v1::NodeStatus::from(status.clone());

@@ -215,6 +215,8 @@ pub fn reports() -> Vec<Vec<u8>> {
         free_light: 2,
         draining: true,
         returned: vec![token()],
+        offer: Some(offer()),
+        load: Some(LOAD),
     };
     let outcomes = outcomes().into_iter();
     outcomes
@@ -263,6 +265,22 @@ pub fn orders() -> Vec<Vec<u8>> {
         .into()
 }
 
+const LOAD: recode_types::NodeLoad = recode_types::NodeLoad {
+    busy_milli: 500,
+    memory_free_bytes: 1 << 33,
+    disk_free_bytes: 1 << 40,
+};
+
+fn offer() -> recode_types::Offer {
+    let mut offer = recode_types::Offer::default();
+    offer.put(recode_types::Proof {
+        encoder: "h264_nvenc".into(),
+        sessions: Some(3),
+        ..Default::default()
+    });
+    offer
+}
+
 pub fn nodes() -> Vec<Vec<u8>> {
     let status = NodeStatus {
         node: NodeId(3),
@@ -278,6 +296,8 @@ pub fn nodes() -> Vec<Vec<u8>> {
             speed: 8.5,
             running: vec![running()],
             leaving: true,
+            offer: Some(offer()),
+            load: Some(LOAD),
         }),
     };
     vec![wire::<_, v1::NodeStatus>(status)]

@@ -76,11 +76,20 @@ impl Call {
             return ExitCode::FAILURE;
         };
         let text = String::from_utf8_lossy(&real.stdout);
-        print!("{text}");
-        for encoder in ENGINE_ENCODERS {
-            if !text.contains(&format!(" {encoder} ")) {
-                println!(" V....D {encoder:<20} scripted (codec ...)");
+        let mut known: Vec<&str> = ENGINE_ENCODERS.to_vec();
+        match &self.script.lists {
+            // FFmpeg's legend ends with a rule.
+            Some(lists) => {
+                println!("Encoders:\n ------");
+                known.retain(|encoder| lists.iter().any(|l| l == encoder));
             }
+            None => {
+                print!("{text}");
+                known.retain(|encoder| !text.contains(&format!(" {encoder} ")));
+            }
+        }
+        for encoder in known {
+            println!(" V....D {encoder:<20} scripted (codec ...)");
         }
         ExitCode::SUCCESS
     }

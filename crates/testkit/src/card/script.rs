@@ -17,6 +17,8 @@ pub struct Script {
     pub real: PathBuf,
     /// Cards; engines that are not named have none.
     pub cards: BTreeMap<Engine, Card>,
+    /// Encoders that are listed; `None`: all of the real one's and all of every engine's.
+    pub lists: Option<Vec<String>>,
 }
 
 /// One card.

@@ -2,5 +2,7 @@
 //! with scripted cards for the rest. Nothing here has seen a card.
 
 mod chunks;
+mod jobs;
 mod lists;
+mod measured;
 mod site;

@@ -23,10 +23,19 @@ pub struct Site {
 impl Site {
     /// A machine with these cards.
     pub fn with(cards: impl IntoIterator<Item = (Engine, Card)>) -> Self {
+        Self::listing(cards, None)
+    }
+
+    /// The same, whose FFmpeg has no other encoders than these.
+    pub fn listing(
+        cards: impl IntoIterator<Item = (Engine, Card)>,
+        lists: Option<Vec<String>>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = Script {
             real: real().path,
             cards: cards.into_iter().collect(),
+            lists,
         };
         let program = Path::new(env!("CARGO_BIN_EXE_recode-ffmpeg-cards"));
         let ffmpeg = script.install(program, folder.path()).unwrap();
