@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         "spawn" => Command::new(&target)
             .status()
             .map(drop)
-            .or_else(|_| Err(Command::new(&target).exec())),
+            .map_err(|_| Command::new(&target).exec()),
         _ => Err(std::io::ErrorKind::InvalidInput.into()),
     };
     match done {
