@@ -11,6 +11,7 @@ use recode_types::source::VideoFacts;
 use recode_types::{Engine, Rational};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The sample that every encoder has to copy.
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A folder with samples in it, and the FFmpeg to try.
 pub struct Bench<'a> {
     /// The build.
-    pub ffmpeg: &'a Ffmpeg,
+    pub ffmpeg: &'a Arc<Ffmpeg>,
     /// An empty folder of ours.
     pub folder: &'a Path,
 }
@@ -148,10 +149,14 @@ impl Bench<'_> {
         args.build().map_err(|e| e.to_string())
     }
 
-    async fn run(&self, args: Vec<OsString>) -> Result<ChildUsage, Error> {
-        let mut invocation = Invocation::new(args).with_stdout();
+    fn invocation(&self, args: Vec<OsString>) -> Invocation {
+        let mut invocation = Invocation::new(args).with_stdout().writing(self.folder);
         invocation.wall = Some(PATIENCE);
-        let child = spawn(&self.ffmpeg.path, invocation).await?;
+        invocation
+    }
+
+    async fn run(&self, args: Vec<OsString>) -> Result<ChildUsage, Error> {
+        let child = spawn(self.ffmpeg, self.invocation(args)).await?;
         Ok(child.wait_lines(|_| {}, |_| {}).await?.usage)
     }
 
@@ -247,11 +252,9 @@ impl Bench<'_> {
             };
             let input = list.iter().position(|a| a == "-i")?;
             list.insert(input, "-re".into());
-            let path = self.ffmpeg.path.clone();
+            let (ffmpeg, invocation) = (Arc::clone(self.ffmpeg), self.invocation(list));
             trials.spawn(async move {
-                let mut invocation = Invocation::new(list).with_stdout();
-                invocation.wall = Some(PATIENCE);
-                let ended = match spawn(&path, invocation).await {
+                let ended = match spawn(&ffmpeg, invocation).await {
                     Ok(child) => child.wait_lines(|_| {}, |_| {}).await,
                     Err(e) => Err(e),
                 };
@@ -293,7 +296,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_encoder_of_the_processor_copies_the_sample_with_room_to_spare() {
-        let ffmpeg = recode_media::toolchain::find(None).expect("make setup brings an ffmpeg");
+        let found = recode_media::toolchain::find(None).expect("make setup brings an ffmpeg");
+        let ffmpeg = Arc::new(found);
         let folder = tempfile::tempdir().unwrap();
         let bench = Bench {
             ffmpeg: &ffmpeg,

@@ -33,10 +33,13 @@ impl Mesh {
         let node = node::start(node::Config {
             coordinator: address.clone(),
             nats: None,
+            ahead: None,
             scratch: site.file("scratch"),
+            scratch_budget: None,
             workers: Some(workers),
             ffmpeg: Arc::new(toolchain::open(&site.ffmpeg.path, None).unwrap()),
             cache: None,
+            labels: std::collections::BTreeMap::new(),
             habits: recode_node::leaving::Habits::default(),
             measured,
         });

@@ -28,7 +28,13 @@ async fn offered(cards: Vec<(Engine, Card)>, encoders: &[&str], heavy: u32) -> O
     let site = Site::listing(cards, Some(lists));
     let ffmpeg = Arc::new(toolchain::open(&site.ffmpeg.path, None).unwrap());
     let (samples, memory) = (site.file("samples"), site.file("measured.json"));
-    let prover = Prover::new(ffmpeg, samples, memory, heavy, Slots::new(heavy, 1).watch());
+    let prover = Prover::new(
+        ffmpeg,
+        samples,
+        memory,
+        heavy,
+        Slots::new(heavy, 1, 1).watch(),
+    );
     let mut offer = prover.proofs().watch().unwrap();
     let untried = |offer: &Offer| encoders.iter().any(|e| offer.proof(e).is_none());
     assert!(untried(&offer.borrow()));
