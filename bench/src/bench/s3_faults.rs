@@ -88,7 +88,7 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     while bad.outputs.len() < wanted.jobs && !wanted.deadline.passed() {
         let jobs = wanted.at_once.min(wanted.jobs - bad.outputs.len());
         calm.add(bench.day(jobs)?);
-        for rule in bad_day("/media/work/") {
+        for rule in bad_day("/media/jobs/") {
             bench.server.add_rule(rule);
         }
         bad.add(bench.day(jobs)?);
@@ -134,7 +134,7 @@ fn start(programs: Programs, server: &Server, folder: &Path) -> Result<Site> {
         fillable: Vec::new(),
     };
     let elsewhere = Elsewhere {
-        store: "s3://media/work".to_owned(),
+        store: "s3://media/jobs".to_owned(),
         environment: server
             .env()
             .map(|(name, value)| (name.to_owned(), value))

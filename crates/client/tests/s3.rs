@@ -21,7 +21,7 @@ fn a_bad_day_of_the_store_changes_no_byte() {
         // SAFETY: the only test of this program, and the first thing it does; nothing reads the environment yet.
         unsafe { std::env::set_var(name, value) };
     }
-    let mut cluster = Cluster::over(1, Some("s3://media/work"));
+    let mut cluster = Cluster::over(1, Some("s3://media/jobs"));
     assert!(cluster.add_node() && cluster.add_node());
     cluster.clip("in.mp4");
     server
@@ -37,14 +37,14 @@ fn a_bad_day_of_the_store_changes_no_byte() {
     };
     let calm = transcode("calm.mp4");
     server.seed(1);
-    for rule in bad_day("/media/work/") {
+    for rule in bad_day("/media/jobs/") {
         server.add_rule(rule);
     }
     // Four times as bad, as one job is a short day.
     for rule in [
         "any:refuse=503:20%x2",
         "writes:lose-answer:5%",
-        "get@/media/work/:flip:5%",
+        "get@/media/jobs/:flip:5%",
     ] {
         server.add_rule(rule.parse().expect("a rule"));
     }

@@ -510,7 +510,7 @@ mod tests {
             grants: vec![Grant {
                 task: token().task,
                 attempt: 3,
-                work_store: "file:///work".into(),
+                work_store: "file:///store".into(),
                 work: Work::Probe {
                     source: "file:///a".into(),
                     deep: false,

@@ -253,7 +253,7 @@ pub fn orders() -> Vec<Vec<u8>> {
         grants: vec![Grant {
             task: token().task,
             attempt: 3,
-            work_store: "file:///work".into(),
+            work_store: "file:///store".into(),
             work,
         }],
         revocations: vec![token()],
