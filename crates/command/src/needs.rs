@@ -8,8 +8,8 @@ use recode_types::{CommandRequest, Needs};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl CommandLine {
-    /// What a node must have to run it.
-    pub fn needs(&self, request: &CommandRequest) -> Needs {
+    /// What its node and FFmpeg must be able to do: encoders by name, and an encoder of the card that decodes.
+    pub fn capabilities(&self) -> BTreeSet<String> {
         let mut capabilities = BTreeSet::from([CAPABILITY.to_owned()]);
         let inputs = self.inputs.iter().flatten().filter_map(read_with);
         let outputs = self
@@ -18,6 +18,11 @@ impl CommandLine {
             .flat_map(|output| &output.options)
             .filter_map(written_with);
         capabilities.extend(inputs.chain(outputs).map(str::to_owned));
+        capabilities
+    }
+
+    /// What a node must have to run it.
+    pub fn needs(&self, request: &CommandRequest) -> Needs {
         let mut labels = BTreeMap::new();
         for (label, value) in [
             (COMPUTE, &request.compute),
@@ -28,7 +33,7 @@ impl CommandLine {
             }
         }
         Needs {
-            capabilities: capabilities.into_iter().collect(),
+            capabilities: self.capabilities().into_iter().collect(),
             labels,
             heavy: self.outputs.iter().any(encodes_video),
         }

@@ -8,6 +8,7 @@ use crate::parse::progress::{Progress, Reader};
 use crate::sandbox::{self, Limits, NotBegun, Prepared};
 use crate::toolchain::Ffmpeg;
 use recode_sandbox::Profile;
+use recode_types::Engine;
 use recode_types::task::{Failure, FailureClass};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::oneshot;
 
+mod cards;
 mod device;
 mod failure;
 mod watchdog;
@@ -49,6 +51,8 @@ pub struct Invocation {
     pub reads: Vec<PathBuf>,
     /// Files it writes, and folders in which it makes files; in the sandbox it can write no others.
     pub writes: Vec<PathBuf>,
+    /// Devices it uses; in the sandbox it can open no others.
+    pub devices: Vec<PathBuf>,
     /// Resource limits.
     pub limits: Limits,
     /// Working directory.
@@ -70,6 +74,7 @@ impl Invocation {
             stdout: false,
             reads: Vec::new(),
             writes: Vec::new(),
+            devices: Vec::new(),
             limits: Limits::default(),
             directory: None,
             patience: Duration::from_secs(30),
@@ -87,6 +92,12 @@ impl Invocation {
     /// It writes this file, or files of this folder, and may read them.
     pub fn writing(mut self, path: impl Into<PathBuf>) -> Self {
         self.writes.push(path.into());
+        self
+    }
+
+    /// It works on the cards that this machine has for these engines.
+    pub fn on_cards(mut self, engines: impl IntoIterator<Item = Engine>) -> Self {
+        self.devices.extend(cards::devices(engines));
         self
     }
 
@@ -269,6 +280,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         stdout,
         reads,
         writes,
+        devices,
         limits,
         directory,
         patience,
@@ -288,6 +300,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
     let profile = Profile {
         reads,
         writes,
+        devices,
         limits,
         ..Profile::default()
     };

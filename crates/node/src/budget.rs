@@ -5,18 +5,14 @@
 
 use recode_types::{JobId, TaskKey};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
 
 /// What is claimed at a time.
 const UNIT_BYTES: u64 = 64 * 1024;
 
 /// The part of a budget that is held back for what is written between two looks: a twentieth.
 const HELD_BACK: u64 = 20;
-
-/// How often one that waits looks whether it has to ask for less.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Kinds of work whose need is remembered.
 const MOST_KINDS: usize = 256;
@@ -43,10 +39,27 @@ pub fn likeness(job: JobId, key: TaskKey) -> Likeness {
 #[derive(Clone, Debug)]
 pub struct Budget {
     total_units: u32,
-    free: Arc<Semaphore>,
-    /// Claimed for what Attempts share.
-    shared: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    ledger: Arc<Mutex<Ledger>>,
+    /// For the one in front of the line: there is more, or less to wait for.
+    freed: Arc<Notify>,
+    line: Arc<tokio::sync::Mutex<()>>,
     learned: Arc<Mutex<BTreeMap<Likeness, f64>>>,
+}
+
+/// In units.
+#[derive(Debug)]
+struct Ledger {
+    free: u32,
+    /// Claimed for what Attempts share.
+    shared: u32,
+}
+
+impl Ledger {
+    fn take(&mut self, units: u32) -> bool {
+        let left = self.free.checked_sub(units);
+        self.free = left.unwrap_or(self.free);
+        left.is_some()
+    }
 }
 
 fn units(bytes: u64) -> u32 {
@@ -59,50 +72,52 @@ impl Budget {
     /// One of so many bytes.
     pub fn new(bytes: u64) -> Self {
         let usable = (bytes - bytes / HELD_BACK) / UNIT_BYTES;
-        let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
-        let total_units = u32::try_from(usable).unwrap_or(u32::MAX).clamp(1, most);
+        let total_units = u32::try_from(usable).unwrap_or(u32::MAX).max(1);
+        let ledger = Ledger {
+            free: total_units,
+            shared: 0,
+        };
         Self {
             total_units,
-            free: Arc::new(Semaphore::new(total_units as usize)),
-            shared: Arc::default(),
+            ledger: Arc::new(Mutex::new(ledger)),
+            freed: Arc::default(),
+            line: Arc::default(),
             learned: Arc::default(),
         }
     }
 
     /// Bytes that nobody has claimed.
     pub fn free_bytes(&self) -> u64 {
-        self.free.available_permits() as u64 * UNIT_BYTES
+        u64::from(self.ledger().free) * UNIT_BYTES
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no one panics while holding it")
     }
 
     /// The most that one Attempt can have now.
-    fn most_units(&self) -> u32 {
-        let shared = self.shared.lock().expect("no one panics while holding it");
-        let shared = shared
-            .as_ref()
-            .map_or(0, |claim| claim.num_permits() as u32);
-        self.total_units.saturating_sub(shared).max(1)
+    fn most_units(&self, ledger: &Ledger) -> u32 {
+        self.total_units.saturating_sub(ledger.shared).max(1)
     }
 
-    /// Waits until `bytes` are free, or all that can be had where that is less.
+    /// Waits until `bytes` are free, or all that can be had where that is less. Whoever asked first is first; one that waits takes
+    /// nothing from those that grow meanwhile.
     /// # Cancel safety
     /// Dropping the future gives up the claim.
     pub async fn claim(&self, bytes: u64) -> Claim {
+        let _turn = self.line.lock().await;
         loop {
-            let wanted = units(bytes).min(self.most_units());
-            let mut asked = std::pin::pin!(Arc::clone(&self.free).acquire_many_owned(wanted));
-            loop {
-                tokio::select! {
-                    permit = &mut asked => return Claim {
-                        budget: self.clone(),
-                        permit: permit.expect("the semaphore is never closed"),
-                    },
-                    () = tokio::time::sleep(LOOK) => {}
-                }
-                // What is shared has grown meanwhile: so much will never be free.
-                if self.most_units() < wanted {
-                    break;
+            // It is for the one in front, and remembered until that one waits.
+            let freed = self.freed.notified();
+            {
+                let mut ledger = self.ledger();
+                let units = units(bytes).min(self.most_units(&ledger));
+                if ledger.take(units) {
+                    let budget = self.clone();
+                    return Claim { budget, units };
                 }
             }
+            freed.await;
         }
     }
 
@@ -110,23 +125,14 @@ impl Budget {
     pub fn share(&self, bytes: u64) {
         let wanted = match bytes {
             0 => 0,
-            bytes => units(bytes) as usize,
+            bytes => units(bytes),
         };
-        let mut shared = self.shared.lock().expect("no one panics while holding it");
-        let has = shared.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        if has > wanted {
-            let back = shared.as_mut().and_then(|claim| claim.split(has - wanted));
-            drop(back);
-        } else if has < wanted {
-            let more = (wanted - has).min(self.free.available_permits());
-            let more = Arc::clone(&self.free).try_acquire_many_owned(more as u32);
-            match (more, shared.as_mut()) {
-                (Ok(more), Some(claim)) => claim.merge(more),
-                (Ok(more), None) => *shared = Some(more),
-                // Somebody was faster.
-                (Err(_), _) => {}
-            }
-        }
+        let mut ledger = self.ledger();
+        let open = ledger.free + ledger.shared;
+        ledger.shared = wanted.min(open);
+        ledger.free = open - ledger.shared;
+        // There is more, or less to wait for.
+        self.freed.notify_one();
     }
 
     /// What work like this is likely to need for so many frames; `guess` before any was done.
@@ -155,7 +161,14 @@ impl Budget {
 #[derive(Debug)]
 pub struct Claim {
     budget: Budget,
-    permit: OwnedSemaphorePermit,
+    units: u32,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.budget.ledger().free += self.units;
+        self.budget.freed.notify_one();
+    }
 }
 
 /// A claim that cannot grow.
@@ -170,22 +183,22 @@ pub enum Full {
 impl Claim {
     /// How much it is.
     pub fn bytes(&self) -> u64 {
-        self.permit.num_permits() as u64 * UNIT_BYTES
+        u64::from(self.units) * UNIT_BYTES
     }
 
     /// Makes it at least `bytes`, and a quarter more if there is so much.
     /// # Errors
     /// [`Full`]; it is as it was.
     pub fn grow(&mut self, bytes: u64) -> Result<(), Full> {
-        let has = self.permit.num_permits() as u32;
+        let mut ledger = self.budget.ledger();
         for wanted in [bytes + bytes / 4, bytes] {
-            let more = units(wanted).saturating_sub(has);
-            if let Ok(more) = Arc::clone(&self.budget.free).try_acquire_many_owned(more) {
-                self.permit.merge(more);
+            let more = units(wanted).saturating_sub(self.units);
+            if ledger.take(more) {
+                self.units += more;
                 return Ok(());
             }
         }
-        match units(bytes) > self.budget.most_units() {
+        match units(bytes) > self.budget.most_units(&ledger) {
             true => Err(Full::TooSmall),
             false => Err(Full::Crowded),
         }
@@ -203,15 +216,20 @@ mod tests {
         let budget = Budget::new(20 * MB);
         assert_eq!(budget.free_bytes(), 19 * MB, "a twentieth is held back");
         let mut one = budget.claim(10 * MB).await;
-        let two = {
-            let two = std::pin::pin!(budget.claim(12 * MB));
-            assert!(futures::poll!(two).is_pending());
-            assert_eq!(one.grow(20 * MB), Err(Full::TooSmall));
-            assert_eq!(one.grow(14 * MB), Ok(()), "who waits was not asked");
-            assert!(one.bytes() >= 14 * MB);
-            drop(one);
-            budget.claim(100 * MB).await
-        };
+        let mut two = Box::pin(budget.claim(12 * MB));
+        assert!(futures::poll!(&mut two).is_pending());
+        assert_eq!(one.grow(20 * MB), Err(Full::TooSmall));
+        assert_eq!(one.grow(14 * MB), Ok(()), "who waits has nothing yet");
+        assert!(one.bytes() >= 14 * MB);
+        assert!(futures::poll!(&mut two).is_pending());
+        // Less is free at once, and yet not their turn.
+        let mut three = Box::pin(budget.claim(MB));
+        assert!(futures::poll!(&mut three).is_pending());
+        drop(one);
+        let two = two.await;
+        assert_eq!((two.bytes(), three.await.bytes()), (12 * MB, MB));
+        drop(two);
+        let two = budget.claim(100 * MB).await;
         assert_eq!((two.bytes(), budget.free_bytes()), (19 * MB, 0));
         drop(two);
         assert_eq!(budget.free_bytes(), 19 * MB);

@@ -19,6 +19,8 @@ pub struct Profile {
     pub reads: Vec<PathBuf>,
     /// Files it may read and write, and folders in which it may make such files. A file that is not there yet is made, empty.
     pub writes: Vec<PathBuf>,
+    /// Devices it may read, write and command: those of graphics cards.
+    pub devices: Vec<PathBuf>,
     /// Resource limits.
     pub limits: Limits,
     /// The whole environment, as `NAME=VALUE`.
@@ -59,6 +61,9 @@ impl Profile {
         }
         for path in &self.writes {
             push("--write", path.as_os_str());
+        }
+        for path in &self.devices {
+            push("--device", path.as_os_str());
         }
         for (name, limit) in [
             ("--file-bytes", self.limits.file_bytes),
@@ -116,6 +121,7 @@ impl Order {
                 }
                 "--read" => profile.reads.push(value.into()),
                 "--write" => profile.writes.push(value.into()),
+                "--device" => profile.devices.push(value.into()),
                 "--file-bytes" => profile.limits.file_bytes = Some(read(&name, &value)?),
                 "--memory-bytes" => profile.limits.memory_bytes = Some(read(&name, &value)?),
                 "--cpu-seconds" => profile.limits.cpu_seconds = Some(read(&name, &value)?),
@@ -150,6 +156,7 @@ mod tests {
             layers in proptest::sample::subsequence(Layer::ALL.to_vec(), 0..=5),
             reads in paths(),
             writes in paths(),
+            devices in paths(),
             file_bytes in proptest::option::of(any::<u64>()),
             descriptors in proptest::option::of(any::<u64>()),
             environment in proptest::collection::vec("[A-Z]{1,9}=[ -~]{0,9}".prop_map(OsString::from), 0..3),
@@ -160,6 +167,7 @@ mod tests {
                 layers: layers.into_iter().collect(),
                 reads,
                 writes,
+                devices,
                 limits: Limits { file_bytes, memory_bytes: None, cpu_seconds: Some(7), descriptors },
                 environment,
                 status,

@@ -136,6 +136,45 @@ fn only_named_files_can_be_read_and_written() {
 }
 
 #[test]
+fn only_named_devices_can_be_used() {
+    if !layers().contains(&Layer::Landlock) {
+        return;
+    }
+    // Whatever is written to it finds no room, which nothing else answers.
+    let uses = |profile: &Profile| {
+        run(
+            profile,
+            "/bin/dd",
+            &["if=/dev/zero", "of=/dev/full", "count=1"],
+        )
+    };
+    let commands = |profile: &Profile| run(profile, "/bin/stty", &["-F", "/dev/ptmx", "size"]);
+    let devices = ["/dev/full", "/dev/ptmx"].map(PathBuf::from).to_vec();
+    let all = layers();
+    for layers in [[Layer::Landlock].into_iter().collect(), all] {
+        let closed = Profile {
+            layers,
+            ..Profile::default()
+        };
+        let open = Profile {
+            devices: devices.clone(),
+            ..closed.clone()
+        };
+        let output = uses(&open);
+        assert!(said(&output).contains("No space left"), "{}", said(&output));
+        let output = commands(&open);
+        assert!(output.status.success(), "{}", said(&output));
+        for output in [uses(&closed), commands(&closed)] {
+            assert!(
+                said(&output).contains("Permission denied"),
+                "{}",
+                said(&output)
+            );
+        }
+    }
+}
+
+#[test]
 fn a_mount_namespace_is_read_only_but_for_the_folders_of_the_run() {
     if !layers().contains(&Layer::Mount) {
         return;

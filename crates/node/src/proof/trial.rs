@@ -149,14 +149,17 @@ impl Bench<'_> {
         args.build().map_err(|e| e.to_string())
     }
 
-    fn invocation(&self, args: Vec<OsString>) -> Invocation {
-        let mut invocation = Invocation::new(args).with_stdout().writing(self.folder);
+    fn invocation(&self, engine: Option<Engine>, args: Vec<OsString>) -> Invocation {
+        let mut invocation = Invocation::new(args)
+            .with_stdout()
+            .writing(self.folder)
+            .on_cards(engine);
         invocation.wall = Some(PATIENCE);
         invocation
     }
 
-    async fn run(&self, args: Vec<OsString>) -> Result<ChildUsage, Error> {
-        let child = spawn(self.ffmpeg, self.invocation(args)).await?;
+    async fn run(&self, engine: Option<Engine>, args: Vec<OsString>) -> Result<ChildUsage, Error> {
+        let child = spawn(self.ffmpeg, self.invocation(engine, args)).await?;
         Ok(child.wait_lines(|_| {}, |_| {}).await?.usage)
     }
 
@@ -166,7 +169,11 @@ impl Bench<'_> {
     pub async fn time(&self, rendition: &Rendition, sample: Sample) -> Result<Took, String> {
         let out = self.folder.join("timed.mp4");
         let list = self.list(rendition, sample, (0, sample.frames), &out)?;
-        let usage = self.run(list).await.map_err(|e| e.failure.message)?;
+        let engine = Engine::of_encoder(&rendition.encoder);
+        let usage = self
+            .run(engine, list)
+            .await
+            .map_err(|e| e.failure.message)?;
         Ok(Took {
             usage,
             frames: sample.frames,
@@ -185,7 +192,11 @@ impl Bench<'_> {
         for first in [0, half] {
             let out = self.folder.join(format!("proof-{first}.mp4"));
             let list = self.list(rendition, KNOWN, (first, half), &out)?;
-            let usage = self.run(list).await.map_err(|e| e.failure.message)?;
+            let engine = Engine::of_encoder(&rendition.encoder);
+            let usage = self
+                .run(engine, list)
+                .await
+                .map_err(|e| e.failure.message)?;
             let index = read_chunk(&out).map_err(|e| format!("its output cannot be read: {e}"))?;
             if index.samples.len() != half as usize {
                 return Err(format!(
@@ -230,7 +241,7 @@ impl Bench<'_> {
         let out = "-map 0:v:0 -fps_mode passthrough -pix_fmt yuv420p -f rawvideo";
         args.extend(out.split(' ').map(Into::into));
         args.push(file(&raw));
-        self.run(args)
+        self.run(None, args)
             .await
             .map_err(|e| format!("what it makes cannot be decoded: {}", e.failure.message))?;
         std::fs::read(&raw).map_err(|e| format!("the decoded sample cannot be read: {e}"))
@@ -252,7 +263,10 @@ impl Bench<'_> {
             };
             let input = list.iter().position(|a| a == "-i")?;
             list.insert(input, "-re".into());
-            let (ffmpeg, invocation) = (Arc::clone(self.ffmpeg), self.invocation(list));
+            let (ffmpeg, invocation) = (
+                Arc::clone(self.ffmpeg),
+                self.invocation(Engine::of_encoder(&rendition.encoder), list),
+            );
             trials.spawn(async move {
                 let ended = match spawn(&ffmpeg, invocation).await {
                     Ok(child) => child.wait_lines(|_| {}, |_| {}).await,

@@ -12,7 +12,7 @@ use recode_media::run::{Invocation, spawn};
 use recode_store::{Location, Publication, Source};
 use recode_types::command::CAPABILITY;
 use recode_types::task::{CommandWork, Failure, FailureClass, TaskResult};
-use recode_types::{CommandOutput, CommandRequest};
+use recode_types::{CommandOutput, CommandRequest, Engine};
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncWriteExt as _;
 
@@ -131,6 +131,11 @@ async fn ffmpeg(
         writes: vec![attempt.room.path().to_owned()],
         ..Invocation::new(args)
     };
+    let capabilities = line.capabilities();
+    let engines = capabilities
+        .iter()
+        .filter_map(|name| Engine::of_encoder(name));
+    let invocation = invocation.on_cards(engines);
     let ffmpeg = std::sync::Arc::clone(&attempt.context.ffmpeg);
     let child = spawn(&ffmpeg, invocation).await.map_err(|e| e.failure)?;
     let finished = child.wait(attempt.on_progress()).await;
@@ -222,7 +227,7 @@ impl Publishing {
             duration_us: 0,
         };
         match &made.numbered {
-            Some(_) if made.is_pictures() => facts.frames = files.len() as u64,
+            _ if made.is_pictures() => facts.frames = files.len() as u64,
             Some(_) => {}
             None => (facts.frames, facts.duration_us) = look(attempt, &files[0].1).await?,
         }

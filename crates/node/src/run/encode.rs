@@ -572,6 +572,11 @@ async fn decoded(
     let invocation = Invocation::new(list)
         .reading(&args.input.path)
         .writing(attempt.room.path())
+        .on_cards(
+            args.outputs
+                .iter()
+                .filter_map(|output| Engine::of_encoder(&output.rendition.encoder)),
+        )
         .with_stdout();
     let child = spawn(&attempt.context.ffmpeg, invocation)
         .await

@@ -41,6 +41,19 @@ const SYSTEM: &[&str] = &[
     "/sys/devices/system",
     "/sys/kernel/mm/transparent_hugepage",
 ];
+/// Where the drivers of graphics cards look up which card a device is, and how to talk to it.
+const CARDS: &[&str] = &[
+    "/sys/bus/pci",
+    "/sys/class/drm",
+    "/sys/dev/char",
+    "/sys/devices",
+    "/proc/driver/nvidia",
+    "/proc/devices",
+    "/proc/modules",
+    "/etc/OpenCL",
+    "/etc/libva.conf",
+    "/etc/vulkan",
+];
 /// What loads programs that are not static.
 const LOADERS: &[&str] = &[
     "/lib64/ld-linux-x86-64.so.2",
@@ -76,6 +89,13 @@ pub(super) fn close(profile: &Profile, program: Option<&Path>) -> Result<(), Err
     for path in &profile.writes {
         rules = allow(rules, path, write())?;
     }
+    for path in &profile.devices {
+        rules = allow(rules, path, command())?;
+    }
+    let drivers = CARDS.iter().filter(|_| !profile.devices.is_empty());
+    for path in drivers {
+        rules = allow(rules, Path::new(path), read())?;
+    }
     let status = rules
         .restrict_self()
         .map_err(|e| refused("the kernel does not enforce it", e))?;
@@ -109,6 +129,10 @@ fn execute() -> BitFlags<AccessFs> {
 
 fn write() -> BitFlags<AccessFs> {
     read() | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg
+}
+
+fn command() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev
 }
 
 /// Adds a rule for what is there. What is not there cannot be opened either.
