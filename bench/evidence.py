@@ -52,7 +52,8 @@ SIMULATED = ("crates/types", "crates/core", "crates/proto", "crates/coordinator"
 SCOPES = {"2.2": SIMULATED, "1.3": ENCODES, "1.4": ENCODES, "1.6": ENCODES, "1.7": ENCODES, "1.8": (*ENCODES, "crates/core/src/machine"),
           "3.10": ("crates/sandbox", "crates/media/src/sandbox.rs"),
           "2.6": ("crates/coordinator", "crates/core", "crates/types"),
-          "2.11": ("crates/coordinator", "crates/core", "crates/types", "crates/proto", "crates/testkit", "proto")}  # fmt: skip
+          "2.11": ("crates/coordinator", "crates/core", "crates/types", "crates/proto", "crates/testkit", "proto"),
+          "3.2": ("crates/core/src/plan", "crates/core/src/schedule", "crates/types")}  # fmt: skip
 
 SETTINGS_LIMIT = {"x264-medium": 0.95, "x265-medium": 0.80, "svtav1-6": 0.85, "vp9-3": 0.79}
 CLIPS = ["animation_720p24", "camera_cuts_720p2997", "screen_1080p60"]
@@ -374,6 +375,15 @@ LINES = {
             ),
         ],
         "least_cases": 2,
+    },
+    "3.2": {
+        "title": "time on unequal nodes against the bound, simulated",
+        "bench": ["mesh", "--simulate"],
+        "limits": [
+            limit("makespan_ratio", None, 1.05, of="max", cases="1:2:4, ", least_n=5),
+            limit("makespan_ratio", None, 1.05, of="max", cases="256 equal, ", least_n=5),
+        ],
+        "least_cases": 6,
     },
     "3.3": {
         "title": "one of eight nodes at a tenth of the speed",
@@ -730,8 +740,11 @@ def run_bench_line(name, minutes):
     seeded = name in ("1.9", "2.4", "3.5", "3.7", "3.8")
     if seeded:
         arguments += ["--seed", str(seed)]
+    if name == "3.2":
+        # Each piece has films of its own, with one seed each.
+        arguments += ["--seed", str(100 * seed)]
     figures, status = bench(arguments, minutes)
-    write(name, figures, seed if seeded else None)
+    write(name, figures, seed if seeded or name == "3.2" else None)
     return status
 
 

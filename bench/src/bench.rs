@@ -7,6 +7,7 @@ pub mod hostile;
 pub mod leaving;
 pub mod links;
 pub mod many_chunks;
+pub mod mesh;
 pub mod mixed;
 pub mod overhead;
 pub mod predict;

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
-    Deadline, chaos, control_plane, crash, hostile, leaving, links, many_chunks, mixed, overhead,
-    predict, quality, rate, s3_bytes, s3_faults, same_bytes, sandbox_cost, score_cost, score_exact,
-    unequal, versus,
+    Deadline, chaos, control_plane, crash, hostile, leaving, links, many_chunks, mesh, mixed,
+    overhead, predict, quality, rate, s3_bytes, s3_faults, same_bytes, sandbox_cost, score_cost,
+    score_exact, unequal, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -180,7 +180,7 @@ enum Bench {
         seed: u64,
     },
     /// A job's time and cost on nodes that are slow or die, against what their speeds allow
-    Mesh(unequal::Asked),
+    Mesh(mesh::Wanted),
     /// Hostile files and option strings against sandbox and validator, one at a time, with canaries; needs root
     Hostile,
     /// What the sandbox adds to a start of FFmpeg and to an encode
@@ -210,6 +210,12 @@ fn main() -> ExitCode {
 }
 
 fn measure(cli: Cli) -> Result<()> {
+    if let Bench::Mesh(asked) = &cli.bench
+        && asked.simulate
+    {
+        // Runs no program, so that it needs none.
+        return mesh::run(asked, &mut Sheet::new("mesh", cli.json));
+    }
     let tools = Tools::find()?;
     let clips = || clips(&cli.clips);
     let deadline = Deadline::after(cli.minutes);
@@ -350,7 +356,7 @@ fn measure(cli: Cli) -> Result<()> {
         }
         Bench::Mesh(asked) => {
             let clip = clips()?[0].clone();
-            unequal::run(&tools, clip, &asked, deadline, &mut sheet("mesh"))
+            unequal::run(&tools, clip, &asked.real, deadline, &mut sheet("mesh"))
         }
         Bench::Hostile => hostile::run(&tools, &mut sheet("hostile")),
         Bench::SandboxCost {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// What is free, as the reporter tells it.
@@ -61,6 +61,7 @@ impl Slots {
             counted: true,
             permit: None,
             began: Arc::default(),
+            waited: Duration::ZERO,
         }
     }
 
@@ -99,16 +100,24 @@ pub struct Held {
     counted: bool,
     permit: Option<OwnedSemaphorePermit>,
     began: Arc<OnceLock<Instant>>,
+    waited: Duration,
 }
 
 impl Held {
     /// Waits until the encoder may start. Light Attempts never wait.
     pub async fn start(&mut self) {
         if self.heavy && self.permit.is_none() {
+            let asked = Instant::now();
             let permit = Arc::clone(&self.slots.heavy).acquire_owned().await;
             self.permit = Some(permit.expect("the semaphore is never closed"));
+            self.waited += asked.elapsed();
             let _ = self.began.set(Instant::now());
         }
+    }
+
+    /// How long it has waited for a slot: no work, and no measure of the machine.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// When its encoder was first allowed to start, for those who look on.
@@ -174,5 +183,20 @@ mod tests {
         held[1].start().await;
         let third = std::pin::pin!(held[2].start());
         assert!(futures::poll!(third).is_pending());
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_slot_is_told_apart_from_work() {
+        let slots = Slots::new(1, 1, 0);
+        let mut running = slots.hold(true);
+        running.start().await;
+        let mut prepared = slots.hold(true);
+        let (work, began) = (Duration::from_millis(20), Instant::now());
+        tokio::join!(prepared.start(), async {
+            tokio::time::sleep(work).await;
+            running.release();
+        });
+        assert!((work..=began.elapsed()).contains(&prepared.waited()));
+        assert!(running.waited() < work);
     }
 }

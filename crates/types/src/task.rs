@@ -216,7 +216,7 @@ pub struct ChunkFacts {
 /// What an Attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Wall time in milliseconds.
+    /// Wall time in milliseconds, without waiting for a slot.
     pub wall_ms: u64,
     /// User and system time of child processes in milliseconds.
     pub cpu_ms: u64,
@@ -296,6 +296,18 @@ pub enum TaskResult {
         /// What was made.
         outputs: Vec<CommandOutput>,
     },
+}
+
+impl TaskResult {
+    /// Some of it was found finished, so that less work was done than was asked for.
+    pub fn is_reused(&self) -> bool {
+        match self {
+            Self::Encoded { chunks } | Self::EncodedUnsteady { chunks } => {
+                chunks.iter().any(|chunk| chunk.reused)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A finished Output.

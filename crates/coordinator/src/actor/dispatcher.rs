@@ -11,13 +11,14 @@ pub use handle::DispatcherHandle;
 
 use super::archiver::ArchiverHandle;
 use super::planner::PlannerHandle;
-use super::registry::{Held, Registry};
+use super::registry::Registry;
 use super::sweeper::SweeperHandle;
 use crate::artifacts::Store;
 use crate::raft::{Consensus, Gathered};
 use crate::runtime;
 use handle::Msg;
 use recode_core::machine::decide::{self, Tidy};
+use recode_core::schedule::Held;
 use recode_core::{Command, Outcome, State};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage};
 use recode_types::{
@@ -32,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often silence is looked for.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// Reports that tell nothing but progress cause a look at what waits at most this often.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Orders that may wait for one Node. A Node that does not read for that long is cut off and dials again.
 pub const WAITING_ORDERS: usize = 64;
@@ -82,6 +86,7 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         due: false,
         reported: false,
         told: None,
+        looked: None,
     };
     (handle, dispatcher.run(inbox, stop))
 }
@@ -109,6 +114,8 @@ struct Dispatcher {
     reported: bool,
     /// When they were told last.
     told: Option<Instant>,
+    /// When it was looked last what could be placed.
+    looked: Option<Instant>,
 }
 
 /// A Node that waits for its number.
@@ -178,7 +185,7 @@ impl Dispatcher {
     fn on_effects(&mut self, effects: Gathered) {
         self.due |= effects.dispatch;
         for (node, token) in effects.revoke {
-            self.registry.ended(node, &token, None);
+            self.registry.ended(node, &token, None, runtime::now());
             self.order(
                 node,
                 NodeOrders {
@@ -220,8 +227,12 @@ impl Dispatcher {
                 report,
             } => {
                 if self.registry.exchange(node) == Some(exchange) {
-                    self.registry.reported(node, report, runtime::now());
+                    let now = runtime::now();
+                    let changed = self.registry.reported(node, report, now);
                     self.after_report(node, false);
+                    // Progress alone may let a Task go that was held back for this Node, but not at once.
+                    let waited = self.looked.is_none_or(|at| now >= at + LOOK_EVERY);
+                    self.due |= changed || waited;
                 }
             }
             Msg::Closed { node, exchange } => {
@@ -302,16 +313,23 @@ impl Dispatcher {
             }
         }
         self.returned.extend(difference.returned);
+        let now = runtime::now();
+        if first {
+            for token in self.registry.held_by(node).intersection(&leased).copied() {
+                let held = shared.look(|state| held_of(state, token));
+                self.registry.holds(node, token, held, now);
+            }
+        }
         let mut grants = Vec::new();
         for token in difference.grant_again {
             if planted!(LostGrantNotRepeated) {
                 continue;
             }
             let held = Held {
-                heavy: shared.look(|state| state.is_heavy(token.task)),
-                cost: 0,
+                again: true,
+                ..shared.look(|state| held_of(state, token))
             };
-            self.registry.granted(node, token, held);
+            self.registry.granted(node, token, held, now);
             grants.extend(shared.look(|state| self.prepare(state, node, token)));
         }
         let orders = NodeOrders {
@@ -326,7 +344,7 @@ impl Dispatcher {
             self.order(node, orders);
         }
         self.reported = true;
-        self.due = true;
+        self.due |= first;
     }
 
     /// How long watchers are told nothing yet.
@@ -432,6 +450,13 @@ impl Dispatcher {
             self.orders.remove(&node);
         }
     }
+}
+
+/// How the scheduler counts what is granted.
+fn held_of(state: &State, token: AttemptToken) -> Held {
+    let task = state.jobs.get(&token.task.job);
+    let task = task.map(|job| job.describe(token.task.key));
+    task.map_or_else(Held::default, |task| task.held())
 }
 
 /// The Leases that the log says a Node holds.

@@ -4,7 +4,7 @@
 //! Silence has its one home here. A Node that was not heard for a lease and a grace period loses its Leases; a new Leader
 //! waits one such period first, since it has heard from no one yet.
 
-use recode_core::schedule::FreeNode;
+use recode_core::schedule::{self, Fleet, FreeNode, Held};
 use recode_types::task::AttemptOutcome;
 use recode_types::{
     AttemptProgress, AttemptToken, JobId, Needs, NodeHeard, NodeHello, NodeId, NodeLoad,
@@ -22,18 +22,6 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// A Leader that has not looked for so long was itself not there: what Nodes said meanwhile has not reached it yet.
 const ABSENT: Duration = Duration::from_secs(5);
 
-/// How much a new measurement of a Node's speed counts.
-const SPEED_WEIGHT: f64 = 0.3;
-
-/// A Lease as the scheduler counts it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Held {
-    /// Fills a slot with an encoder.
-    pub heavy: bool,
-    /// Predicted work.
-    pub cost: u64,
-}
-
 /// One Node that has an open exchange.
 #[derive(Clone, Debug)]
 pub struct Heard {
@@ -48,21 +36,20 @@ pub struct Heard {
     /// The exchange is open. What still comes from one that has ended says nothing of what the Node would take.
     open: bool,
     report: NodeReport,
-    /// Granted, but in no report yet: what the Node said was free does not know of them.
-    unseen: BTreeMap<AttemptToken, Held>,
-    /// Granted and not finished.
-    held: BTreeMap<AttemptToken, Held>,
-    speed: f64,
+    /// Granted, but in no report yet: what the Node said was free does not know of them. With whether each is heavy.
+    unseen: BTreeMap<AttemptToken, bool>,
 }
 
 /// All Nodes that were heard of.
 #[derive(Debug)]
 pub struct Registry {
+    began: Instant,
     /// Nobody is silent for longer than since then.
     since: Instant,
     /// When silence was looked for last.
     looked: Instant,
     nodes: BTreeMap<NodeId, Heard>,
+    fleet: Fleet,
 }
 
 /// What differs between what a Node says it holds and what the log says.
@@ -90,16 +77,22 @@ impl Registry {
     /// An empty one, of a Leader that leads since `now`.
     pub fn new(now: Instant) -> Self {
         Self {
+            began: now,
             since: now,
             looked: now,
             nodes: BTreeMap::new(),
+            fleet: Fleet::default(),
         }
+    }
+
+    fn clock(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
     }
 
     /// A Node has opened an exchange.
     pub fn opened(&mut self, node: NodeId, exchange: u64, report: NodeReport, now: Instant) {
-        let speed = self.nodes.get(&node).map_or(0.0, |n| n.speed);
         let hello = report.hello.clone().unwrap_or_default();
+        self.fleet.came(node, hello.heavy_slots);
         self.nodes.insert(
             node,
             Heard {
@@ -112,8 +105,6 @@ impl Registry {
                 open: true,
                 report,
                 unseen: BTreeMap::new(),
-                held: BTreeMap::new(),
-                speed,
             },
         );
         self.measured(node);
@@ -135,23 +126,32 @@ impl Registry {
         }
     }
 
-    /// A Node has reported.
-    pub fn reported(&mut self, node: NodeId, report: NodeReport, now: Instant) {
+    /// A Node has reported. Answers whether more than its progress has changed.
+    pub fn reported(&mut self, node: NodeId, report: NodeReport, now: Instant) -> bool {
+        let clock = self.clock(now);
         let Some(heard) = self.nodes.get_mut(&node) else {
-            return;
+            return false;
         };
         heard.last = now;
         for running in &report.running {
-            heard.unseen.remove(&token(running));
+            let token = token(running);
+            heard.unseen.remove(&token);
+            let frames = (running.frames, running.frames_total);
+            self.fleet.seen(node, &token, frames, clock);
         }
+        self.fleet.told(node);
         for finished in &report.finished {
             heard.unseen.remove(&finished.token);
         }
         for returned in &report.returned {
             heard.unseen.remove(returned);
         }
+        let room = |r: &NodeReport| (r.free_heavy, r.free_light, r.draining);
+        let said = !report.finished.is_empty() || !report.returned.is_empty();
+        let changed = said || room(&report) != room(&heard.report);
         heard.report = report;
         self.measured(node);
+        changed
     }
 
     /// An exchange has ended. The Node counts as heard until its lease period is over, but gets nothing new.
@@ -172,57 +172,57 @@ impl Registry {
         lacking.map(|(id, _)| *id).collect()
     }
 
-    /// Attempts were granted to a Node.
-    pub fn granted(&mut self, node: NodeId, token: AttemptToken, held: Held) {
+    /// An Attempt was granted to a Node.
+    pub fn granted(&mut self, node: NodeId, token: AttemptToken, held: Held, now: Instant) {
         if let Some(heard) = self.nodes.get_mut(&node) {
-            heard.unseen.insert(token, held);
-            heard.held.insert(token, held);
+            heard.unseen.insert(token, held.heavy);
+            let clock = now.saturating_duration_since(self.began);
+            self.fleet.granted(node, token, held, clock);
+        }
+    }
+
+    /// A Node holds an Attempt that it was granted before its exchange began.
+    pub fn holds(&mut self, node: NodeId, token: AttemptToken, held: Held, now: Instant) {
+        let clock = self.clock(now);
+        if !self.fleet.holds(node, &token) {
+            self.fleet.granted(node, token, held, clock);
         }
     }
 
     /// An Attempt has ended. `worked`: it did the work that was predicted, so it says how fast the Node is.
-    pub fn ended(&mut self, node: NodeId, token: &AttemptToken, worked: Option<Duration>) {
-        let Some(heard) = self.nodes.get_mut(&node) else {
-            return;
-        };
-        heard.unseen.remove(token);
-        let held = heard.held.remove(token);
-        if let (Some(held), Some(took)) = (held, worked)
-            && held.heavy
-            // A grant that was repeated, to one who had it already, predicts nothing.
-            && held.cost > 0
-            && !took.is_zero()
-        {
-            let speed = held.cost as f64 / took.as_secs_f64();
-            heard.speed = if heard.speed == 0.0 {
-                speed
-            } else {
-                heard.speed * (1.0 - SPEED_WEIGHT) + speed * SPEED_WEIGHT
-            };
+    pub fn ended(
+        &mut self,
+        node: NodeId,
+        token: &AttemptToken,
+        worked: Option<Duration>,
+        now: Instant,
+    ) {
+        if let Some(heard) = self.nodes.get_mut(&node) {
+            heard.unseen.remove(token);
         }
+        let clock = self.clock(now);
+        self.fleet.ended(node, token, worked, clock);
     }
 
     /// What each Node would take now.
-    pub fn free(&self) -> Vec<FreeNode> {
+    pub fn free(&self, now: Instant) -> Vec<FreeNode> {
         let nodes = self.nodes.iter().filter(|(_, n)| n.takes_work());
-        nodes
-            .map(|(id, heard)| {
-                let unseen =
-                    |heavy| heard.unseen.values().filter(|h| h.heavy == heavy).count() as u32;
-                FreeNode {
-                    node: *id,
-                    heavy: heard.report.free_heavy.saturating_sub(unseen(true)),
-                    light: heard.report.free_light.saturating_sub(unseen(false)),
-                    speed: heard.speed,
-                    queued: heard
-                        .held
-                        .values()
-                        .filter(|h| h.heavy)
-                        .map(|h| h.cost)
-                        .sum(),
-                }
-            })
-            .collect()
+        let room = nodes.map(|(id, heard)| {
+            let (heavy, light) = heard.room();
+            (*id, heavy, light)
+        });
+        self.fleet.free(room, self.clock(now))
+    }
+
+    /// What should be taken from Nodes that are slow, since `nodes` that are idle have it done much earlier.
+    pub fn relieve(&self, nodes: &[FreeNode], now: Instant) -> Vec<(NodeId, AttemptToken)> {
+        schedule::relieve(&self.fleet.pending(nodes, self.clock(now)), nodes)
+    }
+
+    /// What a Node says it holds.
+    pub fn held_by(&self, node: NodeId) -> BTreeSet<AttemptToken> {
+        let running = self.nodes.get(&node).map(|n| n.report.running.iter());
+        running.into_iter().flatten().map(token).collect()
     }
 
     /// Compares what a Node said last with the Leases that the log says it holds. `first`: this is the first report of
@@ -281,6 +281,7 @@ impl Registry {
     /// A Node is known no longer.
     pub fn forget(&mut self, node: NodeId) {
         self.nodes.remove(&node);
+        self.fleet.left(node);
     }
 
     /// Nodes that have an exchange and do not leave.
@@ -320,18 +321,17 @@ impl Registry {
 
     /// What Nodes said last, for whoever asks.
     pub fn heard(&self) -> BTreeMap<NodeId, NodeHeard> {
-        let free: BTreeMap<NodeId, FreeNode> =
-            self.free().into_iter().map(|n| (n.node, n)).collect();
         let nodes = self.nodes.iter();
         nodes
             .map(|(id, heard)| {
-                let free = free.get(id);
+                let present = heard.takes_work();
+                let (heavy, light) = if present { heard.room() } else { (0, 0) };
                 let said = NodeHeard {
                     hello: heard.hello.clone(),
-                    present: free.is_some(),
-                    free_heavy: free.map_or(0, |n| n.heavy),
-                    free_light: free.map_or(0, |n| n.light),
-                    speed: heard.speed,
+                    present,
+                    free_heavy: heavy,
+                    free_light: light,
+                    speed: self.fleet.speed(*id).unwrap_or(0.0),
                     running: heard.report.running.clone(),
                     leaving: heard.report.draining,
                     offer: heard.offer.clone(),
@@ -351,6 +351,17 @@ impl Registry {
                 .push(running.clone());
         }
         jobs
+    }
+}
+
+impl Heard {
+    /// Heavy and light Attempts the Node would take now.
+    fn room(&self) -> (u32, u32) {
+        let unseen = |heavy| self.unseen.values().filter(|h| **h == heavy).count() as u32;
+        (
+            self.report.free_heavy.saturating_sub(unseen(true)),
+            self.report.free_light.saturating_sub(unseen(false)),
+        )
     }
 }
 
@@ -408,22 +419,16 @@ mod tests {
         }
     }
 
-    const HELD: Held = Held {
-        heavy: true,
-        cost: 100,
-    };
+    fn held() -> Held {
+        Held {
+            heavy: true,
+            cost: 100,
+            ..Held::default()
+        }
+    }
 
-    #[test]
-    fn an_attempt_of_which_nothing_was_predicted_says_nothing_of_speed() {
-        let now = Instant::now();
-        let mut registry = Registry::new(now);
-        registry.opened(NODE, 1, report(&[], &[], 2), now);
-        registry.granted(NODE, of(0), HELD);
-        registry.ended(NODE, &of(0), Some(Duration::from_secs(10)));
-        assert_eq!(registry.free()[0].speed, 10.0);
-        registry.granted(NODE, of(1), Held { cost: 0, ..HELD });
-        registry.ended(NODE, &of(1), Some(Duration::from_secs(10)));
-        assert_eq!(registry.free()[0].speed, 10.0);
+    fn room(registry: &Registry, now: Instant) -> u32 {
+        registry.free(now)[0].heavy
     }
 
     #[test]
@@ -431,28 +436,22 @@ mod tests {
         let now = Instant::now();
         let mut registry = Registry::new(now);
         registry.opened(NODE, 1, report(&[], &[], 2), now);
-        assert_eq!(registry.free()[0].heavy, 2);
-        registry.granted(NODE, of(0), HELD);
-        registry.granted(NODE, of(1), HELD);
-        assert_eq!(registry.free()[0].heavy, 0);
+        assert_eq!(room(&registry, now), 2);
+        registry.granted(NODE, of(0), held(), now);
+        registry.granted(NODE, of(1), held(), now);
+        assert_eq!(room(&registry, now), 0);
         registry.reported(NODE, report(&[], &[], 2), now);
-        assert_eq!(registry.free()[0].heavy, 0, "it was on its way");
+        assert_eq!(room(&registry, now), 0, "it was on its way");
         registry.reported(NODE, report(&[0], &[], 1), now);
-        assert_eq!(registry.free()[0].heavy, 0, "one is seen, one is not");
+        assert_eq!(room(&registry, now), 0, "one is seen, one is not");
         registry.reported(NODE, report(&[0, 1], &[], 0), now);
-        assert_eq!(registry.free()[0].heavy, 0);
+        assert_eq!(room(&registry, now), 0);
         registry.reported(NODE, report(&[1], &[0], 1), now);
-        assert_eq!(registry.free()[0].heavy, 1);
-        assert_eq!(
-            registry.free()[0].queued,
-            200,
-            "the log has not heard of it yet"
-        );
-        registry.ended(NODE, &of(0), Some(Duration::from_secs(2)));
-        assert_eq!(
-            (registry.free()[0].queued, registry.free()[0].speed),
-            (100, 50.0)
-        );
+        assert_eq!(room(&registry, now), 1);
+        let speed = |registry: &Registry| registry.heard()[&NODE].speed;
+        registry.ended(NODE, &of(0), Some(Duration::from_secs(2)), now);
+        assert_eq!(speed(&registry), 50.0);
+        assert_eq!(registry.free(now)[0].busy, [2.0], "the other one runs");
     }
 
     #[test]
@@ -481,10 +480,13 @@ mod tests {
         let silent = |r: &mut Registry, s| {
             r.silent([NODE, other].into_iter(), start + Duration::from_secs(s))
         };
+        let looks = |r: &mut Registry, from, until| {
+            for second in from..until {
+                assert_eq!(silent(r, second), []);
+            }
+        };
         registry.opened(NODE, 1, report(&[], &[], 1), start + Duration::from_secs(8));
-        for second in 1..=15 {
-            assert_eq!(silent(&mut registry, second), []);
-        }
+        looks(&mut registry, 1, 16);
         assert_eq!(
             silent(&mut registry, 16),
             [other],
@@ -499,19 +501,14 @@ mod tests {
     #[test]
     fn a_leader_that_was_stopped_itself_takes_nobody_for_silent_when_it_wakes() {
         let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
         let mut registry = Registry::new(start);
         registry.opened(NODE, 1, report(&[], &[], 1), start);
-        let mut silent = |s| registry.silent([NODE].into_iter(), start + Duration::from_secs(s));
-        for second in 1..=5 {
-            assert_eq!(silent(second), []);
-        }
+        let mut silent = |s| registry.silent([NODE].into_iter(), at(s));
+        (1..=5).for_each(|s| assert_eq!(silent(s), []));
         assert_eq!(silent(65), [], "it was stopped for a minute");
-        for second in 66..=80 {
-            assert_eq!(
-                silent(second),
-                [],
-                "a lease and its grace are waited for anew"
-            );
+        for s in 66..=80 {
+            assert_eq!(silent(s), [], "one lease and grace are waited for anew");
         }
         assert_eq!(silent(81), [NODE]);
     }
@@ -556,9 +553,9 @@ mod tests {
         let mut registry = Registry::new(now);
         registry.opened(NODE, 2, report(&[], &[], 1), now);
         registry.closed(NODE, 1);
-        assert_eq!(registry.free().len(), 1);
+        assert_eq!(registry.free(now).len(), 1);
         registry.closed(NODE, 2);
-        assert!(registry.free().is_empty() && registry.present().is_empty());
+        assert!(registry.free(now).is_empty() && registry.present().is_empty());
     }
 
     #[test]
@@ -568,10 +565,10 @@ mod tests {
         registry.opened(NODE, 1, report(&[], &[], 1), now);
         registry.closed(NODE, 1);
         registry.reported(NODE, report(&[], &[], 1), now);
-        assert!(registry.free().is_empty() && registry.present().is_empty());
+        assert!(registry.free(now).is_empty() && registry.present().is_empty());
         assert!(!registry.heard()[&NODE].present && !registry.is_leaving(NODE));
         registry.opened(NODE, 2, report(&[], &[], 1), now);
-        assert_eq!(registry.free().len(), 1);
+        assert_eq!(registry.free(now).len(), 1);
     }
 
     #[test]
@@ -592,11 +589,11 @@ mod tests {
             ..Difference::default()
         };
         assert_eq!(registry.compare(NODE, &leased, true), expected);
-        assert!(registry.free().is_empty() && registry.is_leaving(NODE));
+        assert!(registry.free(now).is_empty() && registry.is_leaving(NODE));
         assert!(registry.heard()[&NODE].leaving);
-        registry.granted(NODE, of(5), HELD);
+        registry.granted(NODE, of(5), held(), now);
         registry.reported(NODE, said(&[5]), now);
         registry.reported(NODE, report(&[], &[], 2), now);
-        assert_eq!(registry.free()[0].heavy, 2, "what was returned is seen");
+        assert_eq!(room(&registry, now), 2, "what was returned is seen");
     }
 }

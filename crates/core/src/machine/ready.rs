@@ -3,6 +3,7 @@
 use super::commanded::COMMAND;
 use super::job::{Job, Phase};
 use super::{State, run::Run};
+use crate::schedule::{Class, Held};
 use recode_types::{NodeId, TaskId, TaskKey};
 
 /// A Task that waits for nothing but a Node.
@@ -16,10 +17,24 @@ pub struct ReadyTask {
     pub heavy: bool,
     /// Predicted work in source frames times Renditions; comparable within and across Jobs.
     pub cost: u64,
+    /// What kind of work it is: Nodes have a speed for each.
+    pub class: Class,
     /// 0 to 100; higher first.
     pub priority: u8,
     /// Nodes that refused it.
     pub avoid: Vec<NodeId>,
+}
+
+impl ReadyTask {
+    /// How the scheduler counts it once it is granted.
+    pub fn held(&self) -> Held {
+        Held {
+            heavy: self.heavy,
+            cost: self.cost,
+            class: self.class,
+            again: false,
+        }
+    }
 }
 
 impl State {
@@ -140,7 +155,8 @@ impl Job {
         }
     }
 
-    fn describe(&self, key: TaskKey) -> ReadyTask {
+    /// A Task as the scheduler sees it, be it ready or not.
+    pub fn describe(&self, key: TaskKey) -> ReadyTask {
         let task = self.tasks.get(&key);
         let frames = self.run().map_or(0, |run| run.plan.source.frames);
         let rows = |segment: u32| {
@@ -168,9 +184,31 @@ impl Job {
             attempt: self.next_attempt(key),
             heavy: self.is_heavy(key),
             cost,
+            class: self.class_of(key),
             priority: self.request.priority,
             avoid: task.map(|task| task.avoid.clone()).unwrap_or_default(),
         }
+    }
+}
+
+impl Job {
+    fn class_of(&self, key: TaskKey) -> Class {
+        let class = Class::of_kind(key);
+        let Some(run) = self.run() else {
+            return class;
+        };
+        let outputs = match key {
+            TaskKey::Encode { group, segment } => run.missing(group, segment),
+            TaskKey::Trial { group, .. } => run.trial_outputs(group),
+            TaskKey::Whole { output, .. } => vec![output],
+            _ => Vec::new(),
+        };
+        let outputs = outputs
+            .iter()
+            .filter_map(|o| run.plan.outputs.get(usize::from(*o)));
+        outputs.fold(class, |class, planned| {
+            class.with(&planned.output.rendition)
+        })
     }
 }
 

@@ -1,15 +1,26 @@
 use super::*;
 use crate::fixture::JOB;
+use crate::machine::ReadyTask;
 use proptest::prelude::*;
-use recode_types::TaskKey;
+use recode_types::{NodeId, TaskId, TaskKey};
+use std::collections::BTreeMap;
 
+/// A Node of one slot; `speed` 0.0: not known.
 fn node(id: u64, heavy: u32, speed: f64) -> FreeNode {
+    let known = (speed > 0.0).then_some((Class::default(), speed));
     FreeNode {
         node: NodeId(id),
         heavy,
         light: 1,
-        speed,
-        queued: 0,
+        busy: vec![0.0],
+        speeds: known.into_iter().collect(),
+    }
+}
+
+fn busy(id: u64, heavy: u32, speed: f64, seconds: f64) -> FreeNode {
+    FreeNode {
+        busy: vec![seconds],
+        ..node(id, heavy, speed)
     }
 }
 
@@ -22,8 +33,17 @@ fn task(segment: u32, cost: u64, avoid: &[u64]) -> ReadyTask {
         attempt: 1,
         heavy: true,
         cost,
+        class: Class::default(),
         priority: 50,
         avoid: avoid.iter().copied().map(NodeId).collect(),
+    }
+}
+
+fn problem(nodes: Vec<FreeNode>, tasks: Vec<ReadyTask>) -> Problem {
+    Problem {
+        nodes,
+        tasks,
+        plenty: false,
     }
 }
 
@@ -38,33 +58,102 @@ fn placed(problem: &Problem) -> Vec<(u32, u64)> {
         .collect()
 }
 
+fn reasons(problem: &Problem) -> Vec<Reason> {
+    assign(problem).unplaced.iter().map(|(_, r)| *r).collect()
+}
+
 #[test]
 fn tasks_go_where_they_finish_first() {
-    let problem = Problem {
-        nodes: vec![node(2, 2, 10.0), node(1, 2, 1.0)],
-        tasks: (0..4).map(|s| task(s, 10, &[])).collect(),
-    };
+    let mut problem = problem(
+        vec![node(2, 2, 10.0), node(1, 2, 1.0)],
+        (0..4).map(|s| task(s, 10, &[])).collect(),
+    );
+    problem.plenty = true;
     assert_eq!(placed(&problem), [(0, 2), (1, 2), (2, 1), (3, 1)]);
 }
 
 #[test]
 fn equal_nodes_share_evenly() {
-    let problem = Problem {
-        nodes: vec![node(1, 2, 0.0), node(2, 2, 0.0)],
-        tasks: (0..4).map(|s| task(s, 10, &[])).collect(),
+    let problem = problem(
+        vec![node(1, 1, 0.0), node(2, 1, 0.0)],
+        (0..2).map(|s| task(s, 10, &[])).collect(),
+    );
+    assert_eq!(placed(&problem), [(0, 1), (1, 2)]);
+}
+
+#[test]
+fn a_slow_node_does_not_take_the_last_piece() {
+    // The fast one is free in 5 s and needs 1 s; the slow one would need 10.
+    let nodes = vec![busy(1, 1, 10.0, 5.0), node(2, 1, 1.0)];
+    let last = problem(nodes.clone(), vec![task(0, 10, &[])]);
+    assert_eq!(placed(&last), []);
+    assert_eq!(reasons(&last), [Reason::Held(NodeId(1))]);
+    // It is needed where waiting takes longer,
+    let slow = vec![busy(1, 1, 10.0, 50.0), node(2, 1, 1.0)];
+    assert_eq!(placed(&problem(slow, vec![task(0, 10, &[])])), [(0, 2)]);
+    // and where so much waits that it will have finished before the end of all.
+    let many: Vec<ReadyTask> = (0..20).map(|s| task(s, 10, &[])).collect();
+    let many = problem(nodes.clone(), many);
+    assert!(placed(&many).iter().any(|(_, node)| *node == 2));
+    let plenty = Problem {
+        plenty: true,
+        ..problem(nodes, vec![task(0, 10, &[]), task(1, 10, &[])])
     };
-    assert_eq!(placed(&problem), [(0, 1), (1, 2), (2, 1), (3, 2)]);
+    assert!(placed(&plenty).iter().any(|(_, node)| *node == 2));
+}
+
+#[test]
+fn nobody_waits_for_a_node_that_is_idle_and_takes_nothing() {
+    // Its disk is full, or it has not said yet that something has ended.
+    let nodes = vec![node(1, 0, 10.0), node(2, 1, 1.0)];
+    assert_eq!(placed(&problem(nodes, vec![task(0, 10, &[])])), [(0, 2)]);
+    let half = FreeNode {
+        busy: vec![0.0, 5.0],
+        ..node(1, 0, 10.0)
+    };
+    let nodes = vec![half, node(2, 1, 1.0)];
+    assert_eq!(placed(&problem(nodes, vec![task(0, 10, &[])])), [(0, 2)]);
+}
+
+#[test]
+fn the_slow_node_gets_the_small_piece_that_it_finishes_in_time() {
+    let nodes = vec![busy(1, 0, 10.0, 5.0), node(2, 1, 1.0)];
+    let tasks = vec![task(0, 40, &[]), task(1, 2, &[])];
+    assert_eq!(placed(&problem(nodes, tasks)), [(1, 2)]);
+}
+
+#[test]
+fn a_node_that_was_never_tried_gets_one_piece_for_each_slot() {
+    let tasks = || (0..4).map(|s| task(s, 10, &[])).collect();
+    let with = |first: FreeNode| Problem {
+        plenty: true,
+        ..problem(vec![first, busy(2, 0, 0.0, 50.0)], tasks())
+    };
+    assert_eq!(placed(&with(node(1, 2, 0.0))), [(0, 1)]);
+    assert_eq!(placed(&with(node(1, 2, 1.0))), [(0, 1), (1, 1)]);
+    // Whom else?
+    let alone = problem(vec![node(1, 2, 0.0)], tasks());
+    assert_eq!(placed(&alone), [(0, 1), (1, 1)]);
+}
+
+#[test]
+fn near_the_end_nothing_is_sent_far_ahead() {
+    let tasks = || (0..40).map(|s| task(s, 10, &[])).collect();
+    let nodes = || vec![busy(1, 1, 1.0, 8.0), busy(2, 1, 1.0, 9.0)];
+    assert_eq!(placed(&problem(nodes(), tasks())), []);
+    let soon = vec![busy(1, 1, 1.0, 4.0), busy(2, 1, 1.0, 9.0)];
+    assert_eq!(placed(&problem(soon, tasks())), [(0, 1)]);
+    let plenty = Problem {
+        plenty: true,
+        ..problem(nodes(), tasks())
+    };
+    assert_eq!(placed(&plenty), [(0, 1), (1, 2)]);
 }
 
 #[test]
 fn every_task_that_waits_says_why() {
-    let reasons = |problem: &Problem| -> Vec<Reason> {
-        assign(problem).unplaced.iter().map(|(_, r)| *r).collect()
-    };
-    let mut problem = Problem {
-        nodes: vec![],
-        tasks: vec![task(0, 1, &[1]), task(1, 1, &[]), task(2, 1, &[])],
-    };
+    let tasks = vec![task(0, 1, &[1]), task(1, 1, &[]), task(2, 1, &[])];
+    let mut problem = problem(vec![], tasks);
     assert_eq!(reasons(&problem), [Reason::NoNodes; 3]);
     problem.nodes.push(node(1, 1, 1.0));
     assert_eq!(reasons(&problem), [Reason::Refused, Reason::NoFreeSlot]);
@@ -74,39 +163,85 @@ fn every_task_that_waits_says_why() {
 fn light_tasks_do_not_wait_for_heavy_slots() {
     let mut light = task(0, 1, &[]);
     light.heavy = false;
-    let problem = Problem {
-        nodes: vec![node(1, 0, 1.0)],
-        tasks: vec![light],
-    };
+    let problem = problem(vec![busy(1, 0, 1.0, 100.0)], vec![light]);
     assert_eq!(assign(&problem).placed.len(), 1);
+}
+
+/// What [`look`] picks of 100 light and 100 heavy Tasks for such a Node.
+fn picked(heavy: u32, light: u32, nodes: &[FreeNode]) -> (usize, usize, bool) {
+    let of = |kind| {
+        (0..100).map(move |segment| ReadyTask {
+            heavy: kind,
+            ..task(segment, 10, &[])
+        })
+    };
+    let mut nodes = nodes.to_vec();
+    nodes.push(FreeNode {
+        light,
+        ..node(9, heavy, 10.0)
+    });
+    let (tasks, plenty) = look(of(false), of(true), &nodes);
+    let heavy = tasks.iter().filter(|t| t.heavy).count();
+    (heavy, tasks.len() - heavy, plenty)
+}
+
+#[test]
+fn full_kinds_are_not_looked_at_and_many_tasks_only_as_far_as_needed() {
+    assert_eq!(picked(2, 1, &[]), (18, 17, true));
+    assert_eq!(picked(0, 1, &[]), (0, 17, true));
+    assert_eq!(picked(1, 0, &[]), (17, 0, true));
+    assert_eq!(picked(0, 0, &[]), (0, 0, true));
+}
+
+#[test]
+fn the_end_is_seen_as_far_ahead_as_the_slowest_node_with_room_needs() {
+    // One piece takes the slow Node 100 s, and all hundred the fast one 100 s: they must all be seen.
+    assert_eq!(picked(1, 0, &[node(1, 1, 0.1)]), (100, 17, false));
+    // A slow Node without room decides nothing.
+    assert!(picked(1, 0, &[node(1, 0, 0.1)]).2);
 }
 
 proptest! {
     #[test]
-    fn no_node_gets_more_than_it_asked_for_and_no_slot_stays_empty(
-        slots in prop::collection::vec((0u32..4, 0.0f64..5.0), 0..5),
-        costs in prop::collection::vec((0u64..100, 0u64..6), 0..20),
+    fn no_node_gets_more_than_it_asked_for_and_no_slot_stays_empty_while_plenty_waits(
+        slots in prop::collection::vec((0u32..4, 0.1f64..5.0, -5.0f64..20.0), 0..5),
+        costs in prop::collection::vec((1u64..100, 0u64..6), 0..20),
+        plenty in prop::bool::ANY,
     ) {
+        let nodes = slots.iter().enumerate();
+        let nodes = nodes.map(|(i, (heavy, speed, seconds))| busy(i as u64, *heavy, *speed, seconds.max(0.0)));
+        let tasks = costs.iter().enumerate();
         let problem = Problem {
-            nodes: slots.iter().enumerate().map(|(i, (heavy, speed))| node(i as u64, *heavy, *speed)).collect(),
-            tasks: costs.iter().enumerate().map(|(i, (cost, avoid))| task(i as u32, *cost, &[*avoid])).collect(),
+            nodes: nodes.collect(),
+            tasks: tasks.map(|(i, (cost, avoid))| task(i as u32, *cost, &[*avoid])).collect(),
+            plenty,
         };
         let solution = assign(&problem);
         prop_assert_eq!(solution.placed.len() + solution.unplaced.len(), problem.tasks.len());
+        let tasks: BTreeMap<TaskId, &ReadyTask> = problem.tasks.iter().map(|t| (t.id, t)).collect();
+        let held = |why: &Reason| matches!(why, Reason::Held(_));
         for node in &problem.nodes {
             let got = solution.placed.iter().filter(|p| p.node == node.node).count();
             prop_assert!(got <= node.heavy as usize);
-            // A free slot means that everybody who waits has been refused by this node.
+            // Who is waited for is at work, and ends some day.
+            let waited_for = |(_, why): &(TaskId, Reason)| *why == Reason::Held(node.node);
+            if solution.unplaced.iter().any(waited_for) {
+                prop_assert!(got > 0 || node.busy.iter().all(|busy| *busy > 0.0));
+            }
+            // Room that is left means that everybody who waits was refused by this node, or waits for another.
             if got < node.heavy as usize {
-                for (waiting, _) in &solution.unplaced {
-                    let task = problem.tasks.iter().find(|t| t.id == *waiting).unwrap();
-                    prop_assert!(task.avoid.contains(&node.node));
+                for (waiting, why) in &solution.unplaced {
+                    prop_assert!(held(why) && !plenty || tasks[waiting].avoid.contains(&node.node));
                 }
             }
         }
         for p in &solution.placed {
-            let task = problem.tasks.iter().find(|t| t.id == p.task).unwrap();
-            prop_assert!(!task.avoid.contains(&p.node));
+            prop_assert!(!tasks[&p.task].avoid.contains(&p.node));
+        }
+        // Somebody is given something wherever all are idle.
+        if problem.nodes.iter().all(|n| n.busy == [0.0] && n.heavy > 0) && !problem.nodes.is_empty() {
+            let refused = |(_, why): &(TaskId, Reason)| *why == Reason::Refused;
+            prop_assert!(!solution.placed.is_empty() || solution.unplaced.iter().all(refused));
         }
     }
 }

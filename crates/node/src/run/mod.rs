@@ -29,7 +29,7 @@ use recode_store::{Location, Publication, WorkStore};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, TaskResult, Usage, Work};
 use recode_types::{AttemptNo, TaskId};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What every Attempt of a node shares.
@@ -130,16 +130,18 @@ pub async fn run(
     let started = Instant::now();
     let mut usage = Usage::default();
     let scratch = context.scratch.clone();
+    let mut waited = Duration::ZERO;
     let result = match prepare(context, &grant, held, progress).await {
         // The room goes first, then the claim on what it held.
         Ok((mut claim, mut attempt)) => {
             let result = within(&mut attempt, grant.work, claim.as_mut()).await?;
             usage = attempt.usage;
+            waited = attempt.held.waited();
             result
         }
         Err(failure) => Err(failure),
     };
-    usage.wall_ms = started.elapsed().as_millis() as u64;
+    usage.wall_ms = started.elapsed().saturating_sub(waited).as_millis() as u64;
     Ok(match result {
         Ok(result) => AttemptOutcome::Done { result, usage },
         Err(failure) => {

@@ -3,16 +3,15 @@
 
 use super::client::Answer;
 use super::log::Gathered;
-use super::registry::{Held, Registry};
+use super::registry::Registry;
 use super::world::{Event, Place, World};
 use crate::faults::Fault;
 use crate::film;
 use recode_core::Rejected;
 use recode_core::machine::{
     Batch, Command, Entry, LeaseGrant, Order, Outcome, Phase, ReadyTask, State, decide,
-    ready::is_heavy,
 };
-use recode_core::schedule::{self, FreeNode, Problem, Reason, Solution};
+use recode_core::schedule::{self, FreeNode, Held, Problem, Reason, Solution};
 use recode_types::task::{AttemptOutcome, FailureClass, Grant};
 use recode_types::{AttemptToken, JobId, NodeId, NodeOrders, NodeReport};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,8 +20,6 @@ use std::rc::Rc;
 /// As in the coordinator's proposer.
 const DEADLINE_MS: u64 = 15_000;
 const MOST_TOGETHER: usize = 64;
-/// As in its dispatcher.
-const LOOK_BEYOND: usize = 16;
 const MAILBOX: usize = 256;
 /// As in its planner.
 const STORE_TRIES: u32 = 4;
@@ -336,12 +333,12 @@ impl World {
                     let mut acknowledged: BTreeMap<NodeId, Vec<AttemptToken>> = BTreeMap::new();
                     for (token, (node, outcome)) in finished {
                         let took = match &outcome {
-                            AttemptOutcome::Done { usage, .. } => {
+                            AttemptOutcome::Done { result, usage } if !result.is_reused() => {
                                 Some(std::time::Duration::from_millis(usage.wall_ms))
                             }
-                            AttemptOutcome::Failed { .. } => None,
+                            _ => None,
                         };
-                        reign.registry().ended(node, &token, took);
+                        reign.registry().ended(node, &token, took, instant);
                         acknowledged.entry(node).or_default().push(token);
                     }
                     reign.due = true;
@@ -540,6 +537,7 @@ impl World {
     }
 
     fn on_effects(&mut self, at: usize, effects: Gathered) {
+        let instant = self.instant(at);
         let Some(reign) = self.reign(at) else {
             return;
         };
@@ -548,7 +546,7 @@ impl World {
         reign.to_decide.extend(effects.decide);
         for (node, token) in effects.revoke {
             if let Some(reign) = self.reign(at) {
-                reign.registry().ended(node, &token, None);
+                reign.registry().ended(node, &token, None, instant);
             }
             let orders = NodeOrders {
                 revocations: vec![token],
@@ -633,9 +631,12 @@ impl World {
     }
 
     fn after_report(&mut self, at: usize, node: NodeId, first: bool) {
+        let instant = self.instant(at);
         let leased = leases_of(&self.coordinators[at].state, node);
         let taken = &self.taken;
-        let Some(reign) = self.coordinators[at].reign.as_deref_mut() else {
+        let one = &mut self.coordinators[at];
+        let state = &one.state;
+        let Some(reign) = one.reign.as_deref_mut() else {
             return;
         };
         let registry = reign.registry.as_mut().expect("it has started");
@@ -649,12 +650,17 @@ impl World {
         for _ in late {
             self.fired.add(Fault::ResultLate);
         }
+        if first {
+            for token in registry.held_by(node).intersection(&leased).copied() {
+                registry.holds(node, token, held_of(state, token), instant);
+            }
+        }
         for &token in &difference.grant_again {
             let held = Held {
-                heavy: is_heavy(token.task.key),
-                cost: 0,
+                again: true,
+                ..held_of(state, token)
             };
-            registry.granted(node, token, held);
+            registry.granted(node, token, held, instant);
         }
         reign.due = true;
         let again = difference.grant_again.into_iter();
@@ -708,17 +714,32 @@ impl World {
     }
 
     fn dispatch(&mut self, at: usize) {
-        let now_ms = self.now_ms(at);
+        let (now_ms, instant) = (self.now_ms(at), self.instant(at));
         let one = &mut self.coordinators[at];
         let Some(reign) = one.reign.as_deref_mut() else {
             return;
         };
-        let nodes = reign.registry().free();
-        let tasks = worth_placing(one.state.ready(now_ms), &nodes);
+        let nodes = reign.registry().free(instant);
+        let heavy = one.state.ready(now_ms).filter(|task| task.heavy);
+        let (tasks, plenty) = schedule::look(one.state.ready_light(now_ms), heavy, &nodes);
+        if !plenty && tasks.iter().all(|task| !task.heavy) {
+            let mut late = reign.registry().relieve(&nodes, instant);
+            late.retain(|(_, token)| may_move(&one.state, token));
+            if !late.is_empty() {
+                reign.due = true;
+                let leases = late.iter().map(|(_, t)| (t.task, t.attempt)).collect();
+                self.propose(at, vec![Command::ExpireLeases { leases }], Reply::Nobody);
+                return;
+            }
+        }
         if tasks.is_empty() {
             return;
         }
-        let problem = Problem { nodes, tasks };
+        let problem = Problem {
+            nodes,
+            tasks,
+            plenty,
+        };
         let solution = schedule::assign(&problem);
         if let Err(what) = judge(&problem, &solution) {
             self.broke(what);
@@ -763,6 +784,7 @@ impl World {
         grants: &[LeaseGrant],
         results: &[Result<(), Rejected>],
     ) {
+        let instant = self.instant(at);
         let mut ready: BTreeMap<NodeId, Vec<Grant>> = BTreeMap::new();
         for (grant, result) in grants.iter().zip(results) {
             let token = AttemptToken {
@@ -784,11 +806,8 @@ impl World {
                 continue;
             }
             let task = problem.tasks.iter().find(|t| t.id == grant.task);
-            let held = Held {
-                heavy: task.is_some_and(|t| t.heavy),
-                cost: task.map_or(0, |t| t.cost),
-            };
-            reign.registry().granted(grant.node, token, held);
+            let held = task.map_or_else(Held::default, ReadyTask::held);
+            reign.registry().granted(grant.node, token, held, instant);
             if let Some(now) = self.prepare(at, grant.node, token) {
                 ready.entry(grant.node).or_default().push(now);
             }
@@ -983,25 +1002,19 @@ impl Reign {
 }
 
 /// As in the dispatcher.
-fn worth_placing(ready: impl Iterator<Item = ReadyTask>, nodes: &[FreeNode]) -> Vec<ReadyTask> {
-    let room = |slots: u32| match slots {
-        0 => 0,
-        slots => slots as usize + LOOK_BEYOND,
-    };
-    let mut heavy = room(nodes.iter().map(|n| n.heavy).sum());
-    let mut light = room(nodes.iter().map(|n| n.light).sum());
-    let mut tasks = Vec::new();
-    let mut ready = ready;
-    while heavy + light > 0
-        && let Some(task) = ready.next()
-    {
-        let room = if task.heavy { &mut heavy } else { &mut light };
-        if *room > 0 {
-            *room -= 1;
-            tasks.push(task);
-        }
-    }
-    tasks
+fn may_move(state: &State, token: &AttemptToken) -> bool {
+    let job = state.jobs.get(&token.task.job);
+    job.is_some_and(|job| {
+        let anywhere = job.needs().is_none() && job.describe(token.task.key).avoid.is_empty();
+        anywhere && !job.paused
+    })
+}
+
+/// As in the dispatcher.
+fn held_of(state: &State, token: AttemptToken) -> Held {
+    let task = state.jobs.get(&token.task.job);
+    let task = task.map(|job| job.describe(token.task.key));
+    task.map_or_else(Held::default, |task| task.held())
 }
 
 /// As in the dispatcher.
@@ -1044,13 +1057,40 @@ fn judge(problem: &Problem, solution: &Solution) -> Result<(), String> {
         }
         *room -= 1;
     }
-    for (task, _) in &solution.unplaced {
+    let alone = problem.nodes.len() == 1;
+    // Slots that nothing holds, and nothing was placed on.
+    let idle = |n: &FreeNode| {
+        let idle = n.busy.iter().filter(|busy| **busy <= 0.0).count();
+        let left = free.get(&n.node).map_or(0, |(heavy, _)| *heavy);
+        idle.saturating_sub((n.heavy - left) as usize)
+    };
+    for (task, reason) in &solution.unplaced {
         let Some(task) = left.remove(task) else {
             return Err(format!("{task} is both placed and not"));
         };
+        if let Reason::Held(node) = reason {
+            let fast = problem.nodes.iter().find(|n| n.node == *node);
+            // A slot that is idle would take it now or, if the Node has no room, never for certain.
+            if fast.is_none_or(|n| idle(n) > 0) {
+                return Err(format!(
+                    "{} is held back for {node}, which has an idle slot",
+                    task.id
+                ));
+            }
+            if task.avoid.contains(node) {
+                return Err(format!("{} is held back for who refused it", task.id));
+            }
+            continue;
+        }
         let fits = |n: &FreeNode| {
-            let room = free.get(&n.node).copied().unwrap_or_default();
-            !task.avoid.contains(&n.node) && (if task.heavy { room.0 } else { room.1 }) > 0
+            let (heavy, light) = free.get(&n.node).copied().unwrap_or_default();
+            let room = match task.heavy {
+                // Of a Node that was never tried no more is wanted than it can begin.
+                true if !alone && !n.speeds.contains_key(&task.class) => heavy > 0 && idle(n) > 0,
+                true => heavy > 0,
+                false => light > 0,
+            };
+            !task.avoid.contains(&n.node) && room
         };
         if problem.nodes.iter().any(fits) {
             return Err(format!("{} waits though a node has room", task.id));
@@ -1059,9 +1099,11 @@ fn judge(problem: &Problem, solution: &Solution) -> Result<(), String> {
     if !left.is_empty() {
         return Err("the scheduler has lost a task".to_owned());
     }
-    let order = problem.tasks.iter().map(|t| t.priority);
-    if !order.rev().is_sorted() {
-        return Err("the ready tasks are not in the order of their priority".to_owned());
+    for heavy in [false, true] {
+        let order = problem.tasks.iter().filter(|t| t.heavy == heavy);
+        if !order.rev().map(|t| t.priority).is_sorted() {
+            return Err("the ready tasks are not in the order of their priority".to_owned());
+        }
     }
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! What ended and who gets what: decided on the state as it is, and put into the log together.
 
-use super::super::registry::Held;
 use super::Dispatcher;
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
-use recode_core::schedule::{self, FreeNode, Problem, Reason};
+use recode_core::schedule::{self, FreeNode, Held, Problem, Reason};
 use recode_core::{Command, Outcome, Rejected, State};
 use recode_store::digest_of;
 use recode_types::task::{AttemptOutcome, Grant, Work};
@@ -14,20 +13,14 @@ use serde::Serializer as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Tasks looked at beyond the free slots, so that ones which only some Nodes refuse do not hide others.
-const LOOK_BEYOND: usize = 16;
-
 impl Dispatcher {
     /// Puts what ended into the log together with what is granted instead.
     pub(super) async fn settle(&mut self) {
         let finished = std::mem::take(&mut self.finished);
         for (token, (node, outcome)) in &finished {
-            let took = match outcome {
-                AttemptOutcome::Done { usage, .. } => Some(Duration::from_millis(usage.wall_ms)),
-                AttemptOutcome::Failed { .. } => None,
-            };
             // Whatever becomes of the proposal, the Node is done with it.
-            self.registry.ended(*node, token, took);
+            self.registry
+                .ended(*node, token, worked(outcome), runtime::now());
         }
         let level = self.parts.consensus.shared().look(|state| state.level);
         let mut commands: Vec<Command> = finished
@@ -107,25 +100,34 @@ impl Dispatcher {
     }
 
     /// What is to be granted now, with how the scheduler counts it. Adds the ends of Jobs that no Node can serve.
-    fn placements(&self, commands: &mut Vec<Command>) -> Vec<(LeaseGrant, Held)> {
+    fn placements(&mut self, commands: &mut Vec<Command>) -> Vec<(LeaseGrant, Held)> {
+        self.looked = Some(runtime::now());
         let shared = self.parts.consensus.shared();
         let now_ms = self.parts.consensus.now_ms();
-        let mut nodes = self.registry.free();
-        let tasks = shared.look(|state| {
+        let mut nodes = self.registry.free(runtime::now());
+        let (tasks, plenty) = shared.look(|state| {
             nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
-            let mut tasks = worth_placing(state.ready_light(now_ms), state.ready(now_ms), &nodes);
+            let heavy = state.ready(now_ms).filter(|task| task.heavy);
+            let (mut tasks, plenty) = schedule::look(state.ready_light(now_ms), heavy, &nodes);
             for task in &mut tasks {
                 let needs = state.jobs.get(&task.id.job).and_then(|job| job.needs());
                 if let Some(needs) = needs {
                     task.avoid.extend(self.registry.without(needs));
                 }
             }
-            tasks
+            (tasks, plenty)
         });
+        if !plenty && tasks.iter().all(|task| !task.heavy) {
+            commands.extend(self.relief(&nodes));
+        }
         if tasks.is_empty() {
             return Vec::new();
         }
-        let problem = Problem { nodes, tasks };
+        let problem = Problem {
+            nodes,
+            tasks,
+            plenty,
+        };
         let solution = schedule::assign(&problem);
         let stuck: BTreeSet<JobId> = solution
             .unplaced
@@ -144,10 +146,7 @@ impl Dispatcher {
         let mut tasks = problem.tasks.iter();
         let placed = solution.placed.iter().map(|placed| {
             let task = tasks.find(|task| task.id == placed.task);
-            let held = Held {
-                heavy: task.is_some_and(|t| t.heavy),
-                cost: task.map_or(0, |t| t.cost),
-            };
+            let held = task.map_or_else(Held::default, ReadyTask::held);
             let grant = LeaseGrant {
                 task: placed.task,
                 attempt: placed.attempt,
@@ -158,13 +157,27 @@ impl Dispatcher {
         placed.collect()
     }
 
+    /// Nothing heavy waits: the end of Leases of slow Nodes whose work idle ones have done much earlier. Their Tasks are ready then,
+    /// as if the holders had been silent.
+    fn relief(&self, nodes: &[FreeNode]) -> Option<Command> {
+        let shared = self.parts.consensus.shared();
+        let mut late = self.registry.relieve(nodes, runtime::now());
+        shared.look(|state| late.retain(|(_, token)| may_move(state, token)));
+        for (node, token) in &late {
+            tracing::info!(%node, attempt = %token, "taken from a node that is slow: an idle one has it done earlier");
+        }
+        let leases: Vec<_> = late.iter().map(|(_, t)| (t.task, t.attempt)).collect();
+        (!leases.is_empty()).then_some(Command::ExpireLeases { leases })
+    }
+
     /// A grant holds. Answers what to send, unless a list has to be stored first.
     fn granted(&mut self, grant: &LeaseGrant, held: Held) -> Option<Grant> {
         let token = AttemptToken {
             task: grant.task,
             attempt: grant.attempt,
         };
-        self.registry.granted(grant.node, token, held);
+        self.registry
+            .granted(grant.node, token, held, runtime::now());
         let shared = self.parts.consensus.shared().clone();
         shared.look(|state| self.prepare(state, grant.node, token))
     }
@@ -220,6 +233,23 @@ impl Dispatcher {
     }
 }
 
+/// Others would be granted what is taken from a Node: the Job is not paused, and nobody has refused the Task.
+fn may_move(state: &State, token: &AttemptToken) -> bool {
+    let job = state.jobs.get(&token.task.job);
+    job.is_some_and(|job| {
+        let anywhere = job.needs().is_none() && job.describe(token.task.key).avoid.is_empty();
+        anywhere && !job.paused
+    })
+}
+
+/// How long an Attempt worked, where that says how fast its Node is: a Chunk that was found finished took no work.
+fn worked(outcome: &AttemptOutcome) -> Option<Duration> {
+    let AttemptOutcome::Done { result, usage } = outcome else {
+        return None;
+    };
+    (!result.is_reused()).then_some(Duration::from_millis(usage.wall_ms))
+}
+
 /// Stores the list of Chunks of a stitch, which can be long.
 async fn store_list(store: &Store, job: JobId, order: StitchOrder) -> Result<Work, String> {
     let listed = runtime::behind(move || {
@@ -235,65 +265,4 @@ async fn store_list(store: &Store, job: JobId, order: StitchOrder) -> Result<Wor
     let key = recode_store::key::of_plan(job, &digest, "json");
     let chunks = store.put(&key, json).await.map_err(|e| e.to_string())?;
     Ok(order.stored(chunks))
-}
-
-/// The first of the ready Tasks that could be placed: as many of each kind as there are slots, and some more. Looks no
-/// further than that, since there may be a hundred thousand.
-fn worth_placing(
-    light: impl Iterator<Item = ReadyTask>,
-    ready: impl Iterator<Item = ReadyTask>,
-    nodes: &[FreeNode],
-) -> Vec<ReadyTask> {
-    let room = |slots: u32| {
-        if slots == 0 {
-            0
-        } else {
-            slots as usize + LOOK_BEYOND
-        }
-    };
-    let mut tasks: Vec<ReadyTask> = light
-        .take(room(nodes.iter().map(|n| n.light).sum()))
-        .collect();
-    let heavy = room(nodes.iter().map(|n| n.heavy).sum());
-    tasks.extend(ready.filter(|task| task.heavy).take(heavy));
-    tasks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use recode_types::{TaskId, TaskKey};
-
-    #[test]
-    fn many_light_tasks_do_not_hide_heavy_ones_and_full_kinds_are_left_out() {
-        let task = |segment, heavy| ReadyTask {
-            id: TaskId {
-                job: JobId(1),
-                key: TaskKey::Encode { group: 0, segment },
-            },
-            attempt: 1,
-            heavy,
-            cost: 1,
-            priority: 50,
-            avoid: Vec::new(),
-        };
-        let ready = || (0..200).map(|i| task(i, i >= 100));
-        let count = |heavy, light| {
-            let node = FreeNode {
-                node: NodeId(1),
-                heavy,
-                light,
-                speed: 0.0,
-                queued: 0,
-            };
-            let light = ready().filter(|task| !task.heavy);
-            let tasks = worth_placing(light, ready(), &[node]);
-            let heavy = tasks.iter().filter(|t| t.heavy).count();
-            (heavy, tasks.len() - heavy)
-        };
-        assert_eq!(count(2, 1), (2 + LOOK_BEYOND, 1 + LOOK_BEYOND));
-        assert_eq!(count(0, 1), (0, 1 + LOOK_BEYOND));
-        assert_eq!(count(1, 0), (1 + LOOK_BEYOND, 0));
-        assert_eq!(count(0, 0), (0, 0));
-    }
 }
