@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = ["types", "event", "job", "node", "link", "cluster"]
+    let files = ["types", "event", "job", "node", "link", "cluster", "peer"]
         .map(|name| root.join(format!("recode/v1/{name}.proto")));
     println!("cargo:rerun-if-changed={}", root.display());
     let descriptors = protox::compile(&files, [&root])?;

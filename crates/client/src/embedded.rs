@@ -281,6 +281,7 @@ impl Parts {
             cache: setting.cache.clone(),
             labels: Default::default(),
             habits: recode_node::leaving::Habits::default(),
+            peer: None,
             // A machine that encodes one film has no time to measure itself.
             measured: None,
         })

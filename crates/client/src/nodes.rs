@@ -169,6 +169,18 @@ fn shown(status: &NodeStatus, now_ms: u64) -> String {
     if !labels.is_empty() {
         let _ = writeln!(said, "labels: {}", labels.join(", "));
     }
+    if !hello.peer.is_empty() {
+        let _ = writeln!(said, "serves its site at: {}", hello.peer);
+    }
+    if let Some(traffic) = &heard.traffic {
+        let _ = writeln!(
+            said,
+            "bytes: {} from stores, {} from its site, {} to it",
+            show_bytes(traffic.from_store),
+            show_bytes(traffic.from_peers),
+            show_bytes(traffic.to_peers)
+        );
+    }
     let _ = writeln!(said, "frames/s of a slot: {}", speed(heard.speed));
     said += &measured(heard);
     for attempt in &heard.running {

@@ -118,6 +118,14 @@ pub async fn stage(
     file.flush()
 }
 
+/// Where [`stage`] will read, of a region whose bytes are not at hand: all of it where that is not known before.
+pub fn wanted(index: &SourceIndex, streams: &[u32], region: &Range<u64>) -> Vec<Range<u64>> {
+    match index.format {
+        Format::Mp4 => complement(&packets_in(index, streams, region), region),
+        Format::Matroska => vec![region.clone()],
+    }
+}
+
 fn record(part: &mut impl io::Write, to: u64, bytes: &[u8]) -> io::Result<()> {
     part.write_all(&to.to_le_bytes())?;
     part.write_all(&(bytes.len() as u64).to_le_bytes())?;

@@ -4,6 +4,7 @@ use crate::actor::reporter::Reporter;
 use crate::actor::workers::Workers;
 use crate::leaving::spot::look_out;
 use crate::leaving::{Farewell, Habits, Leave};
+use crate::peer::{self, Neighbours, serve};
 use crate::proof::{Meter, Prover};
 use crate::run::{Context, Inputs};
 use crate::scratch::Scratch;
@@ -13,6 +14,7 @@ use recode_media::toolchain::Ffmpeg;
 use recode_mesh::{Leader, Link, nats};
 use recode_types::NodeHello;
 use recode_types::command::CAPABILITY;
+use recode_types::node::SITE;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +52,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// When it leaves of its own accord.
     pub habits: Habits,
+    /// How it serves the other nodes of its site, and is served by them. `None`: neither.
+    pub peer: Option<peer::Config>,
     /// Encoders are tried before they are offered; what came of it is remembered in this file. `None`: what FFmpeg lists is
     /// offered untried.
     pub measured: Option<PathBuf>,
@@ -64,6 +68,9 @@ pub enum Error {
     /// No scratch.
     #[error(transparent)]
     Scratch(#[from] crate::scratch::Error),
+    /// It cannot serve its site.
+    #[error(transparent)]
+    Peer(#[from] peer::Error),
 }
 
 /// A running node.
@@ -75,6 +82,7 @@ pub struct Running {
     _lookout: AbortOnDropHandle<()>,
     _accountant: AbortOnDropHandle<()>,
     prover: Option<JoinHandle<()>>,
+    server: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -85,6 +93,9 @@ impl Running {
         let _ = self.reporter.await;
         if let Some(prover) = self.prover {
             let _ = prover.await;
+        }
+        if let Some(server) = self.server {
+            let _ = server.await;
         }
     }
 
@@ -113,12 +124,26 @@ pub fn start(config: Config) -> Result<Running, Error> {
         Some(settings) => Link::nats(settings, format!("node {name}")),
         None => Link::Grpc(Leader::at(&config.coordinator)?),
     };
+    let (room, left) = rooms(config.peer.as_ref(), config.scratch_budget)?;
     let scratch = Scratch::open(&config.scratch)?
-        .with_budget(config.scratch_budget)
+        .with_budget(left)
         .waiting(config.habits.waits_for_disk);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let heavy = config.workers.unwrap_or(cores).max(1);
     let slots = Slots::new(heavy, config.ahead.unwrap_or(1), LIGHT_SLOTS);
+    let served = match &config.peer {
+        Some(_) if !config.labels.contains_key(SITE) => return Err(peer::Error::NoSite.into()),
+        Some(peer) => {
+            let (listener, own) = serve::listen(peer)?;
+            let neighbours = Neighbours::new(own, &config.scratch, room)?;
+            Some((neighbours, listener))
+        }
+        None => None,
+    };
+    let neighbours = served.as_ref().map(|(neighbours, _)| neighbours.clone());
+    let own = neighbours
+        .as_ref()
+        .map(|neighbours| neighbours.own().to_owned());
     let hello = NodeHello {
         name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -130,6 +155,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
             .map(str::to_owned)
             .collect(),
         labels: config.labels,
+        peer: own.unwrap_or_default(),
     };
     let accountant = AbortOnDropHandle::new(tokio::spawn(count_shared(scratch.clone())));
     let prover = config.measured.map(|memory| {
@@ -144,7 +170,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let meter = prover.is_some().then(|| Meter::new(config.scratch.clone()));
     let context = Arc::new(Context {
         proofs: prover.as_ref().map(Prover::proofs).unwrap_or_default(),
-        sources: Sources::new(&config.scratch),
+        sources: Sources::new(&config.scratch).shared_with(neighbours),
         ffmpeg: config.ffmpeg,
         scratch,
         inputs: Inputs::default(),
@@ -163,6 +189,9 @@ pub fn start(config: Config) -> Result<Running, Error> {
     let stop = CancellationToken::new();
     let reporter = tokio::spawn(reporter.run(stop.clone()));
     let prover = prover.map(|prover| tokio::spawn(prover.run(stop.clone())));
+    let server = served.map(|(neighbours, listener)| {
+        tokio::spawn(serve::serve(neighbours, listener, stop.clone()))
+    });
     Ok(Running {
         stop,
         reporter,
@@ -170,7 +199,24 @@ pub fn start(config: Config) -> Result<Running, Error> {
         _lookout: lookout,
         _accountant: accountant,
         prover,
+        server,
     })
+}
+
+/// The least budget of scratch that a quarter of is of use to neighbours.
+const LEAST_SHARED: u64 = 256_000_000;
+
+/// Bytes of scratch for what is kept for neighbours, and the budget that is left beside them.
+fn rooms(peer: Option<&peer::Config>, budget: Option<u64>) -> Result<(u64, Option<u64>), Error> {
+    match (peer, budget) {
+        (None, budget) => Ok((0, budget)),
+        (Some(peer), None) => Ok((peer.keep_bytes, None)),
+        (Some(_), Some(budget)) if budget < LEAST_SHARED => Err(peer::Error::Cramped.into()),
+        (Some(peer), Some(budget)) => {
+            let room = peer.keep_bytes.min(budget / 4);
+            Ok((room, Some(budget - room)))
+        }
+    }
 }
 
 /// Machine and process; a process that runs several nodes numbers them by their scratch, since a node replaces a former

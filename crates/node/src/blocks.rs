@@ -12,7 +12,7 @@ use recode_media::bytes::{BoxFuture, ByteSource};
 use recode_media::clip::{self, ClipContext};
 use recode_media::index::SourceIndex;
 use recode_media::rest::{self, Restored};
-use recode_store::ranges::{self, Cache, Guard, Options};
+use recode_store::ranges::{self, Cache, Fetch, Guard, Options};
 use recode_types::task::Failure;
 use recode_types::{FrameTable, Segment};
 use std::io;
@@ -32,6 +32,9 @@ const FIRST_FRAMES_BYTES: u64 = 256 << 10;
 
 /// Regions that nobody read are fetched in pieces of about this size.
 const PIECE_BYTES: u64 = 8 << 20;
+
+/// Pictures between things that are wanted, when they are read along: as long as one more request takes, so many bytes come.
+const GAP_BYTES: u64 = 512 << 10;
 
 /// See the module.
 pub struct Blocks {
@@ -87,11 +90,11 @@ impl ByteSource for Held {
 }
 
 impl Blocks {
-    /// Blocks of `source` in a new directory below `scratch`.
+    /// Blocks of a Source in a new directory below `scratch`.
     ///
     /// # Errors
     /// A failure of scratch.
-    pub fn create(source: recode_store::Source, scratch: &Path) -> Result<Self, Failure> {
+    pub fn create(source: impl Fetch, scratch: &Path) -> Result<Self, Failure> {
         // A Source that is opened again, for a second probe, must not meet the blocks of the first.
         static OPENED: AtomicU64 = AtomicU64::new(0);
         let number = OPENED.fetch_add(1, Ordering::Relaxed);
@@ -214,9 +217,9 @@ impl Blocks {
         }
         for piece in pieces(index, stream, table).map_err(from_read)? {
             for missing in ranges::without(piece, &rest.staged.clone()) {
-                let held = self
-                    .take(std::slice::from_ref(&missing), missing.clone())
-                    .await?;
+                let wanted = rest::wanted(index, &[stream], &missing);
+                let wanted = ranges::coalesce(wanted, GAP_BYTES);
+                let held = self.take(&wanted, missing.clone()).await?;
                 self.stage_held(&mut rest, &held, index, stream).await?;
             }
         }

@@ -12,6 +12,7 @@ pub mod imds;
 pub mod leaving;
 pub mod look;
 pub mod measure;
+pub mod peer;
 pub mod proof;
 pub mod run;
 pub mod scratch;

@@ -8,6 +8,7 @@ use recode_mesh::nats;
 use recode_mesh::subjects::UNNAMED;
 use recode_node::assembly::{Config, start};
 use recode_node::leaving::{self, Cause, Farewell};
+use recode_node::peer;
 use recode_node::sandbox::Policy;
 use recode_node::toolchain;
 use recode_node::units;
@@ -87,6 +88,10 @@ struct Flags {
 
     #[command(flatten)]
     leaving: leaving::flags::Flags,
+
+    #[command(flatten)]
+    peer: peer::flags::Flags,
+
     /// Try every encoder before it is offered, and measure how fast it is; what came of it is remembered beside the scratch folder
     #[arg(long, env = "RECODE_MEASURE", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     measure: bool,
@@ -202,6 +207,7 @@ async fn run() -> anyhow::Result<Farewell> {
         cache: None,
         labels: flags.labels.into_iter().collect(),
         habits: flags.leaving.habits(),
+        peer: flags.peer.config(),
     })?;
     // For people and for scripts.
     println!("reporting to {to} with {}", ffmpeg.version_line());

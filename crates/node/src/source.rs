@@ -1,6 +1,7 @@
 //! Sources as the node reads them: one open handle per URL, shared by all Attempts.
 
 use crate::blocks::{Blocks, Held};
+use crate::peer::{Near, Neighbours};
 use crate::run::{Loaded, failure, from_store, resources};
 use bytes::Bytes;
 use recode_media::bytes::{BoxFuture, ByteSource, FileSource};
@@ -19,6 +20,7 @@ use tokio::sync::{Mutex, OnceCell};
 #[derive(Debug)]
 pub struct Sources {
     scratch: PathBuf,
+    neighbours: Option<Neighbours>,
     open: Mutex<HashMap<String, Arc<Source>>>,
 }
 
@@ -27,8 +29,19 @@ impl Sources {
     pub fn new(scratch: &Path) -> Self {
         Self {
             scratch: scratch.to_owned(),
+            neighbours: None,
             open: Mutex::default(),
         }
+    }
+
+    /// The same, shared with the nodes of a site.
+    pub fn shared_with(self, neighbours: Option<Neighbours>) -> Self {
+        Self { neighbours, ..self }
+    }
+
+    /// Those with whom they are shared.
+    pub fn neighbours(&self) -> Option<&Neighbours> {
+        self.neighbours.as_ref()
     }
 
     /// Opens `url`, or finds it open. A probe passes `None` and learns the identity; every other Attempt passes the
@@ -47,13 +60,15 @@ impl Sources {
                 let source = recode_store::Source::open(url, &self.scratch)
                     .await
                     .map_err(from_store)?;
+                let near = Near::new(source.clone(), self.neighbours.clone());
                 let blocks = match source.local_path() {
                     Some(_) => None,
-                    None => Some(Blocks::create(source.clone(), &self.scratch)?),
+                    None => Some(Blocks::create(near.clone(), &self.scratch)?),
                 };
                 let found = Arc::new(Source {
                     blocks,
                     source,
+                    near,
                     whole: OnceCell::new(),
                     scratch: self.scratch.clone(),
                 });
@@ -89,6 +104,8 @@ fn changed(url: &str) -> Failure {
 /// One open Source.
 pub struct Source {
     source: recode_store::Source,
+    /// The same by way of the nodes of this site.
+    near: Near,
     /// What was fetched of a remote Source.
     blocks: Option<Blocks>,
     /// All of a remote Source, where nothing less would do.
@@ -205,7 +222,7 @@ impl Source {
         let mut at = 0;
         while at < self.size() {
             let end = (at + 8 * 1024 * 1024).min(self.size());
-            let bytes = self.source.read(at..end).await.map_err(from_store)?;
+            let bytes = self.near.read(at..end).await.map_err(from_store)?;
             tokio::io::AsyncWriteExt::write_all(&mut file, &bytes)
                 .await
                 .map_err(resources)?;

@@ -99,6 +99,7 @@ impl Slots {
             returned: Vec::new(),
             offer: None,
             load: None,
+            traffic: None,
         }
     }
 

@@ -35,6 +35,7 @@ pub use explain::{Explanation, Wait, Waiting};
 pub use id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
 pub use node::{
     AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeOrders, NodeReport, NodeStatus,
+    PeerTraffic,
 };
 pub use offer::{Machine, NodeLoad, Offer, Proof, Rate};
 pub use rendition::{Codec, Knob, RateControl, Rendition};

@@ -25,6 +25,31 @@ pub struct NodeHello {
     /// What its operator says of it, as in `compute=intel`.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Where other nodes of its site reach it, `HOST:PORT`; empty: it serves nobody.
+    #[serde(default)]
+    pub peer: String,
+}
+
+impl NodeHello {
+    /// Its site, where it serves the other nodes of one.
+    pub fn site(&self) -> Option<&str> {
+        let serves = !self.peer.is_empty();
+        serves.then(|| self.labels.get(SITE).map(String::as_str))?
+    }
+}
+
+/// The label that names a node's site: machines between which bytes cost nothing.
+pub const SITE: &str = "site";
+
+/// Bytes of remote Sources that a node has moved since it started, for its Attempts and for the other nodes of its site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerTraffic {
+    /// Those that came from where they are stored.
+    pub from_store: u64,
+    /// Those that came from other nodes of its site.
+    pub from_peers: u64,
+    /// Those that went to them.
+    pub to_peers: u64,
 }
 
 /// A node's whole present state.
@@ -52,6 +77,8 @@ pub struct NodeReport {
     pub offer: Option<Offer>,
     /// How busy its machine is; not in every report.
     pub load: Option<NodeLoad>,
+    /// What it has moved, where it serves its site.
+    pub traffic: Option<PeerTraffic>,
 }
 
 /// A Node, looked at: what the log says of it, and what it said last.
@@ -92,6 +119,9 @@ pub struct NodeHeard {
     pub offer: Option<Offer>,
     /// How busy its machine was last.
     pub load: Option<NodeLoad>,
+    /// What it has moved, where it serves its site.
+    #[serde(default)]
+    pub traffic: Option<PeerTraffic>,
 }
 
 /// An Attempt that ended.
@@ -133,4 +163,7 @@ pub struct NodeOrders {
     pub acknowledged: Vec<AttemptToken>,
     /// It gets nothing new, since somebody or it itself asked for that, and by the log it holds no Lease: it may go.
     pub drained: bool,
+    /// Where all nodes of its site that serve each other are reached, itself among them; only where that has changed.
+    #[serde(default)]
+    pub peers: Option<Vec<String>>,
 }

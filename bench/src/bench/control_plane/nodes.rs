@@ -362,6 +362,7 @@ impl Node {
             returned: Vec::new(),
             offer: None,
             load: None,
+            traffic: None,
         }
     }
 }

@@ -131,6 +131,7 @@ impl Cluster {
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
             habits: recode_node::leaving::Habits::default(),
+            peer: None,
             measured: None,
         };
         self.nodes.push(node::start(config).expect("it starts"));

@@ -10,8 +10,10 @@ mod settle;
 pub use handle::DispatcherHandle;
 
 use super::archiver::ArchiverHandle;
+use super::nearness::Nearness;
 use super::planner::PlannerHandle;
 use super::registry::Registry;
+use super::sites::Told;
 use super::sweeper::SweeperHandle;
 use crate::artifacts::Store;
 use crate::raft::{Consensus, Gathered};
@@ -76,6 +78,8 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         registry: Registry::new(runtime::now()),
         parts,
         orders: BTreeMap::new(),
+        sites: Told::default(),
+        nearness: Nearness::default(),
         next_exchange: 0,
         opening: Vec::new(),
         finished: BTreeMap::new(),
@@ -95,6 +99,9 @@ struct Dispatcher {
     parts: Parts,
     registry: Registry,
     orders: BTreeMap<NodeId, mpsc::Sender<NodeOrders>>,
+    /// Whom Nodes were told to share bytes with.
+    sites: Told,
+    nearness: Nearness,
     next_exchange: u64,
     /// Nodes that have said hello and are not registered yet.
     opening: Vec<Opening>,
@@ -288,6 +295,7 @@ impl Dispatcher {
         tracing::info!(%node, name, slots, "a node reports");
         self.registry.opened(node, exchange, report, runtime::now());
         self.orders.insert(node, orders);
+        self.sites.forget(node);
         self.order(
             node,
             NodeOrders {
@@ -355,11 +363,26 @@ impl Dispatcher {
 
     /// Tells watchers what runs, unless that was done just now.
     fn tell_watchers(&mut self, now: Instant) {
+        // Sites change with what Nodes say, or with their silence, which others break.
         if self.reported && self.quiet(now).is_zero() {
             let running = Arc::new(self.registry.running());
             self.parts.running.send_replace(running);
+            self.tell_sites();
             self.reported = false;
             self.told = Some(now);
+        }
+    }
+
+    /// Tells Nodes who serves them, where that has changed.
+    fn tell_sites(&mut self) {
+        for (node, peers) in self.sites.changed(&self.registry.sites()) {
+            self.order(
+                node,
+                NodeOrders {
+                    peers: Some(peers),
+                    ..NodeOrders::default()
+                },
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use recode_core::schedule::{self, Fleet, FreeNode, Held};
 use recode_types::task::AttemptOutcome;
 use recode_types::{
     AttemptProgress, AttemptToken, JobId, Needs, NodeHeard, NodeHello, NodeId, NodeLoad,
-    NodeReport, Offer,
+    NodeReport, Offer, PeerTraffic,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -22,6 +22,18 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// A Leader that has not looked for so long was itself not there: what Nodes said meanwhile has not reached it yet.
 const ABSENT: Duration = Duration::from_secs(5);
 
+/// Sites by name, with the Nodes that serve each other there.
+pub type Sites = BTreeMap<String, BTreeMap<NodeId, Member>>;
+
+/// A Node that serves its site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where the others reach it.
+    pub address: String,
+    /// Heavy Attempts it runs at once.
+    pub slots: u32,
+}
+
 /// One Node that has an open exchange.
 #[derive(Clone, Debug)]
 pub struct Heard {
@@ -32,6 +44,7 @@ pub struct Heard {
     listed: Vec<String>,
     offer: Option<Offer>,
     load: Option<NodeLoad>,
+    traffic: Option<PeerTraffic>,
     last: Instant,
     /// The exchange is open. What still comes from one that has ended says nothing of what the Node would take.
     open: bool,
@@ -101,6 +114,7 @@ impl Registry {
                 hello,
                 offer: None,
                 load: None,
+                traffic: None,
                 last: now,
                 open: true,
                 report,
@@ -116,6 +130,7 @@ impl Registry {
             return;
         };
         heard.load = heard.report.load.take().or(heard.load);
+        heard.traffic = heard.report.traffic.take().or(heard.traffic);
         if let Some(offer) = heard.report.offer.take() {
             let listed = heard.listed.iter();
             heard.hello.capabilities = listed
@@ -290,6 +305,22 @@ impl Registry {
         nodes.map(|(id, _)| *id).collect()
     }
 
+    /// The Nodes of each site that serve each other: those that have an exchange and do not leave.
+    pub fn sites(&self) -> Sites {
+        let mut sites = Sites::new();
+        for (id, heard) in self.nodes.iter().filter(|(_, n)| n.takes_work()) {
+            if let Some(site) = heard.hello.site() {
+                let member = Member {
+                    address: heard.hello.peer.clone(),
+                    slots: heard.hello.heavy_slots,
+                };
+                let site = sites.entry(site.to_owned()).or_default();
+                site.insert(*id, member);
+            }
+        }
+        sites
+    }
+
     /// Whether a Node said last that it leaves.
     pub fn is_leaving(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|n| n.report.draining)
@@ -336,6 +367,7 @@ impl Registry {
                     leaving: heard.report.draining,
                     offer: heard.offer.clone(),
                     load: heard.load,
+                    traffic: heard.traffic,
                 };
                 (*id, said)
             })

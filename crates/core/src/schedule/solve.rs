@@ -286,7 +286,8 @@ fn filled(work: f64, mut slots: Vec<(f64, f64)>) -> f64 {
     }
 }
 
-/// Heavy Tasks looked at beyond the free slots, so that ones which only some Nodes refuse do not hide others.
+/// Heavy Tasks looked at beyond the free slots, so that ones which only some Nodes refuse, or which are kept for other sites, do not
+/// hide others. As many again for every further site.
 const LOOK_BEYOND: usize = 16;
 
 /// Heavy Tasks looked at in any case at most.
@@ -299,12 +300,13 @@ pub fn look(
     light: impl Iterator<Item = ReadyTask>,
     heavy: impl Iterator<Item = ReadyTask>,
     nodes: &[FreeNode],
+    sites: usize,
 ) -> (Vec<ReadyTask>, bool) {
     let room = |slots: u32| {
         if slots == 0 {
             0
         } else {
-            slots as usize + LOOK_BEYOND
+            slots as usize + LOOK_BEYOND * sites.max(1)
         }
     };
     let lights = room(nodes.iter().map(|n| n.light).sum());

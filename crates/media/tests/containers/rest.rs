@@ -1,9 +1,12 @@
 //! Everything but the pictures, staged Segment by Segment and put together again.
 
 use crate::common::{Remote, ffmpeg, have_ffmpeg, run};
-use recode_media::bytes::FileSource;
+use bytes::Bytes;
+use recode_media::bytes::{BoxFuture, ByteSource, FileSource};
 use recode_media::{index, rest};
 use recode_types::{FrameTable, Segment};
+use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -66,6 +69,31 @@ fn segments(table: &FrameTable) -> Vec<Segment> {
             end_pts: table.rows.get(to).map_or(table.end_pts(), |row| row.pts),
         })
         .collect()
+}
+
+/// Only what was said to be wanted is at hand.
+struct Within<'a> {
+    source: &'a dyn ByteSource,
+    wanted: Vec<Range<u64>>,
+}
+
+impl ByteSource for Within<'_> {
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
+        let mut wanted = self.wanted.iter();
+        let said = wanted.any(|part| part.start <= range.start && range.end <= part.end);
+        assert!(
+            said,
+            "bytes {range:?} are read, and wanted were {:?}",
+            self.wanted
+        );
+        self.source.read(range)
+    }
+    fn is_remote(&self) -> bool {
+        self.source.is_remote()
+    }
 }
 
 fn packets(path: &Path) -> String {
@@ -140,7 +168,11 @@ async fn sound_and_subtitles_come_back_whole() {
         let blocks = 2 * regions.len() as u64 + 8;
         for region in regions.into_iter().rev() {
             let part = dir.path().join("part");
-            rest::stage(&index, &[0], region, source, &part)
+            let source = Within {
+                source,
+                wanted: rest::wanted(&index, &[0], &region),
+            };
+            rest::stage(&index, &[0], region, &source, &part)
                 .await
                 .unwrap();
             staged += part.metadata().unwrap().len();

@@ -316,6 +316,9 @@ impl Reporter {
             granted = true;
             self.on_grant(token, grant);
         }
+        if let Some(site) = orders.peers {
+            self.workers.site_is(site);
+        }
         if orders.drained {
             self.on_drained(orders.sequence);
         }
@@ -381,6 +384,7 @@ impl Reporter {
             returned: self.returned.iter().copied().collect(),
             offer: self.workers.offer(first),
             load: self.workers.load(),
+            traffic: self.workers.traffic(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The Attempts a node holds. Owned by the reporter; every one is a task of one `JoinSet`, so none outlives the node.
 
 use crate::leaving::judge::{self, Paces, Standing};
+use crate::peer::Neighbours;
 use crate::proof::Meter;
 use crate::run::{self, AttemptProgress, Context, GivenBack};
 use crate::slots::Slots;
 use recode_types::event;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage, Work};
-use recode_types::{AttemptToken, NodeLoad, Offer};
+use recode_types::{AttemptToken, NodeLoad, Offer, PeerTraffic};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -71,6 +72,19 @@ impl Workers {
     /// How busy the machine is, where that was not said a moment ago.
     pub fn load(&mut self) -> Option<NodeLoad> {
         self.meter.as_mut()?.read(Instant::now())
+    }
+
+    /// What was moved, where this node serves its site.
+    pub fn traffic(&self) -> Option<PeerTraffic> {
+        let neighbours = self.context.sources.neighbours();
+        neighbours.map(Neighbours::traffic)
+    }
+
+    /// The nodes of the site are these.
+    pub fn site_is(&self, addresses: Vec<String>) {
+        if let Some(neighbours) = self.context.sources.neighbours() {
+            neighbours.site_is(addresses);
+        }
     }
 
     /// Whether this Attempt is running.

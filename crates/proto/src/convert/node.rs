@@ -5,7 +5,7 @@ use crate::v1;
 use recode_types::task::Grant;
 use recode_types::{
     AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeId, NodeLoad, NodeOrders, NodeReport,
-    NodeStatus, Offer,
+    NodeStatus, Offer, PeerTraffic,
 };
 
 impl From<NodeHello> for v1::NodeHello {
@@ -18,6 +18,7 @@ impl From<NodeHello> for v1::NodeHello {
             ffmpeg: value.ffmpeg,
             capabilities: value.capabilities,
             labels: value.labels.into_iter().collect(),
+            peer: value.peer,
         }
     }
 }
@@ -49,6 +50,7 @@ impl TryFrom<v1::NodeHello> for NodeHello {
             ffmpeg: text("hello.ffmpeg", value.ffmpeg)?,
             capabilities: value.capabilities,
             labels: value.labels.into_iter().collect(),
+            peer: text("hello.peer", value.peer)?,
         })
     }
 }
@@ -161,6 +163,37 @@ impl From<v1::NodeLoad> for NodeLoad {
     }
 }
 
+impl From<PeerTraffic> for v1::PeerTraffic {
+    fn from(value: PeerTraffic) -> Self {
+        Self {
+            from_store: value.from_store,
+            from_peers: value.from_peers,
+            to_peers: value.to_peers,
+        }
+    }
+}
+
+impl From<v1::PeerTraffic> for PeerTraffic {
+    fn from(value: v1::PeerTraffic) -> Self {
+        Self {
+            from_store: value.from_store,
+            from_peers: value.from_peers,
+            to_peers: value.to_peers,
+        }
+    }
+}
+
+/// The most nodes of one site.
+const MAX_PEERS: usize = 4096;
+
+fn peers(value: v1::SitePeers) -> Result<Vec<String>, Error> {
+    at_most("peers.addresses", value.addresses.len(), MAX_PEERS)?;
+    let addresses = value.addresses.into_iter();
+    addresses
+        .map(|address| text("peers.addresses", address))
+        .collect()
+}
+
 impl From<NodeReport> for v1::NodeReport {
     fn from(value: NodeReport) -> Self {
         Self {
@@ -175,6 +208,7 @@ impl From<NodeReport> for v1::NodeReport {
             returned: value.returned.into_iter().map(Into::into).collect(),
             offer_json: said(value.offer.as_ref()),
             load: value.load.map(Into::into),
+            traffic: value.traffic.map(Into::into),
         }
     }
 }
@@ -212,6 +246,7 @@ impl TryFrom<v1::NodeReport> for NodeReport {
                 .collect::<Result<_, _>>()?,
             offer: offer("offer_json", &value.offer_json)?,
             load: value.load.map(Into::into),
+            traffic: value.traffic.map(Into::into),
         })
     }
 }
@@ -228,6 +263,7 @@ impl From<NodeHeard> for v1::NodeHeard {
             leaving: value.leaving,
             offer_json: said(value.offer.as_ref()),
             load: value.load.map(Into::into),
+            traffic: value.traffic.map(Into::into),
         }
     }
 }
@@ -252,6 +288,7 @@ impl TryFrom<v1::NodeHeard> for NodeHeard {
             leaving: value.leaving,
             offer: offer("heard.offer_json", &value.offer_json)?,
             load: value.load.map(Into::into),
+            traffic: value.traffic.map(Into::into),
         })
     }
 }
@@ -292,6 +329,7 @@ impl From<NodeOrders> for v1::NodeOrders {
             revocations: value.revocations.into_iter().map(Into::into).collect(),
             acknowledged: value.acknowledged.into_iter().map(Into::into).collect(),
             drained: value.drained,
+            peers: value.peers.map(|addresses| v1::SitePeers { addresses }),
         }
     }
 }
@@ -318,6 +356,7 @@ impl TryFrom<v1::NodeOrders> for NodeOrders {
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
             drained: value.drained,
+            peers: value.peers.map(peers).transpose()?,
         })
     }
 }
@@ -337,6 +376,12 @@ mod tests {
             attempt: 3,
         }
     }
+
+    const A_TRAFFIC: PeerTraffic = PeerTraffic {
+        from_store: 1,
+        from_peers: 2,
+        to_peers: 3,
+    };
 
     const A_LOAD: NodeLoad = NodeLoad {
         busy_milli: 750,
@@ -393,6 +438,7 @@ mod tests {
                 ffmpeg: "9".into(),
                 capabilities: vec!["libx264".into()],
                 labels: [("compute".to_owned(), "intel".to_owned())].into(),
+                peer: "10.0.0.1:7430".into(),
             }),
             running: vec![AttemptProgress {
                 task: token().task,
@@ -421,6 +467,7 @@ mod tests {
             returned: vec![token()],
             offer: Some(an_offer()),
             load: Some(A_LOAD),
+            traffic: Some(A_TRAFFIC),
         };
         assert_eq!(
             NodeReport::try_from(v1::NodeReport::from(report.clone())).unwrap(),
@@ -449,6 +496,7 @@ mod tests {
                 leaving: true,
                 offer: Some(an_offer()),
                 load: Some(A_LOAD),
+                traffic: Some(A_TRAFFIC),
             }),
         };
         let wire = v1::NodeStatus::from(status.clone());
@@ -521,6 +569,7 @@ mod tests {
             revocations: vec![token()],
             acknowledged: vec![token()],
             drained: true,
+            peers: Some(vec!["10.0.0.1:7430".into(), "10.0.0.2:7430".into()]),
         };
         let mut wire = v1::NodeOrders::from(orders.clone());
         assert_eq!(NodeOrders::try_from(wire.clone()).unwrap(), orders);

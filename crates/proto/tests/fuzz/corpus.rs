@@ -157,6 +157,7 @@ fn hello() -> NodeHello {
         ffmpeg: "9".into(),
         capabilities: vec!["libx264".into(), "libvmaf".into()],
         labels: [("compute".to_owned(), "intel".to_owned())].into(),
+        peer: "10.0.0.1:7430".into(),
     }
 }
 
@@ -217,6 +218,7 @@ pub fn reports() -> Vec<Vec<u8>> {
         returned: vec![token()],
         offer: Some(offer()),
         load: Some(LOAD),
+        traffic: Some(TRAFFIC),
     };
     let outcomes = outcomes().into_iter();
     outcomes
@@ -259,11 +261,18 @@ pub fn orders() -> Vec<Vec<u8>> {
         revocations: vec![token()],
         acknowledged: vec![token()],
         drained: true,
+        peers: Some(vec!["10.0.0.1:7430".into(), "10.0.0.2:7430".into()]),
     };
     works
         .map(|work| wire::<_, v1::NodeOrders>(orders(work)))
         .into()
 }
+
+const TRAFFIC: recode_types::PeerTraffic = recode_types::PeerTraffic {
+    from_store: 1,
+    from_peers: 2,
+    to_peers: 3,
+};
 
 const LOAD: recode_types::NodeLoad = recode_types::NodeLoad {
     busy_milli: 500,
@@ -298,6 +307,7 @@ pub fn nodes() -> Vec<Vec<u8>> {
             leaving: true,
             offer: Some(offer()),
             load: Some(LOAD),
+            traffic: Some(TRAFFIC),
         }),
     };
     vec![wire::<_, v1::NodeStatus>(status)]

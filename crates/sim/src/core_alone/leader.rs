@@ -721,7 +721,7 @@ impl World {
         };
         let nodes = reign.registry().free(instant);
         let heavy = one.state.ready(now_ms).filter(|task| task.heavy);
-        let (tasks, plenty) = schedule::look(one.state.ready_light(now_ms), heavy, &nodes);
+        let (tasks, plenty) = schedule::look(one.state.ready_light(now_ms), heavy, &nodes, 1);
         if !plenty && tasks.iter().all(|task| !task.heavy) {
             let mut late = reign.registry().relieve(&nodes, instant);
             late.retain(|(_, token)| may_move(&one.state, token));

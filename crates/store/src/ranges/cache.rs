@@ -180,6 +180,12 @@ impl Cache {
         *self.shared.options() = options;
     }
 
+    /// Changes how many bytes may stay although nobody holds them, and frees what is too much.
+    pub fn keep(&self, bytes: u64) {
+        self.shared.options().keep_bytes = bytes;
+        self.shared.evict(bytes);
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         Stats {

@@ -58,6 +58,7 @@ behaviours! {
     a_newer_exchange_ends_the_older_one
     a_restart_of_the_leader_loses_and_repeats_nothing
     what_a_silent_node_held_goes_elsewhere
+    nodes_of_one_site_are_told_of_each_other
     a_report_of_megabytes_arrives_whole
     grants_beyond_a_payload_arrive_whole
 }
@@ -160,6 +161,27 @@ async fn progress_is_shown_to_watchers<G: Ground>(ground: &mut G) -> Result<()> 
         anyhow::bail!("the watch ended")
     };
     node.while_it_reports("its progress is shown", seen).await?
+}
+
+async fn nodes_of_one_site_are_told_of_each_other<G: Ground>(ground: &mut G) -> Result<()> {
+    let mut one = Script::open_at(ground.link(), "here", "10.0.0.1:7430").await?;
+    one.told_of(&["10.0.0.1:7430"]).await?;
+    let mut other = Script::open_at(ground.link(), "here", "10.0.0.2:7430").await?;
+    let mut elsewhere = Script::open_at(ground.link(), "there", "10.0.0.3:7430").await?;
+    let both = ["10.0.0.1:7430", "10.0.0.2:7430"];
+    one.told_of(&both).await?;
+    other.told_of(&both).await?;
+    elsewhere.told_of(&["10.0.0.3:7430"]).await?;
+    // A new exchange may be with a new Leader, or the old orders were lost.
+    other.reopen().await?;
+    other.told_of(&both).await?;
+    other.report.draining = true;
+    let leaves = other.ended();
+    let alone = one.told_of(&["10.0.0.1:7430"]);
+    tokio::select! {
+        alone = alone => alone,
+        left = leaves => left.and_then(|()| anyhow::bail!("the exchange of one that leaves ended")),
+    }
 }
 
 async fn a_finish_is_acknowledged_and_counts<G: Ground>(ground: &mut G) -> Result<()> {

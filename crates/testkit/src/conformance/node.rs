@@ -30,6 +30,8 @@ pub(super) struct Script {
     unseen: VecDeque<Grant>,
     pub(super) revocations: Vec<AttemptToken>,
     pub(super) acknowledgements: Vec<AttemptToken>,
+    /// Whom it was told of last.
+    peers: Option<Vec<String>>,
 }
 
 impl Script {
@@ -41,6 +43,23 @@ impl Script {
             light_slots: light,
             ..NodeHello::default()
         };
+        Self::open_as(link, hello).await
+    }
+
+    /// As above; the other nodes of its site reach it at `peer`.
+    pub(super) async fn open_at(link: Link, site: &str, peer: &str) -> Result<Self> {
+        let hello = NodeHello {
+            name: format!("the node at {peer}"),
+            labels: [("site".to_owned(), site.to_owned())].into(),
+            peer: peer.to_owned(),
+            ..NodeHello::default()
+        };
+        Self::open_as(link, hello).await
+    }
+
+    async fn open_as(link: Link, hello: NodeHello) -> Result<Self> {
+        let light = hello.light_slots;
+        let name = &hello.name;
         let mut report = NodeReport {
             instance: format!("instance of {name}"),
             sequence: 1,
@@ -58,11 +77,13 @@ impl Script {
             unseen: VecDeque::new(),
             revocations: Vec::new(),
             acknowledgements: Vec::new(),
+            peers: None,
         })
     }
 
     /// Opens another exchange in place of the present one, and says what it holds.
     pub(super) async fn reopen(&mut self) -> Result<()> {
+        self.peers = None;
         self.exchange = dial(&self.link, &self.hello, &mut self.report).await?;
         Ok(())
     }
@@ -103,6 +124,13 @@ impl Script {
     pub(super) async fn granted(&mut self) -> Result<Grant> {
         self.hear("a grant", |node| !node.unseen.is_empty()).await?;
         self.unseen.pop_front().context("it was just there")
+    }
+
+    /// Waits until it is told that just these nodes of its site serve each other.
+    pub(super) async fn told_of(&mut self, peers: &[&str]) -> Result<()> {
+        let what = format!("it is told of {peers:?}");
+        let told = |node: &Self| node.peers.as_ref().is_some_and(|told| told == peers);
+        self.hear(&what, told).await
     }
 
     /// Waits until an Attempt is acknowledged.
@@ -171,6 +199,7 @@ impl Script {
 
     fn take(&mut self, orders: NodeOrders) {
         self.number = self.number.or(orders.node);
+        self.peers = orders.peers.or(self.peers.take());
         for token in orders.revocations {
             self.let_go(&token);
             self.revocations.push(token);

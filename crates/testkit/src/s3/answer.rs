@@ -43,10 +43,14 @@ pub(super) async fn answer(
         (ANYWHERE, _) => 0,
         (at, _) => at,
     };
+    let bucket = path.trim_start_matches('/').split('/').next();
+    let bucket = bucket.unwrap_or_default().to_owned();
     let watch = |body, mishap| {
-        let state = state.clone();
+        let (state, bucket) = (state.clone(), bucket.clone());
         Watched::new(body, mishap, move |n| {
-            lock(&state).note(kind, |count| count.bytes_sent += n);
+            let mut state = lock(&state);
+            state.note(kind, |count| count.bytes_sent += n);
+            *state.sent.entry(bucket.clone()).or_default() += n;
         })
     };
     let refusal = |status: u16| -> Result<_, AnyError> {

@@ -35,6 +35,8 @@ pub struct Server {
 #[derive(Default)]
 struct State {
     counts: BTreeMap<Kind, Count>,
+    /// Bytes of bodies that went out, by bucket.
+    sent: BTreeMap<String, u64>,
     /// By kind of request and name of fault.
     struck: BTreeMap<(Kind, &'static str), u64>,
     script: Vec<(Kind, Fault)>,
@@ -148,6 +150,11 @@ impl Server {
     /// The count of one kind.
     pub fn count(&self, kind: Kind) -> Count {
         self.counts().get(&kind).copied().unwrap_or_default()
+    }
+
+    /// Bytes of bodies that went out of one bucket.
+    pub fn bytes_sent_from(&self, bucket: &str) -> u64 {
+        lock(&self.state).sent.get(bucket).copied().unwrap_or(0)
     }
 
     /// How many requests came in, of all kinds.

@@ -8,7 +8,7 @@ use recode_core::schedule::{self, FreeNode, Held, Problem, Reason};
 use recode_core::{Command, Outcome, Rejected, State};
 use recode_store::digest_of;
 use recode_types::task::{AttemptOutcome, Grant, Work};
-use recode_types::{AttemptToken, JobId, NodeId, NodeOrders};
+use recode_types::{AttemptToken, JobId, NodeId, NodeOrders, TaskId};
 use serde::Serializer as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -102,19 +102,25 @@ impl Dispatcher {
     /// What is to be granted now, with how the scheduler counts it. Adds the ends of Jobs that no Node can serve.
     fn placements(&mut self, commands: &mut Vec<Command>) -> Vec<(LeaseGrant, Held)> {
         self.looked = Some(runtime::now());
-        let shared = self.parts.consensus.shared();
+        let shared = self.parts.consensus.shared().clone();
+        let now = runtime::now();
+        let sites = self.registry.sites();
         let now_ms = self.parts.consensus.now_ms();
-        let mut nodes = self.registry.free(runtime::now());
+        let mut nodes = self.registry.free(now);
         let (tasks, plenty) = shared.look(|state| {
             nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
             let heavy = state.ready(now_ms).filter(|task| task.heavy);
-            let (mut tasks, plenty) = schedule::look(state.ready_light(now_ms), heavy, &nodes);
+            let (mut tasks, plenty) =
+                schedule::look(state.ready_light(now_ms), heavy, &nodes, sites.len());
             for task in &mut tasks {
                 let needs = state.jobs.get(&task.id.job).and_then(|job| job.needs());
                 if let Some(needs) = needs {
                     task.avoid.extend(self.registry.without(needs));
                 }
             }
+            let source = |task: TaskId| Some(state.jobs.get(&task.job)?.request.source.as_str());
+            self.nearness
+                .keep(&mut tasks, &nodes, sites.clone(), source, now);
             (tasks, plenty)
         });
         if !plenty && tasks.iter().all(|task| !task.heavy) {
@@ -129,6 +135,7 @@ impl Dispatcher {
             plenty,
         };
         let solution = schedule::assign(&problem);
+        self.nearness.placed(&solution, &problem.nodes, &sites, now);
         let stuck: BTreeSet<JobId> = solution
             .unplaced
             .iter()

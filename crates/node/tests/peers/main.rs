@@ -1,0 +1,5 @@
+//! Nodes of one site: what they fetch once for all, and that a bad neighbour costs bytes and nothing else.
+
+mod bad;
+mod site;
+mod work;
