@@ -180,7 +180,7 @@ fn picked(heavy: u32, light: u32, nodes: &[FreeNode]) -> (usize, usize, bool) {
         light,
         ..node(9, heavy, 10.0)
     });
-    let (tasks, plenty) = look(of(false), of(true), &nodes);
+    let (tasks, plenty) = look(of(false), of(true), &nodes, 1);
     let heavy = tasks.iter().filter(|t| t.heavy).count();
     (heavy, tasks.len() - heavy, plenty)
 }
