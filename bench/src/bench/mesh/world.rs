@@ -308,7 +308,7 @@ impl World<'_> {
         });
         let nodes = self.fleet.free(room, self.clock());
         let ready = self.ready.values().map(|piece| self.task(*piece));
-        let (tasks, plenty) = schedule::look(std::iter::empty(), ready, &nodes);
+        let (tasks, plenty) = schedule::look(std::iter::empty(), ready, &nodes, 1);
         if !plenty && tasks.is_empty() {
             let pending = self.fleet.pending(&nodes, self.clock());
             for (node, token) in schedule::relieve(&pending, &nodes) {

@@ -42,7 +42,7 @@ impl Near {
         let site = neighbours.site();
         // One that the others do not know of would fetch what they fetch too.
         if site.len() < 2 || !site.iter().any(|node| node == neighbours.own()) {
-            return self.from_store(neighbours, range).await;
+            return self.ask_store(neighbours, range).await;
         }
         let pieces = home::pieces(range);
         if let [piece] = &pieces[..] {
@@ -91,10 +91,10 @@ impl Near {
                 }
             }
         }
-        self.from_store(neighbours, piece.range.clone()).await
+        self.ask_store(neighbours, piece.range.clone()).await
     }
 
-    async fn from_store(&self, neighbours: &Neighbours, range: Range<u64>) -> Result<Bytes, Error> {
+    async fn ask_store(&self, neighbours: &Neighbours, range: Range<u64>) -> Result<Bytes, Error> {
         let bytes = self.source.read(range).await?;
         let traffic = &neighbours.shared.traffic;
         Traffic::add(&traffic.from_store, bytes.len() as u64);
