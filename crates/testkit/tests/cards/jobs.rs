@@ -42,6 +42,7 @@ impl Mesh {
             labels: std::collections::BTreeMap::new(),
             habits: recode_node::leaving::Habits::default(),
             measured,
+            peer: None,
         });
         Self {
             client: Client::at(&address).unwrap(),
