@@ -144,7 +144,7 @@ impl Nearness {
 mod tests {
     use super::super::registry::Member;
     use super::*;
-    use recode_core::schedule::{Problem, assign};
+    use recode_core::schedule::{Class, Problem, assign};
     use recode_types::JobId;
 
     const FILM: &str = "s3://media/film.mov";
@@ -171,6 +171,7 @@ mod tests {
             attempt: 1,
             heavy: true,
             cost: 1,
+            class: Class::default(),
             priority: 50,
             avoid: Vec::new(),
         }
@@ -181,8 +182,8 @@ mod tests {
             node: NodeId(node),
             heavy,
             light: 1,
-            speed: 0.0,
-            queued: 0,
+            busy: vec![0.0],
+            speeds: BTreeMap::new(),
         }
     }
 
@@ -197,7 +198,11 @@ mod tests {
         let mut tasks: Vec<_> = segments.iter().map(|s| task(*s)).collect();
         nearness.keep(&mut tasks, nodes, sites.clone(), |_| Some(FILM), now);
         let nodes = nodes.to_vec();
-        let problem = Problem { nodes, tasks };
+        let problem = Problem {
+            nodes,
+            tasks,
+            plenty: true,
+        };
         let solution = assign(&problem);
         nearness.placed(&solution, &problem.nodes, sites, now);
         let placed = solution.placed.iter();
