@@ -8,9 +8,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|name| root.join(format!("recode/v1/{name}.proto")));
     println!("cargo:rerun-if-changed={}", root.display());
     let descriptors = protox::compile(&files, [&root])?;
-    // For reflection: clients such as grpcurl read the API from the server.
+    // For reflection: clients such as grpcurl read the API from the server. What nodes say to each other is no part of it.
+    let mut served = descriptors.clone();
+    served
+        .file
+        .retain(|file| file.name() != "recode/v1/peer.proto");
     let out = Path::new(&std::env::var("OUT_DIR")?).join("recode.v1.bin");
-    std::fs::write(out, prost::Message::encode_to_vec(&descriptors))?;
+    std::fs::write(out, prost::Message::encode_to_vec(&served))?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
 }

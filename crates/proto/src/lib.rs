@@ -13,7 +13,7 @@ pub mod v1 {
     tonic::include_proto!("recode.v1");
 }
 
-/// The API as a `FileDescriptorSet`, for gRPC reflection.
+/// The API of coordinators as a `FileDescriptorSet`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/recode.v1.bin"));
 
 pub mod convert;

@@ -42,7 +42,7 @@ impl Near {
         let site = neighbours.site();
         // One that the others do not know of would fetch what they fetch too.
         if site.len() < 2 || !site.iter().any(|node| node == neighbours.own()) {
-            return self.ask_store(neighbours, range).await;
+            return self.read_stored(neighbours, range).await;
         }
         let pieces = home::pieces(range);
         if let [piece] = &pieces[..] {
@@ -91,10 +91,14 @@ impl Near {
                 }
             }
         }
-        self.ask_store(neighbours, piece.range.clone()).await
+        self.read_stored(neighbours, piece.range.clone()).await
     }
 
-    async fn ask_store(&self, neighbours: &Neighbours, range: Range<u64>) -> Result<Bytes, Error> {
+    async fn read_stored(
+        &self,
+        neighbours: &Neighbours,
+        range: Range<u64>,
+    ) -> Result<Bytes, Error> {
         let bytes = self.source.read(range).await?;
         let traffic = &neighbours.shared.traffic;
         Traffic::add(&traffic.from_store, bytes.len() as u64);
