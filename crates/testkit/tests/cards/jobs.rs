@@ -41,7 +41,6 @@ impl Mesh {
             cache: None,
             labels: std::collections::BTreeMap::new(),
             habits: recode_node::leaving::Habits::default(),
-            peer: None,
             measured,
             peer: None,
         });
