@@ -10,6 +10,7 @@ pub mod many_chunks;
 pub mod mesh;
 pub mod mixed;
 pub mod overhead;
+pub mod peers;
 pub mod predict;
 pub mod quality;
 pub mod rate;

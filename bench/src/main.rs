@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use recode_bench::bench::{
     Deadline, chaos, control_plane, crash, hostile, leaving, links, many_chunks, mesh, mixed,
-    overhead, predict, quality, rate, s3_bytes, s3_faults, same_bytes, sandbox_cost, score_cost,
-    score_exact, unequal, versus,
+    overhead, peers, predict, quality, rate, s3_bytes, s3_faults, same_bytes, sandbox_cost,
+    score_cost, score_exact, unequal, versus,
 };
 use recode_bench::figure::Sheet;
 use recode_bench::settings::{self, Settings};
@@ -178,6 +178,12 @@ enum Bench {
         /// Seed of the faults
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// How often a source leaves S3 for two sites of nodes that serve each other, and without that
+    Peers {
+        /// Size of the source
+        #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u64).range(50..))]
+        megabytes: u64,
     },
     /// A job's time and cost on nodes that are slow or die, against what their speeds allow
     Mesh(mesh::Wanted),
@@ -353,6 +359,14 @@ fn measure(cli: Cli) -> Result<()> {
                 deadline,
             };
             s3_faults::run(&tools, &wanted, &mut sheet("s3-faults"))
+        }
+        Bench::Peers { megabytes } => {
+            let wanted = peers::Wanted {
+                clip: clips()?[0].clone(),
+                megabytes,
+                deadline,
+            };
+            peers::run(&tools, &wanted, &mut sheet("peers"))
         }
         Bench::Mesh(asked) => {
             let clip = clips()?[0].clone();
