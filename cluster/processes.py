@@ -24,6 +24,7 @@ def binary(name):
 
 
 def build(*packages):
+    print("building the release binaries (many minutes the first time)", flush=True)
     command = ["cargo", "build", "--quiet", "--release", "--locked"]
     for package in packages:
         command += ["--package", package]
