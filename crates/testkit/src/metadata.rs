@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
 
 /// A running service. Dropping it stops it.
 pub struct Metadata {
     running: Running,
     shared: Arc<Mutex<Shared>>,
+    answered: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -33,14 +35,23 @@ impl Metadata {
     /// What opening a socket may meet.
     pub fn start() -> io::Result<Self> {
         let shared = Arc::new(Mutex::new(Shared::default()));
+        let answered = Arc::new(Notify::new());
         let running = serve({
-            let shared = shared.clone();
+            let (shared, answered) = (shared.clone(), answered.clone());
             move |request| {
-                let shared = shared.clone();
-                async move { answer(&mut shared.lock().expect("no test panics here"), &request) }
+                let (shared, answered) = (shared.clone(), answered.clone());
+                async move {
+                    let said = answer(&mut shared.lock().expect("no test panics here"), &request);
+                    answered.notify_waiters();
+                    said
+                }
             }
         })?;
-        Ok(Self { running, shared })
+        Ok(Self {
+            running,
+            shared,
+            answered,
+        })
     }
 
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -96,8 +107,14 @@ impl Metadata {
 
     /// Waits until there were so many requests.
     pub async fn until_asked(&self, requests: u64) {
-        while self.asked() < requests {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        loop {
+            let mut answered = std::pin::pin!(self.answered.notified());
+            // From now on none is missed.
+            answered.as_mut().enable();
+            if self.asked() >= requests {
+                return;
+            }
+            answered.await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Nodes that die without a word, one every ten seconds, while others join in their place.
 
-use super::{Cluster, Wanted, segments};
+use super::{Cluster, Wanted, flags, segments};
 use crate::figure::Sheet;
 use crate::plain;
 use crate::seed::Seed;
@@ -16,22 +16,10 @@ const NODES: usize = 4;
 const CORES: f64 = 0.5;
 /// How often one dies.
 const EVERY: Duration = Duration::from_secs(10);
+/// Wanted length of a Segment.
+const SEGMENT: &str = "6s";
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(2400);
-
-/// One output, no sound: everything that is counted is encodes.
-const FLAGS: [&str; 10] = [
-    "--codec",
-    "h264",
-    "--preset",
-    "medium",
-    "--crf",
-    "23",
-    "--segment",
-    "6s",
-    "--audio-codec",
-    "none",
-];
 
 /// Measures the processor time of a job whose nodes die against that of an undisturbed one, and compares the bytes.
 /// # Errors
@@ -97,7 +85,7 @@ fn one(tools: &Tools, source: &Path, folder: &Path, mut seed: Option<&mut Seed>)
     let before = cluster.cpu_seconds()?;
     let output = folder.join("output.mp4");
     let started = Instant::now();
-    let job = cluster.submit(source, &output, &FLAGS)?;
+    let job = cluster.submit(source, &output, &flags(SEGMENT))?;
     let (mut kills, mut next) = (0, started + EVERY);
     while !cluster.is_done(job)? {
         ensure!(

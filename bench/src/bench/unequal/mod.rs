@@ -54,6 +54,22 @@ pub struct Wanted {
     pub deadline: Deadline,
 }
 
+/// One output, no sound: everything that is counted is encodes.
+fn flags(segment: &str) -> [&str; 10] {
+    [
+        "--codec",
+        "h264",
+        "--preset",
+        "medium",
+        "--crf",
+        "23",
+        "--segment",
+        segment,
+        "--audio-codec",
+        "none",
+    ]
+}
+
 /// Measures.
 /// # Errors
 /// A job fails, or the machine takes no control groups.

@@ -1,6 +1,6 @@
 //! One of eight nodes encodes at a tenth of the others' speed and says nothing of it.
 
-use super::{Cluster, Wanted, accepted, segments};
+use super::{Cluster, Wanted, accepted, flags, segments};
 use crate::figure::Sheet;
 use crate::plain;
 use crate::tools::{self, Tools};
@@ -14,22 +14,10 @@ const FAST: f64 = 0.2;
 const SLOW: f64 = 0.02;
 const FAST_NODES: usize = 7;
 
+/// Wanted length of a Segment.
+const SEGMENT: &str = "2s";
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(1200);
-
-/// One output, no sound: everything that is counted is encodes.
-const FLAGS: [&str; 10] = [
-    "--codec",
-    "h264",
-    "--preset",
-    "medium",
-    "--crf",
-    "23",
-    "--segment",
-    "2s",
-    "--audio-codec",
-    "none",
-];
 
 /// Measures wall time against (processor seconds / sum of speeds), and the processor time beyond that of accepted Chunks.
 /// # Errors
@@ -54,7 +42,7 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
         cluster.wait_for(FAST_NODES + 1)?;
         let before = cluster.cpu_seconds()?;
         let started = Instant::now();
-        let job = cluster.submit(&source, &folder.join("output.mp4"), &FLAGS)?;
+        let job = cluster.submit(&source, &folder.join("output.mp4"), &flags(SEGMENT))?;
         while !cluster.is_done(job)? {
             ensure!(
                 started.elapsed() < PATIENCE,

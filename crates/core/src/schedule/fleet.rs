@@ -152,28 +152,10 @@ fn supposed(speeds: &BTreeMap<Class, f64>, means: &BTreeMap<Class, f64>, class: 
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{at, held, token};
     use super::*;
-    use recode_types::{JobId, TaskId, TaskKey};
 
     const NODE: NodeId = NodeId(1);
-
-    fn token(segment: u32) -> AttemptToken {
-        let key = TaskKey::Encode { group: 0, segment };
-        let task = TaskId { job: JobId(1), key };
-        AttemptToken { task, attempt: 1 }
-    }
-
-    fn held(cost: u64) -> Held {
-        Held {
-            heavy: true,
-            cost,
-            ..Held::default()
-        }
-    }
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
 
     fn speed(fleet: &Fleet, now: u64) -> Option<f64> {
         let free = fleet.free([(NODE, 1, 1)].into_iter(), at(now));

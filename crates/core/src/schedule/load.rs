@@ -225,26 +225,8 @@ pub struct Pending {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{at, held, token};
     use super::*;
-    use recode_types::{JobId, TaskId, TaskKey};
-
-    fn token(segment: u32) -> AttemptToken {
-        let key = TaskKey::Encode { group: 0, segment };
-        let task = TaskId { job: JobId(1), key };
-        AttemptToken { task, attempt: 1 }
-    }
-
-    fn held(cost: u64) -> Held {
-        Held {
-            heavy: true,
-            cost,
-            ..Held::default()
-        }
-    }
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
 
     #[test]
     fn what_waits_comes_after_what_runs() {

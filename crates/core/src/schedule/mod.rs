@@ -9,6 +9,8 @@ mod solve;
 mod speed;
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod tests;
 
 pub use class::Class;

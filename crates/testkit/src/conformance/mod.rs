@@ -191,12 +191,7 @@ async fn a_finish_is_acknowledged_and_counts<G: Ground>(ground: &mut G) -> Resul
     let grant = node.granted().await?;
     node.finish(token(&grant), done());
     node.acknowledged(token(&grant)).await?;
-    ensure!(
-        clients.done(job).await? == 1,
-        "{:?}",
-        clients.events(job).await?
-    );
-    Ok(())
+    ended(&clients, job, 1).await
 }
 
 async fn a_finish_that_is_said_again_counts_once<G: Ground>(ground: &mut G) -> Result<()> {
@@ -212,8 +207,13 @@ async fn a_finish_that_is_said_again_counts_once<G: Ground>(ground: &mut G) -> R
     node.finish(token(&grant), done());
     node.reopen().await?;
     node.acknowledged(token(&grant)).await?;
+    ended(&clients, job, 1).await
+}
+
+/// The Tasks of a Job have ended well so often, by its events.
+async fn ended(clients: &Clients, job: JobId, times: usize) -> Result<()> {
     ensure!(
-        clients.done(job).await? == 1,
+        clients.done(job).await? == times,
         "{:?}",
         clients.events(job).await?
     );
@@ -238,12 +238,7 @@ async fn a_failed_attempt_is_granted_again_under_a_new_number<G: Ground>(
     // The first one is over, whatever comes of it now.
     node.finish(token(&first), done());
     node.acknowledged(token(&first)).await?;
-    ensure!(
-        clients.done(job).await? == 0,
-        "{:?}",
-        clients.events(job).await?
-    );
-    Ok(())
+    ended(&clients, job, 0).await
 }
 
 async fn an_attempt_without_lease_is_revoked_and_its_result_refused<G: Ground>(
@@ -267,11 +262,7 @@ async fn an_attempt_without_lease_is_revoked_and_its_result_refused<G: Ground>(
     node.finish(claimed, done());
     node.acknowledged(claimed).await?;
     node.revoked(invented).await?;
-    ensure!(
-        clients.done(job).await? == 0,
-        "{:?}",
-        clients.events(job).await?
-    );
+    ended(&clients, job, 0).await?;
     ensure!(
         !node.revocations.contains(&token(&grant)),
         "its own was revoked"
@@ -390,12 +381,7 @@ async fn what_a_silent_node_held_goes_elsewhere<G: Ground>(ground: &mut G) -> Re
     );
     other.finish(token(&granted), done());
     other.acknowledged(token(&granted)).await?;
-    ensure!(
-        clients.done(job).await? == 1,
-        "{:?}",
-        clients.events(job).await?
-    );
-    Ok(())
+    ended(&clients, job, 1).await
 }
 
 async fn a_report_of_megabytes_arrives_whole<G: Ground>(ground: &mut G) -> Result<()> {
