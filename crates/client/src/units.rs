@@ -3,6 +3,7 @@
 //! Each quantity is a newtype that reads from text ([`FromStr`]), so the same words work as a flag and in a job file,
 //! where a bare number is taken as well. Nothing here knows what a quantity is used for.
 
+use recode_types::amount::{self, nanos, scaled, split_unit};
 use recode_types::rendition::Scale;
 use recode_types::request::{TrackChoice, TrackSelection};
 use recode_types::{Rational, TrackKind};
@@ -97,45 +98,6 @@ impl Size {
     }
 }
 
-/// A decimal number without sign, in thousandths of a millionth, so that no float rounds what someone typed.
-fn nanos(text: &str) -> Option<u128> {
-    let (whole, frac) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if (whole.is_empty() && frac.is_empty())
-        || whole.len() > 18
-        || frac.len() > 18
-        || !digits(whole)
-        || !digits(frac)
-    {
-        return None;
-    }
-    let whole: u128 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
-    let kept = &frac[..frac.len().min(9)];
-    let frac: u128 = if kept.is_empty() {
-        0
-    } else {
-        kept.parse().ok()?
-    };
-    Some(whole * 1_000_000_000 + frac * 10u128.pow(9 - kept.len() as u32))
-}
-
-/// Splits a leading decimal number from its unit.
-fn split_unit(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    (&text[..end], text[end..].trim())
-}
-
-/// `number` times `unit`, rounded down to whole units; `None` when it does not fit.
-fn scaled(number: &str, unit: u128) -> Option<u64> {
-    u64::try_from(nanos(number)?.checked_mul(unit)? / 1_000_000_000).ok()
-}
-
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -197,21 +159,7 @@ impl FromStr for Span {
 impl FromStr for ByteSize {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("\"{text}\" is not a size such as 700MB or 1.5GiB");
-        let (number, unit) = split_unit(text.trim());
-        let unit: u128 = match unit.to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" => 1_000,
-            "m" | "mb" => 1_000_000,
-            "g" | "gb" => 1_000_000_000,
-            "t" | "tb" => 1_000_000_000_000,
-            "ki" | "kib" => 1 << 10,
-            "mi" | "mib" => 1 << 20,
-            "gi" | "gib" => 1 << 30,
-            "ti" | "tib" => 1 << 40,
-            _ => return Err(bad()),
-        };
-        scaled(number, unit).map(Self).ok_or_else(bad)
+        amount::bytes(text).map(Self)
     }
 }
 
@@ -426,15 +374,6 @@ mod tests {
         refuses::<Span>(&[
             "", "s", "1:60", "1:2:3:4", "1.5:00", "5x", "3s1h", "1m5", "1e3", "--1",
         ]);
-    }
-
-    #[test]
-    fn sizes_tell_millions_from_mebi() {
-        reads("700MB", ByteSize(700_000_000));
-        reads("700M", ByteSize(700_000_000));
-        reads("1.5GiB", ByteSize(1_610_612_736));
-        reads("4096", ByteSize(4096));
-        refuses::<ByteSize>(&["", "MB", "-1", "1XB", "99999999999999999T"]);
     }
 
     #[test]

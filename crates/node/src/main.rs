@@ -11,7 +11,7 @@ use recode_node::leaving::{self, Cause, Farewell};
 use recode_node::peer;
 use recode_node::sandbox::Policy;
 use recode_node::toolchain;
-use recode_node::units;
+use recode_types::amount;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl Flags {
 const LEAST_BUDGET: u64 = 32_000_000;
 
 fn budget(text: &str) -> Result<u64, String> {
-    match units::bytes(text)? {
+    match amount::bytes(text)? {
         small if small < LEAST_BUDGET => Err("give it 32MB or more".to_owned()),
         bytes => Ok(bytes),
     }

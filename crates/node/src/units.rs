@@ -1,78 +1,31 @@
-//! Values with units, as people type them.
+//! Times as people type them.
 
+use recode_types::amount;
 use std::time::Duration;
-
-/// A number and its unit.
-fn split(text: &str) -> Option<(f64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
-    Some((number.parse().ok()?, unit.trim()))
-}
 
 /// A time to wait, such as `30s`, `500ms` or `10m`.
 /// # Errors
 /// One sentence.
 pub fn wait(text: &str) -> Result<Duration, String> {
     let bad = || format!("\"{text}\" is not a time such as 30s, 500ms or 10m");
-    let (number, unit) = split(text.trim()).ok_or_else(bad)?;
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" | "" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
+    let (number, unit) = amount::split_unit(text.trim());
+    let ms = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
         _ => return Err(bad()),
     };
     // Some years are as good as never, and can still be added to any moment.
-    Duration::try_from_secs_f64(number * seconds)
-        .ok()
+    amount::scaled(number, ms)
+        .map(Duration::from_millis)
         .filter(|wait| *wait <= Duration::from_secs(365 * 86_400))
-        .ok_or_else(bad)
-}
-
-/// A number of bytes, such as `700MB` or `1.5GiB`.
-/// # Errors
-/// One sentence.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    let bad = || format!("\"{text}\" is not a size such as 700MB or 1.5GiB");
-    let (number, unit) = split(text.trim()).ok_or_else(bad)?;
-    let unit: u64 = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1_000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "t" | "tb" => 1_000_000_000_000,
-        "ki" | "kib" => 1 << 10,
-        "mi" | "mib" => 1 << 20,
-        "gi" | "gib" => 1 << 30,
-        "ti" | "tib" => 1 << 40,
-        _ => return Err(bad()),
-    };
-    let bytes = number * unit as f64;
-    // Beyond this a number of bytes has no exact form here, and no disk either.
-    (bytes <= (1u64 << 53) as f64)
-        .then_some(bytes as u64)
         .ok_or_else(bad)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_as_people_type_them() {
-        for (text, expected) in [
-            ("700MB", 700_000_000),
-            ("1.5 GiB", 3 << 29),
-            ("0", 0),
-            ("12", 12),
-            ("2t", 2_000_000_000_000),
-        ] {
-            assert_eq!(bytes(text), Ok(expected), "{text}");
-        }
-        for bad in ["", "GB", "-1GB", "1 byte", "99999999TB"] {
-            assert!(bytes(bad).unwrap_err().contains(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn times_are_read_as_people_type_them() {

@@ -3,6 +3,7 @@
 //! One noun per file. Everything here is serialisable, ordered and comparable, so that it can stand in the replicated
 //! log, in an artifact and in a test without translation. See STYLE.md's table of nouns in `ARCHITECTURE.md`.
 
+pub mod amount;
 pub mod artifact;
 pub mod cluster;
 pub mod command;

@@ -1,42 +1,105 @@
 //! Which site is to have which Segment, so that its bytes come to one site only, whatever Jobs read them. Pure: time is an
 //! argument, and [`super::dispatcher`] owns the one instance.
 //!
-//! Segments go to sites by runs, since neighbours share bytes; which site has which run follows from Source and sites alone, so
-//! Jobs that are handed in on different days, or under different Leaders, agree. It is a wish: a site that has room and nothing
-//! of its own to do takes what is there after a short while.
+//! Stretches of a Source go to sites in turn; which site has which follows from Source and sites alone, so Jobs that are handed
+//! in on different days, or under different Leaders, agree. It is a wish: a site that has room and nothing of its own earns the
+//! bytes of a Segment by having waited for them, see [`IDLE_SLOT_SECOND`].
 
 use super::registry::Sites;
+use recode_core::State;
 use recode_core::machine::ReadyTask;
 use recode_core::schedule::{FreeNode, Solution};
 use recode_store::Location;
 use recode_types::{Digest, NodeId, TaskId, TaskKey};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
-/// Segments in a row that are one site's.
-const RUN: u32 = 8;
+/// Every site gets at least so many stretches of a Source, so that shares of a short one are even. Not many more: what the end of
+/// one shares with the next (frames of context, a GOP that is cut) is read at both their sites.
+const STRETCHES: usize = 4;
 
-/// How long a site with room leaves alone what is another's.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A stretch is at most so long, in seconds, so that all sites have work from the beginning: Tasks come in film order.
+const LONGEST: f64 = 30.0;
 
-/// The fractional part of the golden ratio: its multiples spread evenly, however many there are.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Bytes over a paid link that a second of an idle slot is worth: about what a slot costs in an hour, twice, where a gigabyte of
+/// traffic is paid for by hyperscalers' lists. Having waited for as much as the bytes cost, a site has at worst paid twice what
+/// it would have paid had it known what was to come.
+const IDLE_SLOT_SECOND: f64 = 256.0 * 1024.0;
+
+/// Segments of which it is remembered which sites had them.
+const MOST_KNOWN: usize = 1 << 14;
+
+/// A part of a Source, the same for all Jobs that cut it alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    source: Digest,
+    /// First and past the last, in the time base of the Source.
+    span: (i64, i64),
+}
+
+/// What a Task reads of its Source.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Read {
+    part: Part,
+    /// Where its middle is, as a part of what is wanted of the Source.
+    middle: f64,
+    /// How long all is that is wanted, in seconds.
+    seconds: f64,
+    /// About how many bytes it is.
+    bytes: f64,
+}
+
+/// A site that has room and nothing of its own.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    /// When it was last looked at.
+    seen: Instant,
+    /// Its idle slots then.
+    slots: u32,
+    /// Bytes that it may have of what is not its own.
+    earned: f64,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Nearness {
-    /// Sites that had room and nothing of their own, since when.
-    idle: BTreeMap<String, Instant>,
-    /// Tasks that were kept for a site in the round under way.
-    kept: BTreeMap<TaskId, String>,
+    idle: BTreeMap<String, Idle>,
+    /// Tasks that were kept for sites in the round under way.
+    kept: BTreeMap<TaskId, Kept>,
+    /// Sites that were given a part, and so have its bytes or are about to.
+    had: BTreeMap<Part, BTreeSet<String>>,
+    /// The same parts, the oldest first.
+    oldest: VecDeque<Part>,
 }
 
-/// The Segment that a Task reads, where it reads one.
-fn segment(key: TaskKey) -> Option<u32> {
-    match key {
-        TaskKey::Encode { segment, .. } | TaskKey::Trial { segment, .. } => Some(segment),
-        _ => None,
+#[derive(Debug)]
+struct Kept {
+    read: Read,
+    near: BTreeSet<String>,
+}
+
+/// What a heavy Task reads of a Source that is elsewhere. `None`: nothing of the kind, or all of it.
+pub fn read(state: &State, task: TaskId) -> Option<Read> {
+    let (TaskKey::Encode { segment, .. } | TaskKey::Trial { segment, .. }) = task.key else {
+        return None;
+    };
+    let plan = &state.jobs.get(&task.job)?.run()?.plan;
+    let segment = plan.segments.get(segment as usize)?;
+    let source = &plan.source;
+    if !is_remote(&source.url) || source.end_pts <= source.first_pts {
+        return None;
     }
+    let length = (source.end_pts - source.first_pts) as f64;
+    let middle = (segment.start_pts + segment.end_pts) as f64 / 2.0 - source.first_pts as f64;
+    Some(Read {
+        part: Part {
+            source: source.digest,
+            span: (segment.start_pts, segment.end_pts),
+        },
+        middle: middle / length,
+        seconds: length * source.time_base.as_f64(),
+        bytes: source.size_bytes as f64 * (segment.end_pts - segment.start_pts) as f64 / length,
+    })
 }
 
 /// Whether reading it from another site costs anything: a shared disk is everywhere.
@@ -45,8 +108,8 @@ fn is_remote(source: &str) -> bool {
     matches!(location, Ok(Location::S3 { .. } | Location::Http(_)))
 }
 
-/// The site of a Segment, by the slots that sites have. `None`: no site has any.
-fn home<'a>(source: &str, segment: u32, sites: &'a Sites) -> Option<&'a str> {
+/// The site of a part, by the slots that sites have. `None`: no site has any.
+fn home<'a>(read: &Read, sites: &'a Sites) -> Option<&'a str> {
     let slots = |site: &str| {
         sites[site]
             .values()
@@ -54,10 +117,12 @@ fn home<'a>(source: &str, segment: u32, sites: &'a Sites) -> Option<&'a str> {
             .sum::<u64>()
     };
     let total: u64 = sites.keys().map(|site| slots(site)).sum();
-    let digest = Digest::of(source.as_bytes()).0;
+    let stretches = (read.seconds / LONGEST).max((STRETCHES * sites.len()) as f64);
+    let stretch = (read.middle * stretches).max(0.0) as u64;
+    let digest = read.part.source.0;
     let start = u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"));
-    let run = u64::from(segment / RUN);
-    let at = start.wrapping_add(run.wrapping_mul(GOLDEN));
+    // Neighbours lie far apart, and any few of them evenly (van der Corput): equal sites take turns.
+    let at = stretch.reverse_bits() ^ start;
     let mut at = ((u128::from(at) * u128::from(total)) >> 64) as u64;
     for site in sites.keys() {
         match at.checked_sub(slots(site)) {
@@ -69,14 +134,13 @@ fn home<'a>(source: &str, segment: u32, sites: &'a Sites) -> Option<&'a str> {
 }
 
 impl Nearness {
-    /// Keeps Tasks for the sites of their Segments: the Nodes of other sites are to avoid them. `sources`: the Source of each
-    /// Task's Job.
-    pub fn keep<'a>(
+    /// Keeps Tasks for the sites of what they read: the Nodes of other sites are to avoid them. `reads`: what each Task reads.
+    pub fn keep(
         &mut self,
         tasks: &mut [ReadyTask],
         nodes: &[FreeNode],
         mut sites: Sites,
-        source: impl Fn(TaskId) -> Option<&'a str>,
+        reads: impl Fn(TaskId) -> Option<Read>,
         now: Instant,
     ) {
         self.kept.clear();
@@ -89,55 +153,117 @@ impl Nearness {
         if sites.len() < 2 {
             return;
         }
-        let patient = |site: &str| {
-            let since = self.idle.get(site);
-            since.is_none_or(|since| now.saturating_duration_since(*since) < PATIENCE)
-        };
+        for idle in self.idle.values_mut() {
+            let waited = now.saturating_duration_since(idle.seen);
+            idle.seen = now;
+            idle.earned += waited.as_secs_f64() * f64::from(idle.slots) * IDLE_SLOT_SECOND;
+        }
+        let mut earned: BTreeMap<String, f64> = self
+            .idle
+            .iter()
+            .map(|(site, idle)| (site.clone(), idle.earned))
+            .collect();
         for task in tasks.iter_mut().filter(|task| task.heavy) {
-            let Some(segment) = segment(task.id.key) else {
+            let Some(read) = reads(task.id) else {
                 continue;
             };
-            let Some(source) = source(task.id).filter(|source| is_remote(source)) else {
+            let Some(home) = home(&read, &sites) else {
                 continue;
             };
-            let Some(home) = home(source, segment, &sites) else {
-                continue;
-            };
+            let mut near = self.had.get(&read.part).cloned().unwrap_or_default();
+            near.insert(home.to_owned());
             // Nobody there can do it.
-            if sites[home].keys().all(|node| task.avoid.contains(node)) {
+            let can = |site: &String| {
+                let members = sites.get(site).into_iter().flatten();
+                members.into_iter().any(|(n, _)| !task.avoid.contains(n))
+            };
+            if !near.iter().any(can) {
                 continue;
             }
-            self.kept.insert(task.id, home.to_owned());
             for (site, members) in &sites {
-                if site != home && patient(site) {
-                    task.avoid.extend(members.keys());
+                if near.contains(site) {
+                    continue;
+                }
+                match earned.get_mut(site).filter(|earned| **earned >= read.bytes) {
+                    Some(earned) => *earned -= read.bytes,
+                    None => task.avoid.extend(members.keys()),
                 }
             }
+            self.kept.insert(task.id, Kept { read, near });
         }
     }
 
-    /// Sees from what was placed which sites have room and nothing of their own.
-    pub fn placed(&mut self, solution: &Solution, nodes: &[FreeNode], sites: &Sites, now: Instant) {
-        let kept_waits = solution
+    /// Sees from what was placed which sites have room and nothing of their own. Answers what was placed at sites that it is not
+    /// near to.
+    pub fn placed(
+        &mut self,
+        solution: &Solution,
+        nodes: &[FreeNode],
+        sites: &Sites,
+        now: Instant,
+    ) -> Vec<(TaskId, String)> {
+        let waiting: Vec<&Kept> = solution
             .unplaced
             .iter()
-            .any(|(task, _)| self.kept.contains_key(task));
+            .filter_map(|(task, _)| self.kept.get(task))
+            .collect();
+        let (mut had, mut strange) = (Vec::new(), Vec::new());
         for (site, members) in sites {
             let has = |node: NodeId| members.contains_key(&node);
-            let placed = solution.placed.iter().filter(|one| has(one.node));
-            let own = placed
-                .clone()
-                .any(|one| self.kept.get(&one.task).is_some_and(|home| home == site));
-            let heavy = placed.filter(|one| segment(one.task.key).is_some()).count();
+            let (mut heavy, mut own, mut spent) = (0, false, 0.0);
+            for one in solution.placed.iter().filter(|one| has(one.node)) {
+                heavy += u32::from(is_heavy(one.task.key));
+                let Some(kept) = self.kept.get(&one.task) else {
+                    continue;
+                };
+                match kept.near.contains(site) {
+                    true => own = true,
+                    false => {
+                        spent += kept.read.bytes;
+                        strange.push((one.task, site.clone()));
+                    }
+                }
+                had.push((kept.read.part, site.clone()));
+            }
             let free: u32 = nodes.iter().filter(|n| has(n.node)).map(|n| n.heavy).sum();
-            let has_room = free as usize > heavy;
-            if own || has_room && !kept_waits {
+            let idle = free.saturating_sub(heavy);
+            let others_wait = waiting.iter().any(|kept| !kept.near.contains(site));
+            if own || idle > 0 && !others_wait {
                 self.idle.remove(site);
-            } else if has_room {
-                self.idle.entry(site.clone()).or_insert(now);
+                continue;
+            }
+            if idle > 0 || self.idle.contains_key(site) {
+                let entry = self.idle.entry(site.clone()).or_insert(Idle {
+                    seen: now,
+                    slots: 0,
+                    earned: 0.0,
+                });
+                entry.slots = idle;
+                entry.earned = (entry.earned - spent).max(0.0);
             }
         }
+        for (part, site) in had {
+            self.has(part, site);
+        }
+        strange
     }
+
+    fn has(&mut self, part: Part, site: String) {
+        let sites = self.had.entry(part).or_insert_with(|| {
+            self.oldest.push_back(part);
+            BTreeSet::new()
+        });
+        sites.insert(site);
+        if self.oldest.len() > MOST_KNOWN
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.had.remove(&oldest);
+        }
+    }
+}
+
+fn is_heavy(key: TaskKey) -> bool {
+    matches!(key, TaskKey::Encode { .. } | TaskKey::Trial { .. })
 }
 
 #[cfg(test)]
@@ -146,8 +272,12 @@ mod tests {
     use super::*;
     use recode_core::schedule::{Class, Problem, assign};
     use recode_types::JobId;
+    use std::time::Duration;
 
-    const FILM: &str = "s3://media/film.mov";
+    const SEGMENT: i64 = 2;
+    /// What a Segment weighs: a second of one idle slot.
+    const BYTES: f64 = IDLE_SLOT_SECOND;
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn sites(slots: &[(&str, &[u32])]) -> Sites {
         let mut number = 0;
@@ -164,10 +294,34 @@ mod tests {
         sites
     }
 
-    fn task(segment: u32) -> ReadyTask {
+    fn reads(segment: u32) -> Read {
+        let start = i64::from(segment) * SEGMENT;
+        Read {
+            part: Part {
+                source: Digest::of(b"a film"),
+                span: (start, start + SEGMENT),
+            },
+            // Of a thousand, each a stretch of its own.
+            middle: (f64::from(segment) + 0.5) / 1000.0,
+            seconds: LONGEST * 1000.0,
+            bytes: BYTES,
+        }
+    }
+
+    fn number(key: TaskKey) -> u32 {
+        match key {
+            TaskKey::Encode { segment, .. } => segment,
+            _ => panic!("only encodes here"),
+        }
+    }
+
+    fn task(job: u64, segment: u32) -> ReadyTask {
         let key = TaskKey::Encode { group: 0, segment };
         ReadyTask {
-            id: TaskId { job: JobId(1), key },
+            id: TaskId {
+                job: JobId(job.into()),
+                key,
+            },
             attempt: 1,
             heavy: true,
             cost: 1,
@@ -187,105 +341,145 @@ mod tests {
         }
     }
 
-    /// Which Segments were placed on which Node.
-    fn round(
-        nearness: &mut Nearness,
-        sites: &Sites,
-        nodes: &[FreeNode],
-        segments: &[u32],
-        now: Instant,
-    ) -> Vec<(u32, u64)> {
-        let mut tasks: Vec<_> = segments.iter().map(|s| task(*s)).collect();
-        nearness.keep(&mut tasks, nodes, sites.clone(), |_| Some(FILM), now);
-        let nodes = nodes.to_vec();
-        let problem = Problem {
-            nodes,
-            tasks,
-            plenty: true,
-        };
-        let solution = assign(&problem);
-        nearness.placed(&solution, &problem.nodes, sites, now);
-        let placed = solution.placed.iter();
-        placed
-            .map(|one| (segment(one.task.key).unwrap(), one.node.0))
-            .collect()
+    /// Which Segments were placed on which Node, in rounds of one Job.
+    struct Rounds {
+        nearness: Nearness,
+        sites: Sites,
+        began: Instant,
+        job: u64,
     }
 
-    /// The first Segment of a run of this site.
-    fn run_of(site: &str, sites: &Sites) -> u32 {
-        let mut runs = (0..1000).step_by(RUN as usize);
-        runs.find(|s| home(FILM, *s, sites) == Some(site)).unwrap()
+    impl Rounds {
+        fn new(sites: Sites) -> Self {
+            Self {
+                nearness: Nearness::default(),
+                sites,
+                began: Instant::now(),
+                job: 1,
+            }
+        }
+
+        fn at(&mut self, after: Duration, nodes: &[FreeNode], segments: &[u32]) -> Vec<(u32, u64)> {
+            let now = self.began + after;
+            let mut tasks: Vec<_> = segments.iter().map(|s| task(self.job, *s)).collect();
+            let reads = |task: TaskId| Some(reads(number(task.key)));
+            self.nearness
+                .keep(&mut tasks, nodes, self.sites.clone(), reads, now);
+            let nodes = nodes.to_vec();
+            let problem = Problem {
+                nodes,
+                tasks,
+                plenty: true,
+            };
+            let solution = assign(&problem);
+            self.nearness
+                .placed(&solution, &problem.nodes, &self.sites, now);
+            let placed = solution.placed.iter();
+            placed
+                .map(|one| (number(one.task.key), one.node.0))
+                .collect()
+        }
+
+        /// Segments of a site.
+        fn of(&self, site: &str) -> Vec<u32> {
+            let of = |segment: &u32| home(&reads(*segment), &self.sites) == Some(site);
+            (0..1000).filter(of).collect()
+        }
     }
 
     #[test]
-    fn runs_go_to_sites_by_their_slots_and_the_same_ones_always() {
+    fn stretches_go_to_sites_by_their_slots_and_the_same_ones_always() {
         let unequal = sites(&[("east", &[1, 2]), ("west", &[4, 5])]);
-        let homes: Vec<_> = (0..960).map(|s| home(FILM, s, &unequal).unwrap()).collect();
-        let east = homes.iter().filter(|site| **site == "east").count();
+        let rounds = Rounds::new(unequal);
+        let few = rounds.of("east").iter().filter(|s| **s < 32).count();
+        assert_eq!(few, 8, "of 32 for 3 of 12 slots");
+        let all = rounds.of("east").len();
+        assert!((248..=252).contains(&all), "{all} of 1000");
+        let equal = Rounds::new(sites(&[("east", &[1, 1]), ("west", &[2])]));
+        let turns = equal.of("east");
         assert!(
-            (220..=260).contains(&east),
-            "{east} of 960 for 3 of 12 slots"
+            turns.windows(2).all(|pair| pair[1] - pair[0] == 2),
+            "{turns:?}"
         );
-        assert!(
-            homes
-                .chunks(8)
-                .all(|run| run.iter().all(|site| *site == run[0]))
-        );
-        assert_eq!(home(FILM, 0, &sites(&[("east", &[0])])), None);
+        assert_eq!(home(&reads(0), &sites(&[("east", &[0])])), None);
     }
 
     #[test]
     fn a_segment_goes_to_its_site_although_another_has_more_room() {
-        let two = sites(&[("east", &[4]), ("west", &[4])]);
-        let now = Instant::now();
-        let (east, west) = (run_of("east", &two), run_of("west", &two));
-        let nodes = [free(1, 1), free(2, 4)];
-        let placed = round(&mut Nearness::default(), &two, &nodes, &[east, west], now);
+        let mut rounds = Rounds::new(sites(&[("east", &[4]), ("west", &[4])]));
+        let (east, west) = (rounds.of("east")[0], rounds.of("west")[0]);
+        let placed = rounds.at(Duration::ZERO, &[free(1, 1), free(2, 4)], &[east, west]);
         assert_eq!(placed, [(east, 1), (west, 2)]);
     }
 
     #[test]
-    fn a_site_with_nothing_of_its_own_takes_what_is_there_after_a_while_and_goes_on_with_it() {
-        let two = sites(&[("east", &[4]), ("west", &[4])]);
-        let now = Instant::now();
-        let east = run_of("east", &two);
-        let mut nearness = Nearness::default();
-        let all = [east, east + 1, east + 2];
-        let nodes = [free(1, 1), free(2, 1)];
-        assert_eq!(round(&mut nearness, &two, &nodes, &all, now), [(east, 1)]);
-        let soon = now + PATIENCE / 2;
+    fn a_site_takes_what_is_anothers_when_it_has_waited_for_as_much_as_that_costs() {
+        let mut rounds = Rounds::new(sites(&[("east", &[4]), ("west", &[4])]));
+        let all = &rounds.of("east")[..4];
+        let first = rounds.at(Duration::ZERO, &[free(1, 1), free(2, 2)], all);
+        assert_eq!(first, [(all[0], 1)]);
+        let nodes = [free(1, 0), free(2, 2)];
+        let soon = rounds.at(SECOND / 4, &nodes, &all[1..]);
+        assert_eq!(soon, [], "two slots for a quarter of a second");
+        let then = rounds.at(SECOND / 2, &nodes, &all[1..]);
+        assert_eq!(then, [(all[1], 2)], "and for another");
         let nodes = [free(1, 0), free(2, 1)];
-        assert_eq!(round(&mut nearness, &two, &nodes, &all[1..], soon), []);
-        let later = now + PATIENCE;
-        let placed = round(&mut nearness, &two, &nodes, &all[1..], later);
-        assert_eq!(placed, [(east + 1, 2)]);
-        let placed = round(&mut nearness, &two, &nodes, &all[2..], later);
-        assert_eq!(placed, [(east + 2, 2)], "it has waited once");
-        // With work of its own it is patient again.
-        let west = run_of("west", &two);
-        let placed = round(&mut nearness, &two, &nodes, &[west], later);
-        assert_eq!(placed, [(west, 2)]);
-        assert_eq!(round(&mut nearness, &two, &nodes, &all[2..], later), []);
+        let at_once = rounds.at(SECOND / 2, &nodes, &all[2..]);
+        assert_eq!(at_once, [], "that is spent");
+        let later = rounds.at(SECOND * 3 / 2, &nodes, &all[2..]);
+        assert_eq!(later, [(all[2], 2)]);
+        // With work of its own all begins anew.
+        let nodes = [free(1, 0), free(2, 1)];
+        rounds.at(SECOND * 2, &nodes, &all[3..]);
+        let west = rounds.of("west")[0];
+        assert_eq!(rounds.at(SECOND * 5 / 2, &nodes, &[west]), [(west, 2)]);
+        assert_eq!(rounds.at(SECOND * 3, &nodes, &all[3..]), []);
+    }
+
+    #[test]
+    fn bytes_that_a_site_has_are_near_to_it_for_other_jobs_too() {
+        let mut rounds = Rounds::new(sites(&[("east", &[4]), ("west", &[4])]));
+        let east = rounds.of("east")[0];
+        let nodes = [free(1, 0), free(2, 1)];
+        assert_eq!(rounds.at(Duration::ZERO, &nodes, &[east]), []);
+        assert_eq!(rounds.at(SECOND, &nodes, &[east]), [(east, 2)]);
+        rounds.job = 2;
+        assert_eq!(rounds.at(SECOND, &nodes, &[east]), [(east, 2)]);
+        let home = rounds.at(SECOND, &[free(1, 1), free(2, 0)], &[east]);
+        assert_eq!(home, [(east, 1)], "and to its home as before");
     }
 
     #[test]
     fn nothing_is_kept_for_a_site_that_refused_it_or_is_not_there() {
         let two = sites(&[("east", &[4]), ("west", &[4])]);
-        let now = Instant::now();
-        let east = run_of("east", &two);
-        let west_alone = [free(2, 1)];
-        let placed = round(&mut Nearness::default(), &two, &west_alone, &[east], now);
+        let mut rounds = Rounds::new(two.clone());
+        let east = rounds.of("east")[0];
+        let placed = rounds.at(Duration::ZERO, &[free(2, 1)], &[east]);
         assert_eq!(placed, [(east, 2)]);
         let both = [free(1, 1), free(2, 1)];
         let mut refused = [ReadyTask {
             avoid: vec![NodeId(1)],
-            ..task(east)
+            ..task(1, east)
         }];
         let mut nearness = Nearness::default();
-        nearness.keep(&mut refused, &both, two.clone(), |_| Some(FILM), now);
+        let now = Instant::now();
+        let some = |_| Some(reads(east));
+        nearness.keep(&mut refused, &both, two.clone(), some, now);
         assert_eq!(refused[0].avoid, [NodeId(1)]);
-        let mut on_disk = [task(east)];
-        nearness.keep(&mut on_disk, &both, two, |_| Some("file:///film.mov"), now);
+        let mut on_disk = [task(1, east)];
+        nearness.keep(&mut on_disk, &both, two, |_| None, now);
         assert_eq!(on_disk[0].avoid, []);
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_has_a_bound() {
+        let mut nearness = Nearness::default();
+        for segment in 0..=MOST_KNOWN as u32 {
+            nearness.has(reads(segment).part, "east".to_owned());
+            nearness.has(reads(segment).part, "west".to_owned());
+        }
+        assert_eq!(nearness.had.len(), MOST_KNOWN);
+        assert!(!nearness.had.contains_key(&reads(0).part));
+        assert_eq!(nearness.had[&reads(1).part].len(), 2);
     }
 }

@@ -1,8 +1,8 @@
 //! The flags that say whom a node serves.
 
 use super::Config;
-use crate::units;
 use clap::Args;
+use recode_types::amount;
 use std::net::SocketAddr;
 
 /// See the module.
@@ -34,7 +34,7 @@ pub struct Flags {
 }
 
 fn keep(text: &str) -> Result<u64, String> {
-    match units::bytes(text)? {
+    match amount::bytes(text)? {
         small if small < super::shelf::LEAST_ROOM_BYTES => Err("give it 68MB or more".to_owned()),
         bytes => Ok(bytes),
     }

@@ -1,6 +1,7 @@
 //! What ended and who gets what: decided on the state as it is, and put into the log together.
 
 use super::Dispatcher;
+use crate::actor::nearness;
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
@@ -118,9 +119,9 @@ impl Dispatcher {
                     task.avoid.extend(self.registry.without(needs));
                 }
             }
-            let source = |task: TaskId| Some(state.jobs.get(&task.job)?.request.source.as_str());
+            let reads = |task: TaskId| nearness::read(state, task);
             self.nearness
-                .keep(&mut tasks, &nodes, sites.clone(), source, now);
+                .keep(&mut tasks, &nodes, sites.clone(), reads, now);
             (tasks, plenty)
         });
         if !plenty && tasks.iter().all(|task| !task.heavy) {
@@ -135,7 +136,10 @@ impl Dispatcher {
             plenty,
         };
         let solution = schedule::assign(&problem);
-        self.nearness.placed(&solution, &problem.nodes, &sites, now);
+        let strange = self.nearness.placed(&solution, &problem.nodes, &sites, now);
+        for (task, site) in strange {
+            tracing::info!(%task, site, "goes to a site that is idle, though another has its bytes");
+        }
         let stuck: BTreeSet<JobId> = solution
             .unplaced
             .iter()
