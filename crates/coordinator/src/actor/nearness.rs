@@ -428,12 +428,15 @@ mod tests {
         assert_eq!(at_once, [], "that is spent");
         let later = rounds.at(SECOND * 3 / 2, &nodes, &all[2..]);
         assert_eq!(later, [(all[2], 2)]);
-        // With work of its own all begins anew.
-        let nodes = [free(1, 0), free(2, 1)];
-        rounds.at(SECOND * 2, &nodes, &all[3..]);
+        // With work of its own all begins anew: nine tenths of what it takes are worth nothing then.
+        let tenth = SECOND / 10;
+        assert_eq!(rounds.at(tenth * 15, &nodes, &all[3..]), []);
+        assert_eq!(rounds.at(tenth * 24, &nodes, &all[3..]), []);
         let west = rounds.of("west")[0];
-        assert_eq!(rounds.at(SECOND * 5 / 2, &nodes, &[west]), [(west, 2)]);
-        assert_eq!(rounds.at(SECOND * 3, &nodes, &all[3..]), []);
+        assert_eq!(rounds.at(tenth * 24, &nodes, &[west]), [(west, 2)]);
+        assert_eq!(rounds.at(tenth * 25, &nodes, &all[3..]), []);
+        assert_eq!(rounds.at(tenth * 27, &nodes, &all[3..]), []);
+        assert_eq!(rounds.at(tenth * 35, &nodes, &all[3..]), [(all[3], 2)]);
     }
 
     #[test]
