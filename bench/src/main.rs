@@ -81,7 +81,7 @@ enum Bench {
         /// Encoder settings; may be given several times [default: x264, x265, SVT-AV1]
         #[arg(long, value_name = "NAME")]
         settings: Vec<String>,
-        /// Segment length; may be given several times [default: recode's own choice]
+        /// Segment length, or `spread`; may be given several times [default: recode's own choice]
         #[arg(long, value_name = "LENGTH")]
         segment: Vec<String>,
         /// Fixed distance of key frames on both sides

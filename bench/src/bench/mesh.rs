@@ -1,7 +1,9 @@
 //! `mesh`: how close a Job on unequal Nodes comes to what their speeds allow.
 //!
 //! `--simulate`: recode's own cut, scheduler and learning of speeds on make-believe Nodes with true speeds. What a frame really
-//! costs differs from scene to scene (lognormal, deviation 0.3), and the scheduler knows only how many frames there are. The bound is true work over the true speeds of all Nodes that are there, and nothing else.
+//! costs differs from scene to scene (lognormal, deviation 0.3), and the scheduler knows only how many frames there are. What is
+//! decoded only to reach a cut is work too. The bound is true work, without that, over the true speeds of all Nodes that are
+//! there, and nothing else.
 
 mod film;
 mod world;
@@ -12,7 +14,7 @@ use crate::seed::Seed;
 use anyhow::Result;
 use film::Keys;
 use recode_core::plan::cut::{self, CutPolicy, Wish};
-use recode_types::Segment;
+use recode_types::{Segment, SegmentLength};
 use world::{Piece, TrueNode};
 
 /// What is asked for.
@@ -37,10 +39,14 @@ const USUAL: f64 = 8.0;
 /// How far costs of scenes differ: deviation of their logarithm.
 const SCATTER: f64 = 0.3;
 
-/// A kind of mesh, and how long its films are.
+/// Decoding a frame, in parts of encoding it.
+const DECODE: f64 = 0.05;
+
+/// A kind of mesh, how long its films are, and how they are asked to be cut.
 struct Case {
     name: String,
     seconds: f64,
+    length: SegmentLength,
     nodes: Vec<TrueNode>,
 }
 
@@ -61,7 +67,7 @@ pub fn run(wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
             let (mut ratios, mut done) = (Vec::new(), Vec::new());
             for film in 0..wanted.films {
                 let mut seed = Seed::new(wanted.real.seed + film);
-                let (pieces, order) = job(case.seconds, keys, &mut seed);
+                let (pieces, order) = job(case.seconds, case.length, keys, &mut seed);
                 let ran = world::run(&case.nodes, &pieces, &order);
                 ratios.push(ran.makespan / ran.bound);
                 done.push(ran.done_ratio);
@@ -80,11 +86,12 @@ pub fn run(wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
 }
 
 /// The Segments of a film as recode cuts it, with what they truly cost, and the order of handing out.
-fn job(seconds: f64, keys: Keys, seed: &mut Seed) -> (Vec<Piece>, Vec<u32>) {
+fn job(seconds: f64, length: SegmentLength, keys: Keys, seed: &mut Seed) -> (Vec<Piece>, Vec<u32>) {
     let film = film::Film::new(seconds, keys, SCATTER, seed);
     let table = &film.table;
-    // As for x264 and x265: key frames at 250 frames at the latest.
+    // As of a request for x264 or x265: key frames at 250 frames at the latest.
     let wish = Wish {
+        length,
         usual_gop_rows: Some(250),
         ..Wish::default()
     };
@@ -92,8 +99,10 @@ fn job(seconds: f64, keys: Keys, seed: &mut Seed) -> (Vec<Piece>, Vec<u32>) {
     let piece = |segment: &Segment| Piece {
         frames: u64::from(segment.rows),
         truly: film.cost(segment.first_row, segment.rows),
+        preroll: film.preroll(segment.first_row) as f64 * DECODE,
     };
-    (segments.iter().map(piece).collect(), cut::order(&segments))
+    let order = cut::order(&segments, length);
+    (segments.iter().map(piece).collect(), order)
 }
 
 fn cases() -> Vec<Case> {
@@ -106,6 +115,7 @@ fn cases() -> Vec<Case> {
     let case = |name: &str, minutes: f64, nodes: Vec<TrueNode>| Case {
         name: format!("{name}, {minutes} min"),
         seconds: minutes * 60.0,
+        length: SegmentLength::Usual,
         nodes,
     };
     let mut cases = Vec::new();
@@ -133,6 +143,14 @@ fn cases() -> Vec<Case> {
             of(&vec![1.0; count]),
         ));
     }
+    for count in [64, 128, 256] {
+        let nodes = of(&vec![1.0; count]);
+        cases.push(Case {
+            name: format!("{count} equal, 120 min, spread"),
+            length: SegmentLength::Spread,
+            ..case("", 120.0, nodes)
+        });
+    }
     cases
 }
 
@@ -142,7 +160,8 @@ mod tests {
 
     #[test]
     fn one_node_has_nothing_to_wait_for_and_does_all_the_work_once() {
-        let (pieces, order) = job(300.0, Keys::TwoSeconds, &mut Seed::new(1));
+        let usual = SegmentLength::Usual;
+        let (pieces, order) = job(300.0, usual, Keys::TwoSeconds, &mut Seed::new(1));
         assert_eq!(pieces.len(), order.len());
         let ran = world::run(&[TrueNode::of(10.0)], &pieces, &order);
         let ratio = ran.makespan / ran.bound;
@@ -153,10 +172,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_decoded_to_reach_a_cut_costs_time_and_is_no_part_of_the_bound() {
+        let piece = |preroll| Piece {
+            frames: 100,
+            truly: 100.0,
+            preroll,
+        };
+        let ran = |preroll| world::run(&[TrueNode::of(10.0)], &[piece(preroll)], &[0]);
+        let (plain, inside) = (ran(0.0), ran(5.0));
+        assert_eq!(plain.bound, inside.bound);
+        assert!((inside.makespan - plain.makespan - 0.5).abs() < 1e-9);
+        assert!((inside.done_ratio - 1.05).abs() < 1e-9);
+    }
+
+    #[test]
+    fn spread_segments_let_many_nodes_finish_together() {
+        let ratio = |length| {
+            let (pieces, order) = job(1200.0, length, Keys::TwoSeconds, &mut Seed::new(1));
+            let ran = world::run(&vec![TrueNode::of(USUAL); 42], &pieces, &order);
+            ran.makespan / ran.bound
+        };
+        let (usual, spread) = (ratio(SegmentLength::Usual), ratio(SegmentLength::Spread));
+        assert!(spread < 1.08 && usual > spread + 0.1, "{usual} {spread}");
+    }
+
+    #[test]
     fn the_bound_counts_nodes_only_while_they_are_there() {
         let piece = Piece {
             frames: 100,
             truly: 100.0,
+            preroll: 0.0,
         };
         let late = TrueNode {
             from: 5.0,

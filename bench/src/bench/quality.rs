@@ -18,7 +18,7 @@ pub struct Wanted {
     pub clips: Vec<PathBuf>,
     /// Encoders.
     pub settings: Vec<Settings>,
-    /// Segment lengths; empty text is recode's own choice.
+    /// Segment lengths; empty text is recode's own choice, `spread` that for very many workers.
     pub segments: Vec<String>,
     /// Fixed distance of key frames in seconds, on both sides; `None`: the encoder's choice.
     pub gop_seconds: Option<f64>,
@@ -85,8 +85,10 @@ fn cell(
             if let Some(gop) = gop {
                 args.extend(["--gop".to_owned(), gop.to_string()]);
             }
-            if !segment.is_empty() {
-                args.extend(["--segment".to_owned(), segment.clone()]);
+            match segment.as_str() {
+                "" => {}
+                "spread" => args.push("--spread".to_owned()),
+                length => args.extend(["--segment".to_owned(), length.to_owned()]),
             }
             client::transcode(tools, source, output, &args).map(drop)
         })?;

@@ -166,10 +166,17 @@ fn is_plain(typed: &str, url: &str) -> bool {
 
 /// The job file's keys, with flags given on the command line in their place.
 fn over(file: JobFlags, line: &JobFlags) -> JobFlags {
+    // Two ways to say how long pieces are: whoever says either on the command line means none of the file's.
+    let pieces = match line.segment.is_some() || line.spread {
+        true => line,
+        false => &file,
+    };
+    let (segment, spread) = (pieces.segment, pieces.spread);
     JobFlags {
         start: line.start.or(file.start),
         duration: line.duration.or(file.duration),
-        segment: line.segment.or(file.segment),
+        segment,
+        spread,
         score: if line.score.is_empty() {
             file.score
         } else {
@@ -190,5 +197,32 @@ pub fn plain(e: &std::io::Error) -> String {
     match text.split_once(" (os error") {
         Some((text, _)) => text.to_lowercase(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Span;
+
+    #[test]
+    fn a_length_on_the_command_line_takes_the_place_of_the_files_whichever_way_it_is_said() {
+        let long = JobFlags {
+            segment: Some(Span(10_000_000)),
+            ..JobFlags::default()
+        };
+        let spread = JobFlags {
+            spread: true,
+            ..JobFlags::default()
+        };
+        let silent = JobFlags::default();
+        for (file, line, expected) in [
+            (&long, &spread, &spread),
+            (&spread, &long, &long),
+            (&spread, &silent, &spread),
+            (&long, &silent, &long),
+        ] {
+            assert_eq!(over(file.clone(), line), *expected);
+        }
     }
 }

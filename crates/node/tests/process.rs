@@ -3,7 +3,7 @@
 use recode_coordinator::assembly;
 use recode_mesh::{Jobs, Leader, Nodes};
 use recode_testkit::metadata::Metadata;
-use recode_types::{EventKind, JobId, JobRequest, JobState, NodeStatus};
+use recode_types::{EventKind, JobId, JobRequest, JobState, NodeStatus, SegmentLength};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -383,7 +383,7 @@ async fn a_job_that_needs_more_scratch_than_all_nodes_may_use_says_so() {
     let jobs = Jobs::new(Leader::at(&address).unwrap());
     let mut large = request(&folder.path().join("out.mp4"));
     // Without loss, and in pieces that are larger than the budget.
-    large.segment_ms = Some(20_000);
+    large.segment = SegmentLength::Millis(20_000);
     large.outputs[0].rendition.rate = serde_json::from_str(r#"{"crf": 0}"#).unwrap();
     let (job, _) = jobs.submit("a request", &large).await.unwrap();
     let scratch = folder.path().join("scratch");

@@ -13,7 +13,7 @@ use recode_types::task::{
 };
 use recode_types::{
     ArtifactRef, Codec, Container, Digest, FrameRow, FrameTable, JobId, JobRequest, Knob,
-    OutputRequest, Rational, Rendition, Segment, SourceFacts, TaskKey,
+    OutputRequest, Rational, Rendition, Segment, SegmentLength, SourceFacts, TaskKey,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -239,7 +239,7 @@ impl Template {
                     tracks: TrackSelection::All,
                 })
                 .collect(),
-            segment_ms: Some(1_000 + 500 * (number as u64 % 3)),
+            segment: SegmentLength::Millis(1_000 + 500 * (number as u64 % 3)),
             score: Vec::new(),
             verify_full: false,
             strict: false,

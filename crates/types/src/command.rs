@@ -4,7 +4,7 @@
 //! whoever runs it, reads it with that grammar and builds the argument list from what was read, never from the text.
 
 use crate::node::NodeHello;
-use crate::request::JobRequest;
+use crate::request::{JobRequest, SegmentLength};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ impl CommandRequest {
             start_us: None,
             duration_us: None,
             outputs: Vec::new(),
-            segment_ms: None,
+            segment: SegmentLength::Usual,
             score: Vec::new(),
             verify_full: false,
             strict: false,

@@ -79,6 +79,12 @@ impl Film {
         Self { table, before }
     }
 
+    /// Frames that are decoded to reach this one and not shown: from the key frame at or before it.
+    pub fn preroll(&self, first: u32) -> usize {
+        let before = self.table.rows[..=first as usize].iter().rev();
+        before.take_while(|row| !row.key).count()
+    }
+
     /// What so many frames from one on really cost.
     pub fn cost(&self, first: u32, frames: u32) -> f64 {
         self.before[(first + frames) as usize] - self.before[first as usize]
@@ -106,6 +112,8 @@ mod tests {
         let film = Film::new(600.0, Keys::Scenes, 0.3, &mut seed);
         let rows = &film.table.rows;
         let keys: Vec<usize> = (0..rows.len()).filter(|r| rows[*r].key).collect();
+        assert_eq!((film.preroll(0), film.preroll(keys[1] as u32)), (0, 0));
+        assert_eq!(film.preroll(keys[2] as u32 - 1), keys[2] - keys[1] - 1);
         let (all, part) = (film.cost(0, 15_000), film.cost(0, 9_000));
         assert!((part + film.cost(9_000, 6_000) - all).abs() < 1e-6);
         assert!((12_000.0..20_000.0).contains(&all), "{all}");

@@ -51,6 +51,15 @@ pub struct Piece {
     pub frames: u64,
     /// What they are worth in frames of the usual kind.
     pub truly: f64,
+    /// What is decoded before them costs so much more.
+    pub preroll: f64,
+}
+
+impl Piece {
+    /// All that it costs.
+    fn effort(&self) -> f64 {
+        self.truly + self.preroll
+    }
 }
 
 /// What came of a run.
@@ -58,7 +67,7 @@ pub struct Piece {
 pub struct Ran {
     /// When the last Segment was done.
     pub makespan: f64,
-    /// When it could have been at best: true work over true speeds of the Nodes that were there.
+    /// When it could have been at best: true work, without what cuts cost, over true speeds of the Nodes that were there.
     pub bound: f64,
     /// Work that was done, over the work there was.
     pub done_ratio: f64,
@@ -244,7 +253,7 @@ impl World<'_> {
                         continue;
                     };
                     let begun = host.running.swap_remove(place);
-                    self.worked += self.pieces[piece].truly;
+                    self.worked += self.pieces[piece].effort();
                     self.ended(at, piece, now - begun.at);
                     if !std::mem::replace(&mut self.done[piece], true) {
                         left -= 1;
@@ -285,7 +294,7 @@ impl World<'_> {
         let (clock, speed) = (self.clock(), self.nodes[at].speed);
         for begun in self.hosts[at].running.clone() {
             let piece = self.pieces[begun.piece];
-            let share = ((self.now - begun.at).max(0.0) * speed / piece.truly).min(1.0);
+            let share = ((self.now - begun.at).max(0.0) * speed / piece.effort()).min(1.0);
             let frames = (share * piece.frames as f64) as u64;
             let token = self.token(begun.piece);
             self.fleet
@@ -393,7 +402,7 @@ impl World<'_> {
                 at: begins,
             };
             self.hosts[at].running.push(begun);
-            let ends = begins + self.pieces[piece].truly / node.speed;
+            let ends = begins + self.pieces[piece].effort() / node.speed;
             self.at(ends, Event::Ends(at, piece, begun.number));
         }
     }

@@ -8,7 +8,7 @@ use crate::flags::{JobFlags, OutputFlags};
 use crate::place::{Place, Use};
 use crate::units::BitRate;
 use recode_types::rendition::AudioCodec;
-use recode_types::{Codec, Container, JobRequest, OutputRequest};
+use recode_types::{Codec, Container, JobRequest, OutputRequest, SegmentLength};
 use rendition::rendition;
 use std::path::Path;
 
@@ -66,14 +66,20 @@ pub fn build(
             "--duration must be longer than nothing, as in --duration 90s",
         ));
     }
-    let segment_ms = match work.segment {
+    let segment = match work.segment {
+        Some(_) if work.spread => {
+            return Err(Fault::usage(
+                "--segment and --spread contradict each other; name one length, or leave the lengths to --spread",
+            ));
+        }
         Some(span) if span.0 < 100_000 => {
             return Err(Fault::usage(
                 "--segment must be at least 100ms; 2s to 30s make sense, and leaving it out lets recode choose",
             ));
         }
-        Some(span) => Some(span.0 as u64 / 1000),
-        None => None,
+        Some(span) => SegmentLength::Millis(span.0 as u64 / 1000),
+        None if work.spread => SegmentLength::Spread,
+        None => SegmentLength::Usual,
     };
     let mut score = work.score.clone();
     score.sort();
@@ -85,7 +91,7 @@ pub fn build(
         start_us: work.start.map(|s| s.0).filter(|us| *us > 0),
         duration_us: work.duration.map(|d| d.0),
         outputs: out,
-        segment_ms,
+        segment,
         score,
         verify_full: work.verify.as_deref() == Some("full"),
         strict: work.strict,

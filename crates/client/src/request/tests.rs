@@ -1,8 +1,8 @@
 use super::*;
 use crate::flags::{Cli, Command};
 use clap::Parser as _;
-use recode_types::RateControl;
 use recode_types::rendition::Scale;
+use recode_types::{RateControl, SegmentLength};
 
 fn request(line: &str) -> Result<JobRequest, String> {
     let words = ["recode-client", "transcode"];
@@ -74,8 +74,12 @@ fn quantities_arrive_in_their_units() {
         }
     );
     assert_eq!(r.start_us, Some(90_000_000));
-    assert_eq!(r.segment_ms, Some(2000));
+    assert_eq!(r.segment, SegmentLength::Millis(2000));
     assert_eq!(r.score.len(), 2);
+    let r = request("in.mp4 -o o.mp4").unwrap();
+    assert_eq!(r.segment, SegmentLength::Usual);
+    let r = request("in.mp4 -o o.mp4 --spread").unwrap();
+    assert_eq!(r.segment, SegmentLength::Spread);
     let r = request("in.mp4 -o o.mp4 --scale 720x576 --stretch").unwrap();
     assert_eq!(
         r.outputs[0].rendition.scale,
@@ -154,6 +158,10 @@ fn contradictions_are_refused_with_the_remedy() {
         ),
         ("i.mp4 -o o.mp4 --start -5", "before the beginning"),
         ("i.mp4 -o o.mp4 --duration 0", "longer than nothing"),
+        (
+            "i.mp4 -o o.mp4 --segment 10s --spread",
+            "--segment and --spread contradict",
+        ),
         ("i.mp4 -o o.mp4 --segment 1ms", "at least 100ms"),
         ("i.mp4 -o o.mp4 --size 10", "too small"),
         ("i.mp4 -o o.mp4 --preset a:b=c", "one plain word"),

@@ -1,4 +1,5 @@
 use super::*;
+use recode_types::SegmentLength;
 use std::time::{Duration, SystemTime};
 
 fn request(source: &str) -> JobRequest {
@@ -7,7 +8,7 @@ fn request(source: &str) -> JobRequest {
         start_us: None,
         duration_us: None,
         outputs: vec![],
-        segment_ms: None,
+        segment: SegmentLength::Usual,
         score: vec![],
         verify_full: false,
         strict: false,

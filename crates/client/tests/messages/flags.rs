@@ -101,6 +101,10 @@ const USAGE: &[(&str, &str)] = &[
         "--segment must be at least 100ms; 2s to 30s make sense, and leaving it out lets recode choose",
     ),
     (
+        "in.mp4 -o out.mp4 --segment 10s --spread",
+        "--segment and --spread contradict each other; name one length, or leave the lengths to --spread",
+    ),
+    (
         "in.mp4 -o out.mp4 --start -3",
         "--start lies before the beginning; count it from the start of the source, as in --start 1:30",
     ),

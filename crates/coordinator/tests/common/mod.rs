@@ -13,7 +13,7 @@ use recode_types::task::{
 };
 use recode_types::{
     AttemptToken, Container, Digest, EventKind, FinishedAttempt, FrameTable, JobId, JobRequest,
-    NodeHello, NodeReport, OutputRequest, Rational, TaskKey, TimeBase,
+    NodeHello, NodeReport, OutputRequest, Rational, SegmentLength, TaskKey, TimeBase,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -94,7 +94,7 @@ pub fn request() -> JobRequest {
             audio_bitrate_bps: None,
             tracks: recode_types::request::TrackSelection::All,
         }],
-        segment_ms: Some(2000),
+        segment: SegmentLength::Millis(2000),
         score: Vec::new(),
         verify_full: false,
         strict: false,

@@ -21,6 +21,7 @@ use super::commanded::{COMMAND, CommandJob};
 use super::rows::Rows;
 use super::run::Run;
 use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES};
+use crate::plan::cut;
 use recode_types::event::{AttemptLog, Event, EventKind, JobState, JobStatus};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, TaskResult, Usage};
 use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Knob, Segment, TaskId, TaskKey};
@@ -615,7 +616,8 @@ impl Job {
         }
         let mut plan = plan.clone();
         plan.segments = segments.clone();
-        Run::start(facts.clone(), deep, plan, list.clone()).ok_or(Rejected::BadPlan)
+        let order = cut::order(&plan.segments, self.request.segment);
+        Run::start(facts.clone(), deep, plan, list.clone(), order).ok_or(Rejected::BadPlan)
     }
 
     /// What an Attempt reported. The caller has checked that it holds the Lease.

@@ -10,15 +10,20 @@
 //! | 0 | everything up to [`Command::RaiseLevel`] |
 //! | 1 | [`Command::TurnKnobs`]; snapshots that hold the level |
 //! | 2 | [`Command::SubmitCommand`] and the results of such Jobs; snapshots that hold them |
+//! | 3 | requests for [`SegmentLength::Spread`], and the order in which such Segments are handed out |
 
 use super::Command;
 use recode_types::task::{AttemptOutcome, TaskResult};
+use recode_types::{JobRequest, SegmentLength};
 
 /// The level of this build. The first where it stands in for an earlier build.
-pub const LEVEL: u32 = if cfg!(feature = "earlier") { 0 } else { 2 };
+pub const LEVEL: u32 = if cfg!(feature = "earlier") { 0 } else { 3 };
 
 /// The level that brought command jobs.
 pub const COMMANDS: u32 = 2;
+
+/// The level that brought Segments for very many Nodes.
+pub const SPREAD: u32 = 3;
 
 impl Command {
     /// The level that knows it first.
@@ -26,9 +31,18 @@ impl Command {
         match self {
             Self::TurnKnobs { .. } => 1,
             Self::SubmitCommand { .. } => COMMANDS,
+            Self::SubmitJob { request, .. } => of_request(request),
             Self::CompleteAttempt { outcome, .. } => of_outcome(outcome),
             _ => 0,
         }
+    }
+}
+
+/// The level that knows first what is asked.
+pub fn of_request(request: &JobRequest) -> u32 {
+    match request.segment {
+        SegmentLength::Usual | SegmentLength::Millis(_) => 0,
+        SegmentLength::Spread => SPREAD,
     }
 }
 
@@ -52,11 +66,105 @@ pub fn common(announced: impl IntoIterator<Item = Option<u32>>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::*;
+    use crate::machine::{Batch, Outcome, Rejected, State};
+    use crate::plan::{PlanPolicy, cut, plan};
 
     #[test]
     fn the_slowest_member_decides_and_silence_is_no_consent() {
         assert_eq!(common([Some(2), Some(1), Some(3)]), Some(1));
         assert_eq!(common([Some(2), None]), None);
         assert_eq!(common([]), None);
+    }
+
+    fn spread_request() -> JobRequest {
+        JobRequest {
+            segment: SegmentLength::Spread,
+            ..small_request()
+        }
+    }
+
+    fn submit(request: &JobRequest) -> Command {
+        Command::SubmitJob {
+            request_id: "one".to_owned(),
+            job: JOB,
+            request: Box::new(request.clone()),
+        }
+    }
+
+    /// A planned Job of two minutes in a cluster that knows both.
+    fn spread_job() -> Bench {
+        let request = spread_request();
+        let mut bench = Bench::default();
+        assert_eq!(bench.register(), NODE);
+        bench.apply(Command::RaiseLevel { level: SPREAD });
+        bench.apply(submit(&request));
+        bench.probe(false);
+        let table = table(120, 50);
+        let planned = plan(&facts(&table), &table, &request, &PlanPolicy::default());
+        bench.plan(planned.expect("a plain request"), false);
+        bench
+    }
+
+    #[test]
+    fn no_member_of_an_earlier_level_meets_a_request_for_spread_segments() {
+        let submit = submit(&spread_request());
+        assert_eq!(submit.level(), SPREAD);
+        let mut bench = Bench::default();
+        bench.apply(Command::RaiseLevel { level: SPREAD - 1 });
+        assert_eq!(
+            bench.apply(submit.clone()),
+            Outcome::Rejected(Rejected::Outdated)
+        );
+        bench.apply(Command::RaiseLevel { level: SPREAD });
+        let submitted = bench.apply(submit);
+        assert!(matches!(submitted, Outcome::Submitted { .. }));
+        // Nor in a snapshot.
+        let mut earlier = bench.state.clone();
+        earlier.level = SPREAD - 1;
+        let refused = State::decode(&earlier.encode()).unwrap_err().to_string();
+        assert!(refused.contains("does not know yet"), "{refused}");
+    }
+
+    #[test]
+    fn spread_segments_are_handed_out_longest_first_and_others_as_ever() {
+        let rows_in_turn = |bench: &Bench| -> Vec<u32> {
+            let run = bench.state.jobs[&JOB].run().expect("it is planned");
+            let rows = run.order.iter();
+            rows.map(|s| run.plan.segments[*s as usize].rows).collect()
+        };
+        let bench = spread_job();
+        let rows = rows_in_turn(&bench);
+        assert!(rows.is_sorted_by(|a, b| a >= b), "{rows:?}");
+        assert!(rows[0] >= 4 * rows[rows.len() - 1], "{rows:?}");
+        // The same cut, asked for in another way, goes in film order but for its end.
+        let run = bench.state.jobs[&JOB].run().expect("it is planned");
+        let usual = cut::order(&run.plan.segments, SegmentLength::Usual);
+        assert_ne!(usual[..], run.order[..]);
+    }
+
+    /// A log with such a Job, and the snapshot it led to.
+    const LOG: &[u8] = include_bytes!("../../fixtures/batch-level-3.bin");
+    const STATE: &[u8] = include_bytes!("../../fixtures/state-v5.bin");
+
+    #[test]
+    fn encodings_of_level_3_are_as_they_were() {
+        if std::env::var_os("RECODE_WRITE_FIXTURES").is_some() {
+            let bench = spread_job();
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+            let log = Batch(bench.log.clone());
+            std::fs::write(folder.join("batch-level-3.bin"), log.encode()).unwrap();
+            std::fs::write(folder.join("state-v5.bin"), bench.state.encode()).unwrap();
+        }
+        let log = Batch::decode(LOG).expect("the log reads");
+        assert_eq!((LOG[3], STATE[3]), (4, 5));
+        assert_eq!(log.encode(), LOG);
+        let mut state = State::default();
+        state.apply_batch(&log);
+        assert_eq!(State::decode(STATE).expect("the snapshot reads"), state);
+        assert_eq!(state.encode(), STATE);
+        let job = &state.jobs[&JOB];
+        assert_eq!(job.request, spread_request());
+        assert!(job.run().is_some_and(|run| run.order.len() > 10));
     }
 }

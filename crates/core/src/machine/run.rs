@@ -15,7 +15,7 @@ use super::job::wrong_result;
 use super::open::{self, Open};
 use super::per_segment::PerSegment;
 use super::rows::Rows;
-use crate::plan::{Plan, PlannedOutput, Promise, address, cut, rate};
+use crate::plan::{Plan, PlannedOutput, Promise, address, rate};
 use recode_types::source::ReadMode;
 use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, TaskResult, Usage};
 use recode_types::{ArtifactRef, AttemptNo, Digest, Knob, NodeId, TaskKey};
@@ -224,6 +224,7 @@ impl Run {
         deep: bool,
         plan: Plan,
         segments: ArtifactRef,
+        order: Vec<u32>,
     ) -> Option<Self> {
         if !agrees_with_itself(&plan) {
             return None;
@@ -249,7 +250,6 @@ impl Run {
                 }
             })
             .collect();
-        let order = cut::order(&plan.segments);
         let mut rank = vec![0; count];
         for (position, &segment) in order.iter().enumerate() {
             rank[segment as usize] = position as u32;

@@ -6,9 +6,15 @@
 //! films, and towards the end ever smaller ones that fill the gaps. Which Nodes exist plays no part: the same Job gives the
 //! same bytes anywhere.
 
+mod order;
+mod spread;
+
+pub use order::order;
+pub use spread::Share;
+
 use super::{PlanError, PlanPolicy};
 use recode_types::source::ReadMode;
-use recode_types::{FrameTable, JobRequest, Rational, Segment, SourceFacts};
+use recode_types::{FrameTable, JobRequest, Rational, Segment, SegmentLength, SourceFacts};
 use std::ops::Range;
 
 const MICRO: Rational = Rational::new(1, 1_000_000);
@@ -33,6 +39,10 @@ pub struct CutPolicy {
     pub preroll_percent: u64,
     /// The same where a length is asked.
     pub preroll_percent_asked: u64,
+    /// Lengths for very many Nodes, longest first, and what part of the film each gets: together all of it.
+    pub spread: Vec<Share>,
+    /// In shorter films the lengths of `spread` are shorter in proportion.
+    pub spread_ms: u64,
 }
 
 impl Default for CutPolicy {
@@ -46,6 +56,8 @@ impl Default for CutPolicy {
             tail_ms: 1_200,
             preroll_percent: 100,
             preroll_percent_asked: 800,
+            spread: spread::usual(),
+            spread_ms: 120_000,
         }
     }
 }
@@ -53,8 +65,8 @@ impl Default for CutPolicy {
 /// What decides the length of Segments of one Job.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Wish {
-    /// Asked length; `None`: as the policy says.
-    pub segment_ms: Option<u64>,
+    /// How long they are to be.
+    pub length: SegmentLength,
     /// Boundaries fall on multiples of this only.
     pub grid: Option<Grid>,
     /// The encoder's own longest key frame distance in rows: a cut there costs no extra key frame.
@@ -80,7 +92,7 @@ impl Wish {
     /// What a request wants of its Segments.
     pub fn of(request: &JobRequest, facts: &SourceFacts, policy: &PlanPolicy) -> Self {
         let mut wish = Self {
-            segment_ms: request.segment_ms,
+            length: request.segment,
             linear: (facts.read_mode == ReadMode::Linear).then_some(policy.linear_segments.max(1)),
             keys_only: facts.rows_estimated,
             ..Self::default()
@@ -228,26 +240,6 @@ pub fn cut(
         .collect()
 }
 
-/// The order in which Segments are handed out: long ones in film order, then the small ones, longest first, so that the
-/// last to finish are the smallest.
-pub fn order(segments: &[Segment]) -> Vec<u32> {
-    let mut lengths: Vec<u32> = segments.iter().map(|s| s.rows).collect();
-    lengths.sort_unstable();
-    let Some(&middle) = lengths.get(lengths.len() / 2) else {
-        return Vec::new();
-    };
-    let small = |s: &Segment| u64::from(s.rows) * 10 < u64::from(middle) * 9;
-    let mut order: Vec<u32> = segments
-        .iter()
-        .filter(|s| !small(s))
-        .map(|s| s.index)
-        .collect();
-    let mut rest: Vec<&Segment> = segments.iter().filter(|s| small(s)).collect();
-    rest.sort_by_key(|s| (std::cmp::Reverse(s.rows), s.index));
-    order.extend(rest.iter().map(|s| s.index));
-    order
-}
-
 /// The wanted rows, numbered from 0.
 struct Film<'a> {
     table: &'a FrameTable,
@@ -361,7 +353,7 @@ impl<'a> Film<'a> {
 
     fn equal_parts(&self, wish: &Wish, policy: &CutPolicy, most: u32) -> Vec<usize> {
         let total = self.ms(0, self.rows);
-        let parts = match wish.segment_ms {
+        let parts = match wish.length.millis() {
             Some(ms) => (total / ms as f64).round() as usize,
             None if total < policy.unsplit_ms as f64 * 2.0 => 1,
             None => most as usize,
@@ -413,7 +405,7 @@ impl<'a> Film<'a> {
 
     /// Longer and longer Segments until the pre-roll is sane.
     fn by_cost(&self, wish: &Wish, policy: &CutPolicy) -> Vec<usize> {
-        let percent = if wish.segment_ms.is_some() {
+        let percent = if wish.length.millis().is_some() {
             policy.preroll_percent_asked
         } else {
             policy.preroll_percent
@@ -421,7 +413,12 @@ impl<'a> Film<'a> {
         let most = (self.rows as u64).saturating_mul(percent) / 100;
         let one_gop = self.keys.iter().all(|&key| key == 0);
         let long = self.ms(0, self.rows) > (policy.unsplit_ms * policy.pieces) as f64;
-        if one_gop && long && wish.segment_ms.is_none() && self.grid.is_none() && self.rows >= 10 {
+        if one_gop
+            && long
+            && wish.length.millis().is_none()
+            && self.grid.is_none()
+            && self.rows >= 10
+        {
             // One to two to three to four: the pre-roll is one more decode of the film in all, and two workers or three
             // finish together.
             return [0, 1, 3, 6, 10]
@@ -430,7 +427,12 @@ impl<'a> Film<'a> {
         }
         let mut stretch = 1.0;
         loop {
-            let mut bounds = self.attempt(wish, policy, stretch);
+            let mut bounds = match wish.length {
+                SegmentLength::Spread => self.spread(policy, stretch),
+                SegmentLength::Usual | SegmentLength::Millis(_) => {
+                    self.attempt(wish, policy, stretch)
+                }
+            };
             self.small_first(&mut bounds, wish);
             let preroll: usize = bounds[1..bounds.len() - 1]
                 .iter()
@@ -445,7 +447,7 @@ impl<'a> Film<'a> {
 
     /// The length wanted of a Segment when `left` milliseconds are left of `total`.
     fn wanted_ms(&self, wish: &Wish, policy: &CutPolicy, total: f64, left: f64) -> f64 {
-        if let Some(asked) = wish.segment_ms {
+        if let Some(asked) = wish.length.millis() {
             return asked as f64;
         }
         let usual = policy.usual_ms as f64;
@@ -463,7 +465,7 @@ impl<'a> Film<'a> {
 
     fn attempt(&self, wish: &Wish, policy: &CutPolicy, stretch: f64) -> Vec<usize> {
         let total = self.ms(0, self.rows);
-        if wish.segment_ms.is_none() && total < policy.unsplit_ms as f64 {
+        if wish.length.millis().is_none() && total < policy.unsplit_ms as f64 {
             return vec![0, self.rows];
         }
         let (mut bounds, mut at) = (vec![0], 0);
@@ -471,7 +473,7 @@ impl<'a> Film<'a> {
             let left = self.ms(at, self.rows);
             let usual = self.wanted_ms(wish, policy, total, total);
             let wanted = self.wanted_ms(wish, policy, total, left);
-            let inside = match wish.segment_ms {
+            let inside = match wish.length.millis() {
                 Some(_) => INSIDE_ASKED,
                 None if wanted < usual => INSIDE_TAIL,
                 None => INSIDE,
@@ -550,7 +552,7 @@ impl<'a> Film<'a> {
     /// encoder's own key frame distance near it.
     fn inside_cut(&self, at: usize, wanted: f64, wish: &Wish) -> usize {
         let row = self.row_after(at, wanted);
-        let (None, Some(gop)) = (wish.segment_ms, wish.usual_gop_rows) else {
+        let (None, Some(gop)) = (wish.length.millis(), wish.usual_gop_rows) else {
             return row;
         };
         let gop = gop.max(1) as usize;
@@ -566,7 +568,7 @@ impl<'a> Film<'a> {
     /// Pieces of one GOP in rising length: the cuts come to lie near its key frame, where the pre-roll is short. Which
     /// piece is encoded when does not follow from its place.
     fn small_first(&self, bounds: &mut [usize], wish: &Wish) {
-        if self.grid.is_some() || wish.segment_ms.is_some() {
+        if self.grid.is_some() || wish.length.millis().is_some() {
             return;
         }
         let mut start = 0;

@@ -162,7 +162,9 @@ pub enum PlanError {
     #[error("segments of length 0 are not possible: leave --segment out or choose a longer one")]
     SegmentLength,
     /// More Segments than a Job may have.
-    #[error("{segments} segments are more than the {most} of one job: choose a longer --segment")]
+    #[error(
+        "{segments} segments are more than the {most} of one job: choose a longer --segment, or leave --spread out"
+    )]
     TooManySegments {
         /// How many there would be.
         segments: usize,

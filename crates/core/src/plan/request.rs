@@ -3,7 +3,7 @@
 use super::encoder;
 use super::error::PlanError;
 use recode_types::rendition::{AudioCodec, Deinterlace, RateControl, Scale};
-use recode_types::{Codec, Container, JobRequest, OutputRequest};
+use recode_types::{Codec, Container, JobRequest, OutputRequest, SegmentLength};
 use std::collections::BTreeSet;
 
 /// Lowest bitrate that can be promised.
@@ -34,7 +34,7 @@ pub fn check(request: &JobRequest) -> Result<(), PlanError> {
     if request.duration_us.is_some_and(|duration| duration <= 0) {
         return Err(PlanError::WantedPart("a duration of nothing"));
     }
-    if request.segment_ms == Some(0) {
+    if request.segment == SegmentLength::Millis(0) {
         return Err(PlanError::SegmentLength);
     }
     Ok(())

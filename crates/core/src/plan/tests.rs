@@ -3,7 +3,7 @@ use crate::fixture::{artifact, facts, output, rated, rendition, request, table, 
 use recode_types::rendition::{AudioCodec, Deinterlace, Profile, Scale};
 use recode_types::request::{TrackChoice, TrackSelection};
 use recode_types::source::TrackKind;
-use recode_types::{Metric, Rendition};
+use recode_types::{Metric, Rendition, SegmentLength};
 
 fn planned(request: &JobRequest, change: impl FnOnce(&mut SourceFacts)) -> Result<Plan, PlanError> {
     let table = table(10, 50);
@@ -80,7 +80,7 @@ fn contradictions_are_refused_in_one_sentence() {
     scored.score = vec![Metric::Vmaf];
     scored.outputs[0].rendition.deinterlace = Deinterlace::On;
     let mut tiny = one("a.mp4", rendition(Codec::H264));
-    tiny.segment_ms = Some(0);
+    tiny.segment = SegmentLength::Millis(0);
     for (request, sentence) in [
         (none, "the job names no output: give at least one"),
         (
@@ -402,7 +402,7 @@ fn addresses_tell_what_matters_apart_and_nothing_else() {
 fn the_parts_of_a_plan_stay_small() {
     let table = table(20_000, 25);
     let mut request = one("a.mkv", rendition(Codec::H264));
-    request.segment_ms = Some(1_000);
+    request.segment = SegmentLength::Millis(1_000);
     let plan = plan(&facts(&table), &table, &request, &PlanPolicy::default()).unwrap();
     assert_eq!(plan.segments.len(), 20_000);
     let commands = plan.into_commands(crate::fixture::JOB, false, artifact("segments"));
@@ -417,7 +417,7 @@ fn the_parts_of_a_plan_stay_small() {
 fn more_segments_than_a_job_may_have_are_refused() {
     let table = table(100, 1);
     let mut request = one("a.mkv", rendition(Codec::H264));
-    request.segment_ms = Some(40);
+    request.segment = SegmentLength::Millis(40);
     let policy = PlanPolicy {
         most_segments: 1_000,
         ..PlanPolicy::default()
@@ -425,6 +425,7 @@ fn more_segments_than_a_job_may_have_are_refused() {
     let error = plan(&facts(&table), &table, &request, &policy).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "2500 segments are more than the 1000 of one job: choose a longer --segment"
+        "2500 segments are more than the 1000 of one job: choose a longer --segment, or leave \
+         --spread out"
     );
 }

@@ -3,7 +3,7 @@
 use super::{Error, MAX_OUTPUTS, MAX_REQUEST_BYTES, MAX_TEXT_BYTES, at_most, invalid, plain, text};
 use crate::v1;
 use recode_types::request::{TrackChoice, TrackSelection};
-use recode_types::{JobRequest, OutputRequest};
+use recode_types::{JobRequest, OutputRequest, SegmentLength};
 
 impl From<TrackChoice> for v1::TrackChoice {
     fn from(value: TrackChoice) -> Self {
@@ -94,7 +94,7 @@ impl From<JobRequest> for v1::JobRequest {
             start_us: value.start_us,
             duration_us: value.duration_us,
             outputs: value.outputs.into_iter().map(Into::into).collect(),
-            segment_ms: value.segment_ms,
+            segment_ms: value.segment.millis(),
             score: value
                 .score
                 .into_iter()
@@ -105,7 +105,21 @@ impl From<JobRequest> for v1::JobRequest {
             overwrite: value.overwrite,
             labels: value.labels.into_iter().collect(),
             priority: value.priority.into(),
+            spread: value.segment == SegmentLength::Spread,
         }
+    }
+}
+
+/// What two fields of the wire say of the length of Segments.
+fn segment(millis: Option<u64>, spread: bool) -> Result<SegmentLength, Error> {
+    match (millis, spread) {
+        (None, false) => Ok(SegmentLength::Usual),
+        (Some(ms), false) => Ok(SegmentLength::Millis(ms)),
+        (None, true) => Ok(SegmentLength::Spread),
+        (Some(_), true) => Err(invalid(
+            "spread",
+            "it chooses many lengths and segment_ms one: leave either out",
+        )),
     }
 }
 
@@ -152,7 +166,7 @@ impl TryFrom<v1::JobRequest> for JobRequest {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
-            segment_ms: value.segment_ms,
+            segment: segment(value.segment_ms, value.spread)?,
             score: value
                 .score
                 .into_iter()
@@ -222,7 +236,7 @@ mod tests {
             start_us: Some(-1),
             duration_us: Some(5_000_000),
             outputs: vec![first, second],
-            segment_ms: Some(2000),
+            segment: SegmentLength::Millis(2000),
             score: vec![Metric::Vmaf, Metric::MsSsim],
             verify_full: true,
             strict: true,
@@ -236,6 +250,11 @@ mod tests {
     fn a_request_survives_the_wire() {
         let wire = v1::JobRequest::from(full());
         assert_eq!(JobRequest::try_from(wire).unwrap(), full());
+        for segment in [SegmentLength::Usual, SegmentLength::Spread] {
+            let request = JobRequest { segment, ..full() };
+            let wire = v1::JobRequest::from(request.clone());
+            assert_eq!(JobRequest::try_from(wire).unwrap(), request);
+        }
     }
 
     #[test]
@@ -261,6 +280,7 @@ mod tests {
             "codec has the unknown value 0",
         );
         check(|r| r.priority = 101, "priority is not valid");
+        check(|r| r.spread = true, "spread is not valid");
         check(
             |r| r.outputs[0].url = "x".repeat(5000),
             "outputs.url is too long",

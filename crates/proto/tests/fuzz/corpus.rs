@@ -16,7 +16,7 @@ use recode_types::{
     ArtifactRef, AttemptLog, AttemptProgress, AttemptToken, Codec, CommandFile, CommandRequest,
     Container, Digest, Event, EventKind, Explanation, FinishedAttempt, JobFilter, JobId,
     JobRequest, JobState, JobStatus, Metric, NodeHeard, NodeHello, NodeId, NodeOrders, NodeReport,
-    NodeStatus, OutputRequest, Progress, Rational, TaskId, TaskKey, Wait, Waiting,
+    NodeStatus, OutputRequest, Progress, Rational, SegmentLength, TaskId, TaskKey, Wait, Waiting,
 };
 
 fn wire<Plain, Wire: From<Plain> + Message>(plain: Plain) -> Vec<u8> {
@@ -75,7 +75,7 @@ pub fn requests() -> Vec<Vec<u8>> {
         start_us: Some(-1),
         duration_us: Some(5_000_000),
         outputs: vec![output(), second],
-        segment_ms: Some(2000),
+        segment: SegmentLength::Millis(2000),
         score: vec![Metric::Vmaf, Metric::MsSsim],
         verify_full: true,
         strict: true,
@@ -83,7 +83,14 @@ pub fn requests() -> Vec<Vec<u8>> {
         labels: [("show".to_owned(), "one".to_owned())].into(),
         priority: 100,
     };
-    vec![wire::<_, v1::JobRequest>(request)]
+    let spread = JobRequest {
+        segment: SegmentLength::Spread,
+        ..request.clone()
+    };
+    vec![
+        wire::<_, v1::JobRequest>(request),
+        wire::<_, v1::JobRequest>(spread),
+    ]
 }
 
 pub fn commands() -> Vec<Vec<u8>> {

@@ -37,7 +37,7 @@ fn check(table: &FrameTable, wanted: Range<usize>, segments: &[Segment]) -> Resu
 
 fn asked(ms: u64) -> Wish {
     Wish {
-        segment_ms: Some(ms),
+        length: SegmentLength::Millis(ms),
         ..Wish::default()
     }
 }
@@ -45,7 +45,7 @@ fn asked(ms: u64) -> Wish {
 /// Idle time of `workers` at the end, in percent of all time, when every second of film takes as long as any other.
 fn idle_percent(segments: &[Segment], workers: usize) -> f64 {
     let mut busy = vec![0u64; workers];
-    for &i in &order(segments) {
+    for &i in &order(segments, SegmentLength::Usual) {
         let least = busy.iter_mut().min().expect("there are workers");
         *least += u64::from(segments[i as usize].rows);
     }
@@ -137,7 +137,7 @@ fn with_a_fixed_gop_every_boundary_is_on_its_grid() {
     };
     for asked in [None, Some(2_000), Some(7_000)] {
         let wish = Wish {
-            segment_ms: asked,
+            length: asked.map_or(SegmentLength::Usual, SegmentLength::Millis),
             ..wish.clone()
         };
         let cuts = cut_all(&table(60, 33), &wish);
@@ -158,7 +158,7 @@ fn with_few_frames_a_minute_every_segment_has_one() {
     let table = table(60, 25);
     let facts = crate::fixture::facts(&table);
     let mut request = crate::fixture::small_request();
-    request.segment_ms = Some(2_000);
+    request.segment = SegmentLength::Millis(2_000);
     request.outputs[0].rendition.fps = Some(Rational::new(1, 10));
     let wish = Wish::of(&request, &facts, &PlanPolicy::default());
     let lengths = seconds(&cut_all(&table, &wish));
@@ -180,7 +180,7 @@ fn a_grid_in_time_puts_the_first_output_frame_on_it() {
 fn a_source_that_must_be_decoded_from_its_start_gets_few_segments() {
     let wish = Wish {
         linear: Some(4),
-        segment_ms: Some(2_000),
+        length: SegmentLength::Millis(2_000),
         ..Wish::default()
     };
     assert_eq!(cut_all(&table(60, 25), &wish).len(), 4);
@@ -211,6 +211,100 @@ fn a_source_of_two_million_frames_is_cut_quickly() {
     assert!(cuts.len() > 5_000);
     let tiny = cut_all(&table, &asked(1_000));
     assert!(tiny.len() > 50_000);
+    assert!(cut_all(&table, &spread()).len() > 20_000);
+}
+
+fn spread() -> Wish {
+    Wish {
+        length: SegmentLength::Spread,
+        usual_gop_rows: Some(250),
+        ..Wish::default()
+    }
+}
+
+/// What part of a film, in percent, is in Segments nearest to each length of the policy.
+fn shares(lengths: &[f64]) -> Vec<f64> {
+    let kinds = CutPolicy::default().spread;
+    let mut got = vec![0.0; kinds.len()];
+    for length in lengths {
+        let off = |kind: &Share| (length * 1000.0 / kind.ms as f64).ln().abs();
+        let nearest = (0..kinds.len()).min_by(|a, b| off(&kinds[*a]).total_cmp(&off(&kinds[*b])));
+        got[nearest.expect("there are kinds")] += length;
+    }
+    let all: f64 = got.iter().sum();
+    got.iter().map(|part| part / all * 100.0).collect()
+}
+
+#[test]
+fn a_spread_film_has_each_length_in_its_share_all_over_it() {
+    let kinds = CutPolicy::default().spread;
+    assert_eq!(kinds.iter().map(|kind| kind.percent).sum::<u64>(), 100);
+    for gop in [25, 50, 95, 250] {
+        let table = table(3600, gop);
+        let cuts = cut_all(&table, &spread());
+        let lengths = seconds(&cuts);
+        let (shortest, longest) = (kinds[kinds.len() - 1].ms, kinds[0].ms);
+        assert!(lengths.iter().all(|s| *s <= longest as f64 / 1000.0 * 1.26));
+        assert!(lengths.iter().all(|s| *s >= shortest as f64 / 1000.0 * 0.4));
+        for tenth in 0..10u32 {
+            let here = |s: &&Segment| s.first_row / 9_000 == tenth;
+            let part: Vec<Segment> = cuts.iter().filter(here).copied().collect();
+            for (got, kind) in shares(&seconds(&part)).iter().zip(&kinds) {
+                let off = (got - kind.percent as f64).abs();
+                assert!(off < 6.0, "GOP {gop}, {tenth}: {got:.1} for {kind:?}");
+            }
+        }
+        assert!(
+            preroll(&table, &cuts) * 10 < table.rows.len() * 6,
+            "GOP {gop}"
+        );
+    }
+}
+
+#[test]
+fn a_spread_film_is_cut_at_key_frames_where_it_can_be() {
+    // Key frames where scenes begin, at all distances.
+    let mut table = table(3600, 250);
+    let mut next = 0;
+    for (row, it) in table.rows.iter_mut().enumerate() {
+        it.key = row == next;
+        if it.key {
+            next += 20 + (row * 7919) % 230;
+        }
+    }
+    let cuts = cut_all(&table, &spread());
+    let at_keys = cuts.iter().filter(|s| table.rows[s.first_row as usize].key);
+    let percent = at_keys.count() * 100 / cuts.len();
+    assert!(percent >= 40, "{percent} % of {} cuts", cuts.len());
+}
+
+#[test]
+fn short_films_are_spread_in_proportion_and_very_short_ones_not_at_all() {
+    let longest = |length: u32| {
+        let lengths = seconds(&cut_all(&table(length, 25), &spread()));
+        assert!(lengths.iter().all(|s| *s >= 0.3), "{lengths:?}");
+        (lengths.len(), lengths.iter().copied().fold(0.0, f64::max))
+    };
+    assert_eq!(longest(2), (1, 2.0));
+    let (pieces, ten) = longest(10);
+    assert!(pieces >= 5 && ten <= 2.0, "{pieces} {ten}");
+    let (pieces, minute) = longest(60);
+    assert!(pieces >= 15 && minute <= 5.0, "{pieces} {minute}");
+    // What needs more decoding than another time the film stays in few pieces, whatever is asked.
+    let one_key = table(3600, 10_000_000);
+    let cuts = cut_all(&one_key, &spread());
+    assert!(preroll(&one_key, &cuts) <= one_key.rows.len());
+}
+
+#[test]
+fn spread_segments_are_handed_out_longest_first() {
+    let cuts = cut_all(&table(600, 50), &spread());
+    let all = order(&cuts, SegmentLength::Spread);
+    let rows = |at: &u32| cuts[*at as usize].rows;
+    assert!(all.is_sorted_by_key(|at| (std::cmp::Reverse(rows(at)), *at)));
+    // And no others: a film in order is what its first Segments are wanted for.
+    let usual = order(&cuts, SegmentLength::Usual);
+    assert_ne!(all, usual);
 }
 
 proptest! {
@@ -219,7 +313,11 @@ proptest! {
         steps in prop::collection::vec((1i64..5_000, prop::bool::weighted(0.1)), 1..400),
         from in 0.0f64..1.0,
         part in 0.0f64..=1.0,
-        ms in prop::option::of(1u64..5_000),
+        length in prop_oneof![
+            Just(SegmentLength::Usual),
+            (1u64..5_000).prop_map(SegmentLength::Millis),
+            Just(SegmentLength::Spread),
+        ],
         grid in prop::option::of(1u32..60),
         linear in prop::option::of(1u32..6),
         least_ms in prop::option::of(1u64..20_000).prop_map(Option::unwrap_or_default),
@@ -234,7 +332,7 @@ proptest! {
         let first = ((count - 1) as f64 * from) as usize;
         let end = first + 1 + ((count - first - 1) as f64 * part) as usize;
         let wish = Wish {
-            segment_ms: ms,
+            length,
             grid: grid.map(Grid::Rows),
             usual_gop_rows: Some(250),
             linear,
@@ -248,7 +346,7 @@ proptest! {
         }
         let short = |s: &Segment| (s.end_pts - s.start_pts) * 1000 < least_ms as i64 * 12800;
         prop_assert!(segments.len() == 1 || !segments.iter().any(short), "{:?}", seconds(&segments));
-        let mut all = order(&segments);
+        let mut all = order(&segments, length);
         all.sort_unstable();
         prop_assert_eq!(all, (0..segments.len() as u32).collect::<Vec<_>>());
     }
