@@ -57,7 +57,7 @@ pub struct Piece {
 
 impl Piece {
     /// All that it costs.
-    fn effort(&self) -> f64 {
+    pub fn effort(&self) -> f64 {
         self.truly + self.preroll
     }
 }
@@ -67,7 +67,7 @@ impl Piece {
 pub struct Ran {
     /// When the last Segment was done.
     pub makespan: f64,
-    /// When it could have been at best: true work, without what cuts cost, over true speeds of the Nodes that were there.
+    /// When it could have been at best: all that the pieces cost, over the true speeds of the Nodes that were there.
     pub bound: f64,
     /// Work that was done, over the work there was.
     pub done_ratio: f64,
@@ -167,7 +167,7 @@ pub fn run(nodes: &[TrueNode], pieces: &[Piece], order: &[u32]) -> Ran {
         }
     }
     let makespan = world.run();
-    let work: f64 = pieces.iter().map(|p| p.truly).sum();
+    let work: f64 = pieces.iter().map(Piece::effort).sum();
     Ran {
         makespan,
         bound: bound(nodes, work),

@@ -186,6 +186,7 @@ impl Load {
         let pending = |token: &AttemptToken, piece: &Piece, ends: f64| Pending {
             token: *token,
             held: piece.held,
+            waits: piece.begun.is_none(),
             ends,
         };
         let mut all: Vec<Pending> = running
@@ -219,6 +220,8 @@ pub struct Pending {
     pub token: AttemptToken,
     /// What it is.
     pub held: Held,
+    /// It waits for a slot: nothing is lost if another Node has it.
+    pub waits: bool,
     /// In how many seconds it will have ended.
     pub ends: f64,
 }
@@ -239,6 +242,10 @@ mod tests {
         load.remove(&token(1), at(4));
         assert_eq!(load.busy(at(4), |_| 10.0), [3.0, 6.0]);
         assert_eq!(load.busy(at(5), |_| 10.0), [2.0, 5.0], "the third runs now");
+        load.add(token(3), held(10), at(5));
+        let waits = load.pending(at(5), |_| 10.0).into_iter();
+        let waits: Vec<_> = waits.filter(|p| p.waits).map(|p| p.token).collect();
+        assert_eq!(waits, [token(3)]);
     }
 
     #[test]

@@ -8,13 +8,16 @@ use recode_types::{AttemptNo, AttemptToken, NodeId};
 const TIMES: f64 = 2.0;
 const SECONDS: f64 = 5.0;
 
+/// One that has not begun is taken away when another would have ended it so many seconds earlier: about what fetching it again takes.
+const WAITING_SECONDS: f64 = 1.0;
+
 /// The newest Attempt of a Task that may be taken away: where the Task itself is what takes long, moving it again helps nobody.
 const LAST_ATTEMPT: AttemptNo = 1;
 
 /// One part in so many of all slots is relieved at once at most, and one in any case.
 const PART: usize = 10;
 
-/// Attempts that should end where they are, so that Nodes that are idle have them done much earlier. To be asked when nothing else
+/// Attempts that should end where they are, so that Nodes that are idle have them done earlier: much, if they have begun. To be asked when nothing else
 /// waits. The same Attempt begins anew elsewhere and gives the same bytes.
 /// # Shape
 /// At most one Attempt for each idle slot, the latest first. Only Nodes whose speed is known relieve others.
@@ -46,13 +49,21 @@ pub fn relieve(pending: &[(NodeId, Pending)], nodes: &[FreeNode]) -> Vec<(NodeId
             .filter_map(|(other, idle)| Some((takes(other)?, idle)))
             .min_by(|(a, _), (b, _)| a.total_cmp(b));
         if let Some((takes, idle)) = best
-            && pending.ends > takes * TIMES + SECONDS
+            && pending.ends > latest(pending, takes)
         {
             *idle -= 1;
             relieved.push((*node, pending.token));
         }
     }
     relieved
+}
+
+/// In how many seconds an Attempt must have ended to stay where it is, where another Node takes so many.
+fn latest(pending: &Pending, takes: f64) -> f64 {
+    match pending.waits {
+        true => takes + WAITING_SECONDS,
+        false => takes * TIMES + SECONDS,
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +92,7 @@ mod tests {
                 cost: 100,
                 ..Held::default()
             },
+            waits: false,
             ends,
         };
         (NodeId(node), pending)
@@ -113,6 +125,17 @@ mod tests {
     fn a_task_that_takes_long_wherever_it_runs_is_moved_once() {
         let nodes = [node(1, 1.0, 900.0), node(2, 10.0, 0.0)];
         assert_eq!(relieve(&[pending(1, 0, 2, 900.0)], &nodes), []);
+    }
+
+    #[test]
+    fn what_waits_behind_another_goes_to_whoever_has_it_done_somewhat_earlier() {
+        let nodes = [node(1, 10.0, 15.0), node(2, 10.0, 0.0)];
+        let mut one = pending(1, 0, 1, 15.0);
+        assert_eq!(relieve(&[one], &nodes), [], "it has begun: half is done");
+        one.1.waits = true;
+        assert_eq!(relieve(&[one], &nodes), [(one.0, one.1.token)]);
+        one.1.ends = 10.5;
+        assert_eq!(relieve(&[one], &nodes), [], "it must be fetched again");
     }
 
     #[test]

@@ -10,10 +10,15 @@ const AHEAD: f64 = 1.0;
 
 /// The same where the end is near but not there, so that nothing is sent ahead to a Node whose present piece turns out to be
 /// a long one.
-const AHEAD_OF_THE_END: f64 = 5.0;
+const AHEAD_OF_THE_END: f64 = 2.0;
 
 /// How much longer than predicted a Task is expected to take when it might be the last to finish: content differs.
 const CAUTION: f64 = 1.25;
+
+/// How many times the largest Task all that waits must last for the end to be far away. Until then Nodes are sent pieces ahead
+/// whatever they do, so that they have work if nobody leads for a while; a piece that waits behind a long one while others end
+/// costs most when there are but a few for each.
+const FAR: f64 = 3.0;
 
 /// Tasks that are held back for a busy Node at most; the rest waits behind them. Bounds what an end with many Nodes costs.
 const MOST_HELD: u32 = 128;
@@ -359,7 +364,7 @@ impl Look {
                 let with_room = nodes.iter().zip(&paces.speeds).filter(|(n, _)| n.heavy > 0);
                 let latest = with_room
                     .map(|(n, (speed, _))| {
-                        n.busy.first().copied().unwrap_or(0.0) + largest / speed * CAUTION
+                        n.busy.first().copied().unwrap_or(0.0) + largest / speed * CAUTION * FAR
                     })
                     .fold(0.0, f64::max);
                 let until = nodes.iter().zip(&paces.speeds).flat_map(|(n, (speed, _))| {
