@@ -39,7 +39,7 @@ pub use node::{
 };
 pub use offer::{Machine, NodeLoad, Offer, Proof, Rate};
 pub use rendition::{Codec, Knob, RateControl, Rendition};
-pub use request::{JobRequest, OutputRequest};
+pub use request::{JobRequest, Making, OutputRequest};
 pub use score::{Metric, ScoreSummary};
 pub use segment::Segment;
 pub use source::{SourceFacts, SourceIdentity, Track, TrackKind, VideoFacts};

@@ -9,7 +9,7 @@ fn request(source: &str) -> JobRequest {
         outputs: vec![],
         segment_ms: None,
         score: vec![],
-        verify_full: false,
+        making: recode_types::Making::Usual,
         strict: false,
         overwrite: false,
         labels: Default::default(),

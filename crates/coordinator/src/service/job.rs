@@ -114,6 +114,26 @@ impl Jobs {
         self.propose(command, &job.to_string()).await.map(|_| ())
     }
 
+    /// Refuses what a coordinator of an earlier build could not read in the log.
+    fn known_to_all(&self, asked: &Asked) -> Result<(), Status> {
+        let (needed, what) = match asked {
+            Asked::Job(request) => (level::of_request(request), "jobs with --split-tail"),
+            Asked::Command { .. } => (level::COMMANDS, "command jobs"),
+        };
+        let level = self.consensus.shared().look(|state| state.level);
+        if level >= needed {
+            return Ok(());
+        }
+        Err(because(
+            Code::Unavailable,
+            "LEVEL_TOO_LOW",
+            format!(
+                "not all coordinators know {what} yet: try again, and upgrade those of earlier builds"
+            ),
+            &[("level", level.to_string())],
+        ))
+    }
+
     fn status(&self, job: JobId) -> Result<Option<v1::JobStatus>, Status> {
         let status = self.consensus.shared().look(|state| state.status(job));
         Ok(Some(status.ok_or_else(|| unknown(job))?.into()))
@@ -204,29 +224,19 @@ impl JobService for Jobs {
             self.door.pass()?;
         }
         let name = request_id.clone();
+        self.known_to_all(&asked)?;
         let command = match asked {
             Asked::Job(request) => Command::SubmitJob {
                 request_id,
                 job,
                 request,
             },
-            Asked::Command { request, needs } => {
-                let level = self.consensus.shared().look(|state| state.level);
-                if level < level::COMMANDS {
-                    return Err(because(
-                        Code::Unavailable,
-                        "LEVEL_TOO_LOW",
-                        "not all coordinators know command jobs yet: try again, and upgrade those of earlier builds".to_owned(),
-                        &[("level", level.to_string())],
-                    ));
-                }
-                Command::SubmitCommand {
-                    request_id,
-                    job,
-                    request,
-                    needs,
-                }
-            }
+            Asked::Command { request, needs } => Command::SubmitCommand {
+                request_id,
+                job,
+                request,
+                needs,
+            },
         };
         match self.propose(command, &name).await? {
             Outcome::Submitted { job, existing } => {

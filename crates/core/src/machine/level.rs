@@ -10,15 +10,20 @@
 //! | 0 | everything up to [`Command::RaiseLevel`] |
 //! | 1 | [`Command::TurnKnobs`]; snapshots that hold the level |
 //! | 2 | [`Command::SubmitCommand`] and the results of such Jobs; snapshots that hold them |
+//! | 3 | requests for [`Making::SplitTail`]; snapshots that hold them |
 
 use super::Command;
 use recode_types::task::{AttemptOutcome, TaskResult};
+use recode_types::{JobRequest, Making};
 
 /// The level of this build. The first where it stands in for an earlier build.
-pub const LEVEL: u32 = if cfg!(feature = "earlier") { 0 } else { 2 };
+pub const LEVEL: u32 = if cfg!(feature = "earlier") { 0 } else { 3 };
 
 /// The level that brought command jobs.
 pub const COMMANDS: u32 = 2;
+
+/// The level that brought Chunks which several Attempts make.
+pub const SPLIT_TAIL: u32 = 3;
 
 impl Command {
     /// The level that knows it first.
@@ -26,9 +31,18 @@ impl Command {
         match self {
             Self::TurnKnobs { .. } => 1,
             Self::SubmitCommand { .. } => COMMANDS,
+            Self::SubmitJob { request, .. } => of_request(request),
             Self::CompleteAttempt { outcome, .. } => of_outcome(outcome),
             _ => 0,
         }
+    }
+}
+
+/// The level that knows first what is asked.
+pub fn of_request(request: &JobRequest) -> u32 {
+    match request.making {
+        Making::Usual | Making::Verified => 0,
+        Making::SplitTail => SPLIT_TAIL,
     }
 }
 
@@ -52,11 +66,100 @@ pub fn common(announced: impl IntoIterator<Item = Option<u32>>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::*;
+    use crate::machine::work::Order;
+    use crate::machine::{Batch, Outcome, Rejected, State};
+    use recode_types::task::Work;
+    use recode_types::{TaskId, TaskKey};
 
     #[test]
     fn the_slowest_member_decides_and_silence_is_no_consent() {
         assert_eq!(common([Some(2), Some(1), Some(3)]), Some(1));
         assert_eq!(common([Some(2), None]), None);
         assert_eq!(common([]), None);
+    }
+
+    fn split_request() -> JobRequest {
+        JobRequest {
+            making: Making::SplitTail,
+            ..small_request()
+        }
+    }
+
+    fn submit(request: JobRequest) -> Command {
+        Command::SubmitJob {
+            request_id: "one".to_owned(),
+            job: JOB,
+            request: Box::new(request),
+        }
+    }
+
+    /// A running Job in a cluster that knows it.
+    fn split_job() -> Bench {
+        let mut bench = Bench::default();
+        assert_eq!(bench.register(), NODE);
+        bench.apply(Command::RaiseLevel { level: SPLIT_TAIL });
+        bench.apply(submit(split_request()));
+        bench.probe(false);
+        bench.plan(small_plan(&split_request()), false);
+        bench
+    }
+
+    #[test]
+    fn no_member_of_an_earlier_level_meets_a_request_to_split_the_tail() {
+        let mut bench = Bench::default();
+        bench.apply(Command::RaiseLevel {
+            level: SPLIT_TAIL - 1,
+        });
+        let asked = submit(split_request());
+        assert_eq!(asked.level(), SPLIT_TAIL);
+        assert_eq!(
+            bench.apply(asked.clone()),
+            Outcome::Rejected(Rejected::Outdated)
+        );
+        assert_eq!(submit(small_request()).level(), 0);
+        bench.apply(Command::RaiseLevel { level: SPLIT_TAIL });
+        assert!(matches!(bench.apply(asked), Outcome::Submitted { .. }));
+    }
+
+    #[test]
+    fn whoever_encodes_such_a_job_is_told() {
+        let bench = split_job();
+        let key = TaskKey::Encode {
+            group: 0,
+            segment: 0,
+        };
+        let splits = |bench: &Bench| match bench.state.work_for(TaskId { job: JOB, key }) {
+            Some(Order::Work(work)) => match *work {
+                Work::Encode(work) => work.split_tail,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        assert!(splits(&bench));
+        assert!(!splits(&Bench::running(small_request())));
+    }
+
+    /// The log of such a Job, and the snapshot it led to.
+    const LOG: &[u8] = include_bytes!("../../fixtures/batch-level-3-split.bin");
+    const STATE: &[u8] = include_bytes!("../../fixtures/state-v5-split.bin");
+
+    #[test]
+    fn encodings_of_a_request_to_split_the_tail_are_as_they_were() {
+        let bench = split_job();
+        let log = Batch(bench.log.clone());
+        if std::env::var_os("RECODE_WRITE_FIXTURES").is_some() {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+            std::fs::write(folder.join("batch-level-3-split.bin"), log.encode()).unwrap();
+            std::fs::write(folder.join("state-v5-split.bin"), bench.state.encode()).unwrap();
+        }
+        assert_eq!(Batch::decode(LOG), Ok(log));
+        assert_eq!(State::decode(STATE), Ok(bench.state.clone()));
+        assert_eq!((LOG[3], STATE[3]), (4, 5));
+        // In a cluster that does not know it, nobody can have asked for it.
+        let mut earlier = bench.state;
+        earlier.level = COMMANDS;
+        let said = State::decode(&earlier.encode()).unwrap_err().to_string();
+        assert!(said.contains("does not know yet"), "{said}");
     }
 }

@@ -122,6 +122,9 @@ impl State {
                     (None, Some(stub)) => stub.request == retention::digest(request),
                     (None, None) => true,
                 };
+                if self.level < level::of_request(request) {
+                    return Err(Rejected::Outdated);
+                }
                 if let Some(known) = self.known_request(request_id, same)? {
                     return Ok(known);
                 }

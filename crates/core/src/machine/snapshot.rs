@@ -12,7 +12,7 @@ mod v1;
 mod v2;
 mod v4;
 
-use super::level::{COMMANDS, LEVEL};
+use super::level::{self, COMMANDS, LEVEL, SPLIT_TAIL};
 use super::{Batch, Entry, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,6 +52,11 @@ pub enum FormatError {
     /// The checksum matches but the content does not read.
     #[error("the content does not read: {0}")]
     Content(String),
+}
+
+/// Version of the snapshots of a cluster at this level, from the second on.
+fn of_level(level: u32) -> u8 {
+    2 + level.min(LEVEL) as u8
 }
 
 /// Bytes in front of what is sealed.
@@ -220,7 +225,7 @@ impl State {
         match self.level {
             0 => seal(STATE, 2, &v2::fields(self)),
             1 => seal(STATE, 3, self),
-            _ => seal(STATE, 4, &v4::fields(self)),
+            level => seal(STATE, of_level(level), &v4::fields(self)),
         }
     }
 
@@ -231,7 +236,7 @@ impl State {
         match self.level {
             0 => write(STATE, 2, &v2::fields(self), sink),
             1 => write(STATE, 3, self, sink),
-            _ => write(STATE, 4, &v4::fields(self), sink),
+            level => write(STATE, of_level(level), &v4::fields(self), sink),
         }
     }
 
@@ -246,6 +251,9 @@ impl State {
             (4, content) if LEVEL >= COMMANDS => {
                 read::<v4::State>(content).and_then(Self::try_from)
             }
+            (5, content) if LEVEL >= SPLIT_TAIL => {
+                read::<v4::State>(content).and_then(Self::try_from)
+            }
             (found, _) => Err(FormatError::Version {
                 found,
                 known: STATE_VERSION,
@@ -257,6 +265,11 @@ impl State {
             || (has_commands && state.level < COMMANDS)
         {
             let what = "a command and what its job says of it contradict each other";
+            return Err(FormatError::Content(what.to_owned()));
+        }
+        let asked = |job: &super::Job| level::of_request(&job.request);
+        if state.jobs.values().map(asked).max() > Some(state.level) {
+            let what = "a job asks for what its cluster does not know yet";
             return Err(FormatError::Content(what.to_owned()));
         }
         state
