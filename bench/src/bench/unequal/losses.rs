@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use recode_types::Digest;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const NODES: usize = 4;
@@ -32,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2400);
 pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let looped = plain::looped(tools, &wanted.clip, wanted.seconds, folder.path())?;
-    let source = folder.path().join("source.mp4");
+    let mut source = folder.path().join("source.mp4");
     plain::head(tools, &looped, wanted.seconds, &source)?;
     let mut case = format!(
         "{}, a node dies every {} s",
@@ -46,6 +47,7 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
             "the output of --split-tail is judged: set RECODE_JUDGE to the path of the judging program, and have ffprobe on PATH"
         );
         case += ", split tail";
+        source = silent(tools, &source)?;
         flags.extend(["--split-tail", "--gop", GOP]);
     }
     let mut seed = Seed::new(wanted.seed);
@@ -82,6 +84,20 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     add("kills", "count", |(_, hit)| hit.kills as f64);
     add("wall", "s", |(_, hit)| hit.wall);
     Ok(())
+}
+
+/// The pictures of a film alone: an output without sound is no fault then.
+fn silent(tools: &Tools, film: &Path) -> Result<PathBuf> {
+    let out = film.with_file_name("silent.mp4");
+    let mut command = Command::new(&tools.ffmpeg);
+    command.args(["-v", "error", "-i"]).arg(film);
+    command.args(["-map", "0:v:0", "-c", "copy"]).arg(&out);
+    ensure!(
+        command.status()?.success(),
+        "the sound cannot be left out of {}",
+        film.display()
+    );
+    Ok(out)
 }
 
 /// What one job showed.
