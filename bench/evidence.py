@@ -44,7 +44,7 @@ class CannotRun(Exception):
 # What a line's figures depend on. How fast, how large and how good an encode is follows from what is cut, what FFmpeg is told and
 # how Chunks are made and joined; who keeps the job, and over which API, plays no part.
 EVERYTHING = ("crates", "proto", "Cargo.lock", "Cargo.toml")
-TYPES = ("artifact", "container", "rendition", "request", "score", "segment", "source", "table", "task", "time", "travel")
+TYPES = ("artifact", "container", "making", "rendition", "request", "score", "segment", "source", "table", "task", "time", "travel")
 ENCODES = (*(f"crates/types/src/{noun}.rs" for noun in TYPES), "crates/media", "crates/store", "crates/node/src/run",
            "crates/node/src/slots.rs", "crates/node/src/source.rs", "crates/node/src/blocks.rs", "crates/core/src/plan")  # fmt: skip
 SIMULATED = ("crates/types", "crates/core", "crates/proto", "crates/coordinator", "crates/sim", "proto", "Cargo.lock",
@@ -407,14 +407,15 @@ LINES = {
         ],
     },
     "3.4": {
-        "title": "a node dies every ten seconds",
-        "bench": ["mesh", "--losses"],
+        "title": "a node dies every ten seconds, and once more with --split-tail",
         "limits": [
             limit("cpu_ratio", None, 1.1),
             limit("chunk_cpu", 3, 5),
             limit("outputs_that_differ", 0, 0, of="max"),
+            limit("judge_passes", 1, None, of="min", cases="split tail"),
             limit("wall", 600, None, of="min"),
         ],
+        "least_cases": 2,
     },
     "3.7": {
         "title": "a bad day of S3",
@@ -879,6 +880,29 @@ def run_versus(minutes):
     return status
 
 
+def run_losses(minutes):
+    """With and without --split-tail, whichever has fewer runs first."""
+    if not os.environ.get("RECODE_JUDGE"):
+        raise CannotRun("RECODE_JUDGE does not name the judging program: set it to the path of check.py")
+    known = pool(current("3.4"))
+    counts = {True: 0, False: 0}
+    for (case, metric), found in known.items():
+        if metric == "cpu_ratio":
+            counts["split tail" in case] += found["n"]
+    deadline = time.monotonic() + 60 * minutes
+    status = 0
+    for split in sorted(counts, key=lambda split: (counts[split], split)):
+        left = (deadline - time.monotonic()) / 60
+        # Both runs of a pair take ten minutes and more.
+        if left < 25 or status:
+            break
+        seed = len(read("3.4")) + 1
+        extra = ["--split-tail"] if split else []
+        figures, status = bench(["mesh", "--losses", *extra, "--seed", str(seed)], left)
+        write("3.4", figures, seed)
+    return status
+
+
 def run_quality(minutes):
     deadline = time.monotonic() + 60 * minutes
     status = 0
@@ -1137,6 +1161,8 @@ def run(name):
         return run_versus(minutes)
     if name == "1.7":
         return run_quality(minutes)
+    if name == "3.4":
+        return run_losses(minutes)
     if name == "1.8":
         return run_rates(minutes)
     if name == "2.3":

@@ -183,6 +183,7 @@ fn over(file: JobFlags, line: &JobFlags) -> JobFlags {
             line.score.clone()
         },
         verify: line.verify.clone().or(file.verify),
+        split_tail: line.split_tail || file.split_tail,
         strict: line.strict || file.strict,
         force: line.force || file.force,
         label: line.label.clone(),

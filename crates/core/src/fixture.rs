@@ -13,7 +13,7 @@ use recode_types::task::{
 use recode_types::time::Rational;
 use recode_types::{
     ArtifactRef, AttemptNo, Codec, CommandFile, CommandOutput, CommandRequest, Container, Digest,
-    FrameRow, FrameTable, JobId, JobRequest, Needs, NodeId, OutputRequest, Rendition,
+    FrameRow, FrameTable, JobId, JobRequest, Making, Needs, NodeId, OutputRequest, Rendition,
     SegmentLength, SourceFacts, TaskId, TaskKey,
 };
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ pub fn request(outputs: Vec<OutputRequest>) -> JobRequest {
         outputs,
         segment: SegmentLength::Millis(2_000),
         score: Vec::new(),
-        verify_full: false,
+        making: Making::Usual,
         strict: false,
         overwrite: false,
         labels: BTreeMap::new(),

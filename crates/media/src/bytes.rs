@@ -69,6 +69,12 @@ impl FileSource {
 pub(crate) struct InPlace(FileSource);
 
 impl FileSource {
+    /// The same, as if it ended after `size` bytes: somebody may be writing behind them.
+    pub(crate) fn until(self, size: u64) -> Self {
+        let size = size.min(self.size);
+        Self { size, ..self }
+    }
+
     /// For callers that are no futures themselves.
     pub(crate) fn in_place(self) -> InPlace {
         InPlace(self)

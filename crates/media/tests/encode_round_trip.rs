@@ -2,8 +2,10 @@
 //! signatures against a decode of the whole, and scores from the same process against a run of their own.
 
 use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
-use recode_media::args::{Clock, Input, Span};
-use recode_media::mp4::{check_units, read_chunk};
+use recode_media::args::{Clock, Input, Span, encoder};
+use recode_media::mp4::{
+    ChunkIndex, Shown, check_units, closed_groups, join, read_chunk, read_grown,
+};
 use recode_media::run::{self, Invocation};
 use recode_media::score::{self, FrameScores};
 use recode_media::toolchain::{self, Ffmpeg};
@@ -199,6 +201,7 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
                         .map(|i| dir.path().join(format!("{segment}, {i}: it's.log")))
                         .collect(),
                 }),
+                growing: false,
                 major: ffmpeg.major(),
             };
             let seen = encode(&ffmpeg, &args).await;
@@ -239,6 +242,151 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
         }
     }
     assert_eq!(at_15_per_second, 18);
+}
+
+/// The packets of a Chunk, and when each is shown after the first.
+fn frames(path: &Path, index: &ChunkIndex) -> Vec<(Vec<u8>, i64, bool)> {
+    let file = std::fs::read(path).unwrap();
+    let samples = index.samples.iter().map(|s| {
+        let bytes = file[s.offset as usize..][..s.size as usize].to_vec();
+        let shown = index.time_base.rescale(s.pts - index.samples[0].pts, TICKS);
+        (bytes, shown, s.key)
+    });
+    samples.collect()
+}
+
+/// Of the clip.
+const TICKS: TimeBase = TimeBase::new(1, 12_800);
+
+#[tokio::test]
+async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
+    let Ok(ffmpeg) = toolchain::find(None) else {
+        eprintln!("NOT TESTED: there is no ffmpeg here");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("clip.mp4");
+    clip(&ffmpeg, &source).await;
+    let video = video(Rational::new(25, 1), TICKS);
+    let mut renditions = [
+        Codec::H264,
+        Codec::H265,
+        Codec::Av1,
+        Codec::Vp9,
+        Codec::Prores,
+    ]
+    .map(|codec| Rendition {
+        gop: (codec != Codec::Prores).then_some(10),
+        ..rendition(codec)
+    })
+    .to_vec();
+    // As its own default has it: with groups that look beyond their end.
+    renditions.push(Rendition {
+        gop: None,
+        ..renditions[1].clone()
+    });
+    assert!(renditions.iter().all(|r| encoder::grows(&r.encoder)));
+    renditions.retain(|r| ffmpeg.has_encoder(&r.encoder));
+    for rendition in &renditions {
+        let name = &rendition.encoder;
+        let path = |growing: bool| dir.path().join(format!("{growing}.chunk"));
+        for growing in [false, true] {
+            let output = EncodeOutput {
+                rendition,
+                knob: Knob {
+                    quality_milli: 30_000,
+                    peak: None,
+                    buffer_start_milli: 900,
+                },
+                size: (320, 180),
+                path: path(growing),
+            };
+            let args = EncodeArgs {
+                input: Input {
+                    path: source.clone(),
+                    demuxer: Some("mp4"),
+                    stream: 0,
+                    clock: Clock::Stored,
+                    threads: 1,
+                },
+                span: span((0, 50)),
+                time_base: TICKS,
+                shift: 0,
+                video: &video,
+                outputs: vec![output],
+                score: None,
+                check: None,
+                growing,
+                major: ffmpeg.major(),
+            };
+            assert_eq!(encode(&ffmpeg, &args).await.len(), 50, "{name}");
+        }
+        let plain = read_chunk(&path(false)).unwrap();
+        let index = read_chunk(&path(true)).unwrap();
+        assert_eq!(index.sample_description, plain.sample_description, "{name}");
+        let of_plain = frames(&path(false), &plain);
+        assert!(frames(&path(true), &index) == of_plain, "{name}");
+        let wanted: Vec<i64> = (0..50).map(|frame| 512 * frame).collect();
+        let groups = |index: &ChunkIndex| closed_groups(index, &wanted, TICKS);
+        let all = groups(&index);
+        assert_eq!(all.last(), Some(&50), "{name}");
+        if rendition.gop.is_some() {
+            assert_eq!(all, [10, 20, 30, 40, 50], "{name}");
+        }
+
+        // As somebody sees it who looks while it is written.
+        let whole = std::fs::read(path(true)).unwrap();
+        let part = dir.path().join("part");
+        let mut seen = Vec::new();
+        for end in (0..=whole.len()).step_by(whole.len() / 97 + 1) {
+            std::fs::write(&part, &whole[..end]).unwrap();
+            let Some(grown) = read_grown(&part).unwrap() else {
+                continue;
+            };
+            assert!(index.samples.starts_with(&grown.samples), "{name}");
+            assert_eq!(groups(&grown).last(), Some(&grown.samples.len()), "{name}");
+            seen.push(grown.samples.len());
+        }
+        seen.dedup();
+        assert!(
+            seen.len() >= usize::from(rendition.gop.is_some()) * 4,
+            "{name}: {seen:?}"
+        );
+
+        // And what becomes of its pieces.
+        let cut = all[all.len() / 2 - usize::from(all.len() > 1)];
+        let piece = |samples: &[_]| ChunkIndex {
+            samples: samples.to_vec(),
+            ..index.clone()
+        };
+        let (head, tail) = index.samples.split_at(cut);
+        let (head, tail) = (piece(head), piece(tail));
+        let mut pieces = vec![(path(true), &head)];
+        if !tail.samples.is_empty() {
+            pieces.push((path(true), &tail));
+        }
+        let pieces: Vec<(&Path, &ChunkIndex)> = pieces
+            .iter()
+            .map(|(path, index)| (&**path, *index))
+            .collect();
+        let shown = |pts| Shown {
+            pts,
+            last_duration: 512,
+            time_base: TICKS,
+        };
+        let joined = dir.path().join("joined");
+        join(&pieces, shown(&wanted), &joined).unwrap();
+        let index = read_chunk(&joined).unwrap();
+        assert_eq!(index.sample_description, plain.sample_description, "{name}");
+        assert!(frames(&joined, &index) == of_plain, "{name}");
+        verify::decode(&ffmpeg, &joined, 50, verify::Depth::Full)
+            .await
+            .unwrap();
+        let refused = join(&pieces, shown(&wanted[..49]), &joined);
+        assert!(refused.is_err(), "{name}");
+        let longer: Vec<i64> = (0..51).map(|frame| 512 * frame).collect();
+        assert!(join(&pieces, shown(&longer), &joined).is_err(), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -290,6 +438,7 @@ async fn the_loop_back_decoder_sees_a_wrong_picture_a_lost_frame_and_a_torn_file
                 grade,
                 logs: vec![log.clone()],
             }),
+            growing: false,
             major: ffmpeg.major(),
         };
         let list: Vec<OsString> = args
@@ -399,6 +548,7 @@ async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
                 logs: logs.to_vec(),
             }),
             check: None,
+            growing: false,
             major: ffmpeg.major(),
         };
         encode(&ffmpeg, &args).await;

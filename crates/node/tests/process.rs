@@ -3,7 +3,9 @@
 use recode_coordinator::assembly;
 use recode_mesh::{Jobs, Leader, Nodes};
 use recode_testkit::metadata::Metadata;
-use recode_types::{EventKind, JobId, JobRequest, JobState, NodeStatus, SegmentLength};
+use recode_types::{
+    EventKind, JobId, JobRequest, JobState, Making, NodeStatus, SegmentLength, TaskKey,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -222,6 +224,85 @@ async fn a_node_without_time_gives_back_what_it_holds_and_another_has_it_at_once
     assert_eq!(node.exit_code().await, 0);
     let attempts = begun.done_by_another().await;
     assert!(attempts.contains(&2), "it held something: {attempts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_that_two_nodes_make_one_after_the_other_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let coordinator = assembly::start(assembly::Config {
+        embedded: false,
+        ..assembly::Config::embedded(
+            folder.path().join("raft"),
+            format!("file://{}", store.display()),
+        )
+    })
+    .await
+    .unwrap();
+    let address = format!("http://{}", coordinator.local_addr());
+    let jobs = Jobs::new(Leader::at(&address).unwrap());
+    let output = folder.path().join("out.mp4");
+    let mut wanted = JobRequest {
+        making: Making::SplitTail,
+        segment_ms: Some(12_000),
+        duration_us: Some(12_000_000),
+        ..request(&output)
+    };
+    let rendition = &mut wanted.outputs[0].rendition;
+    (rendition.preset, rendition.gop) = (Some("slow".to_owned()), Some(24));
+    let submitted = async {
+        loop {
+            match jobs.submit("a request", &wanted).await {
+                Ok((job, _)) => return job,
+                // A cluster learns what all its members know a moment after its start.
+                Err(recode_mesh::Error::Unavailable { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    let submitted = tokio::time::timeout(Duration::from_secs(60), submitted).await;
+    let job = submitted.expect("it is taken");
+    let scratch = |name| folder.path().join(name);
+    let first = Node::start(&address, &scratch("1"), &["--grace", "0s"]);
+    let finished = async {
+        let chunks = store.join("jobs").join(job.to_string()).join("chunks");
+        let part = |chunk: std::fs::DirEntry| chunk.path().join("parts").is_dir();
+        while !std::fs::read_dir(&chunks).is_ok_and(|all| all.flatten().any(part)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let finished = tokio::time::timeout(Duration::from_secs(60), finished).await;
+    finished.expect("it finishes something");
+    first.signal(rustix::process::Signal::TERM);
+    assert_eq!(first.exit_code().await, 0);
+    let _second = Node::start(&address, &scratch("2"), &[]);
+    let mut watch = jobs.watch(job, 0);
+    let mut encoded = Vec::new();
+    let ended = async {
+        while let Some(seen) = watch.next().await.unwrap() {
+            if let recode_mesh::Watched::Event(event) = seen
+                && let EventKind::TaskDone {
+                    task: TaskKey::Encode { .. },
+                    attempt,
+                    ..
+                } = event.kind
+            {
+                encoded.push(attempt);
+            }
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(120), ended).await;
+    ended.expect("the job ends");
+    let view = jobs.get(job).await.unwrap();
+    assert_eq!(view.status.state, JobState::Done, "{:?}", view.status);
+    assert_eq!(encoded, [2], "one Chunk, by two Attempts");
+    let ffmpeg = recode_node::toolchain::find(None).unwrap();
+    let all = recode_media::verify::Depth::Full;
+    let decoded = recode_media::verify::decode(&ffmpeg, &output, 12 * 24, all).await;
+    assert_eq!(decoded.unwrap().frames.len(), 12 * 24);
+    coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use recode_types::task::{
     TaskResult, Usage, Work,
 };
 use recode_types::{
-    ArtifactRef, Codec, Container, Digest, FrameRow, FrameTable, JobId, JobRequest, Knob,
+    ArtifactRef, Codec, Container, Digest, FrameRow, FrameTable, JobId, JobRequest, Knob, Making,
     OutputRequest, Rational, Rendition, Segment, SegmentLength, SourceFacts, TaskKey,
 };
 use std::collections::BTreeMap;
@@ -241,7 +241,7 @@ impl Template {
                 .collect(),
             segment: SegmentLength::Millis(1_000 + 500 * (number as u64 % 3)),
             score: Vec::new(),
-            verify_full: false,
+            making: Making::Usual,
             strict: false,
             overwrite: false,
             labels: BTreeMap::new(),

@@ -4,7 +4,7 @@
 //! whoever runs it, reads it with that grammar and builds the argument list from what was read, never from the text.
 
 use crate::node::NodeHello;
-use crate::request::{JobRequest, SegmentLength};
+use crate::request::{JobRequest, Making, SegmentLength};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ impl CommandRequest {
             outputs: Vec::new(),
             segment: SegmentLength::Usual,
             score: Vec::new(),
-            verify_full: false,
+            making: Making::Usual,
             strict: false,
             overwrite: self.overwrite,
             labels: self.labels.clone(),

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod event;
 pub mod explain;
 pub mod id;
+pub mod making;
 pub mod node;
 pub mod offer;
 pub mod rendition;
@@ -34,6 +35,7 @@ pub use event::{
 };
 pub use explain::{Explanation, Wait, Waiting};
 pub use id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
+pub use making::Making;
 pub use node::{
     AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeOrders, NodeReport, NodeStatus,
     PeerTraffic,

@@ -2,6 +2,7 @@
 //! (TOML or JSON) and from the API.
 
 use crate::container::Container;
+use crate::making::Making;
 use crate::rendition::{AudioCodec, Rendition};
 use crate::score::Metric;
 use crate::source::TrackKind;
@@ -23,8 +24,9 @@ pub struct JobRequest {
     pub segment: SegmentLength,
     /// Metrics to compute against the Source for every frame.
     pub score: Vec<Metric>,
-    /// Decode and compare every output frame before a Chunk is accepted.
-    pub verify_full: bool,
+    /// How Chunks are made. Named as before there was more than yes and no to say.
+    #[serde(rename = "verify_full", default)]
+    pub making: Making,
     /// Refuse, rather than warn, when something of the Source would be lost.
     pub strict: bool,
     /// Replace Outputs that exist.

@@ -134,6 +134,9 @@ pub struct EncodeWork {
     pub score: Vec<Metric>,
     /// Decode and compare every output frame.
     pub verify_full: bool,
+    /// What an Attempt has finished outlives it; see [`crate::JobRequest`].
+    #[serde(default)]
+    pub split_tail: bool,
     /// Parameter sets every Chunk of a Rendition must agree on, once the first is committed; one per `renditions`.
     pub params: Vec<Option<crate::artifact::Digest>>,
 }

@@ -1,6 +1,8 @@
-//! Nodes that die without a word, one every ten seconds, while others join in their place.
+//! Nodes that die without a word, one every ten seconds, while others join in their place. With `--split-tail` the others go on
+//! where the dead ones ended.
 
 use super::{Cluster, Wanted, flags, segments};
+use crate::bench::versus::add_judgement;
 use crate::figure::Sheet;
 use crate::plain;
 use crate::seed::Seed;
@@ -8,7 +10,8 @@ use crate::tools::{self, Tools};
 use anyhow::{Context as _, Result, ensure};
 use recode_types::Digest;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const NODES: usize = 4;
@@ -18,17 +21,35 @@ const CORES: f64 = 0.5;
 const EVERY: Duration = Duration::from_secs(10);
 /// Wanted length of a Segment.
 const SEGMENT: &str = "6s";
+/// Frames of a group of pictures where the tail is split: about a second, so that something is finished when a node dies.
+const GOP: &str = "30";
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(2400);
 
-/// Measures the processor time of a job whose nodes die against that of an undisturbed one, and compares the bytes.
+/// Measures the processor time of a job whose nodes die against that of an undisturbed one, and compares the bytes, or has the
+/// output judged where it need not have the same.
 /// # Errors
 /// A job fails, or the machine takes no control groups.
 pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let looped = plain::looped(tools, &wanted.clip, wanted.seconds, folder.path())?;
-    let source = folder.path().join("source.mp4");
+    let mut source = folder.path().join("source.mp4");
     plain::head(tools, &looped, wanted.seconds, &source)?;
+    let mut case = format!(
+        "{}, a node dies every {} s",
+        tools::short_name(&wanted.clip),
+        EVERY.as_secs()
+    );
+    let mut flags = flags(SEGMENT).to_vec();
+    if wanted.split_tail {
+        ensure!(
+            tools.judge.is_some() && tools.ffprobe.is_some(),
+            "the output of --split-tail is judged: set RECODE_JUDGE to the path of the judging program, and have ffprobe on PATH"
+        );
+        case += ", split tail";
+        source = silent(tools, &source)?;
+        flags.extend(["--split-tail", "--gop", GOP]);
+    }
     let mut seed = Seed::new(wanted.seed);
     let mut all = Vec::new();
     for run in 0..wanted.runs {
@@ -36,18 +57,16 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
             break;
         }
         let of = |name: &str| folder.path().join(format!("{run}-{name}"));
-        let undisturbed = one(tools, &source, &of("undisturbed"), None)?;
-        let disturbed = one(tools, &source, &of("disturbed"), Some(&mut seed))?;
+        let undisturbed = one(tools, &source, &of("undisturbed"), &flags, None)?;
+        let disturbed = one(tools, &source, &of("disturbed"), &flags, Some(&mut seed))?;
+        if wanted.split_tail {
+            add_judgement(tools, &source, &disturbed.file, &case, sheet)?;
+        }
         all.push((undisturbed, disturbed));
     }
     if all.is_empty() {
         return Ok(());
     }
-    let case = format!(
-        "{}, a node dies every {} s",
-        tools::short_name(&wanted.clip),
-        EVERY.as_secs()
-    );
     let against = "the same cluster, undisturbed";
     let mut add = |metric, unit, of: fn(&(Seen, Seen)) -> f64| {
         let values: Vec<f64> = all.iter().map(of).collect();
@@ -57,12 +76,28 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     add("chunk_cpu", "s", |(calm, _)| {
         calm.cpu / calm.segments as f64
     });
-    add("outputs_that_differ", "count", |(calm, hit)| {
-        f64::from(u8::from(calm.output != hit.output))
-    });
+    if !wanted.split_tail {
+        add("outputs_that_differ", "count", |(calm, hit)| {
+            f64::from(u8::from(calm.output != hit.output))
+        });
+    }
     add("kills", "count", |(_, hit)| hit.kills as f64);
     add("wall", "s", |(_, hit)| hit.wall);
     Ok(())
+}
+
+/// The pictures of a film alone: an output without sound is no fault then.
+fn silent(tools: &Tools, film: &Path) -> Result<PathBuf> {
+    let out = film.with_file_name("silent.mp4");
+    let mut command = Command::new(&tools.ffmpeg);
+    command.args(["-v", "error", "-i"]).arg(film);
+    command.args(["-map", "0:v:0", "-c", "copy"]).arg(&out);
+    ensure!(
+        command.status()?.success(),
+        "the sound cannot be left out of {}",
+        film.display()
+    );
+    Ok(out)
 }
 
 /// What one job showed.
@@ -72,9 +107,16 @@ struct Seen {
     segments: usize,
     kills: usize,
     output: Digest,
+    file: PathBuf,
 }
 
-fn one(tools: &Tools, source: &Path, folder: &Path, mut seed: Option<&mut Seed>) -> Result<Seen> {
+fn one(
+    tools: &Tools,
+    source: &Path,
+    folder: &Path,
+    flags: &[&str],
+    mut seed: Option<&mut Seed>,
+) -> Result<Seen> {
     fs::create_dir(folder)?;
     let mut cluster = Cluster::start(tools, folder)?;
     let mut alive = Vec::new();
@@ -85,7 +127,7 @@ fn one(tools: &Tools, source: &Path, folder: &Path, mut seed: Option<&mut Seed>)
     let before = cluster.cpu_seconds()?;
     let output = folder.join("output.mp4");
     let started = Instant::now();
-    let job = cluster.submit(source, &output, &flags(SEGMENT))?;
+    let job = cluster.submit(source, &output, flags)?;
     let (mut kills, mut next) = (0, started + EVERY);
     while !cluster.is_done(job)? {
         ensure!(
@@ -116,5 +158,6 @@ fn one(tools: &Tools, source: &Path, folder: &Path, mut seed: Option<&mut Seed>)
         segments: segments(&report),
         kills,
         output: Digest::of(&fs::read(&output)?),
+        file: output,
     })
 }

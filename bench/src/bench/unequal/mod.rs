@@ -28,6 +28,9 @@ pub struct Asked {
     /// Four nodes, one of which dies every ten seconds while another joins; needs root
     #[arg(long, group = "what")]
     pub losses: bool,
+    /// With --losses: what a dead node had finished of a Chunk is taken over, and the output judged instead of compared
+    #[arg(long, requires = "losses")]
+    pub split_tail: bool,
     /// Runs
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub runs: usize,
@@ -50,6 +53,8 @@ pub struct Wanted {
     pub seconds: f64,
     /// Seed of who dies.
     pub seed: u64,
+    /// The Jobs ask for `--split-tail`.
+    pub split_tail: bool,
     /// Begin no run after this.
     pub deadline: Deadline,
 }
@@ -86,6 +91,7 @@ pub fn run(
         runs: asked.runs,
         seconds: asked.seconds.unwrap_or(usual),
         seed: asked.seed,
+        split_tail: asked.split_tail,
         deadline,
     };
     match asked.straggler {

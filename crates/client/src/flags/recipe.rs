@@ -47,6 +47,9 @@ pub struct JobFlags {
     /// How chunks are checked: `standard` decodes a sample, `full` decodes and compares every frame
     #[arg(long, value_name = "HOW", value_parser = ["standard", "full"])]
     pub verify: Option<String>,
+    /// Go on where a lost worker ended within a piece, at the cost of repeatable bytes
+    #[arg(long)]
+    pub split_tail: bool,
     /// Refuse, rather than warn, when something of the source would be lost
     #[arg(long)]
     pub strict: bool,

@@ -8,7 +8,7 @@ use crate::flags::{JobFlags, OutputFlags};
 use crate::place::{Place, Use};
 use crate::units::BitRate;
 use recode_types::rendition::AudioCodec;
-use recode_types::{Codec, Container, JobRequest, OutputRequest, SegmentLength};
+use recode_types::{Codec, Container, JobRequest, Making, OutputRequest, SegmentLength};
 use rendition::rendition;
 use std::path::Path;
 
@@ -93,7 +93,7 @@ pub fn build(
         outputs: out,
         segment,
         score,
-        verify_full: work.verify.as_deref() == Some("full"),
+        making: Making::of(work.verify.as_deref() == Some("full"), work.split_tail),
         strict: work.strict,
         overwrite: work.force,
         labels,

@@ -10,7 +10,7 @@ fn request(source: &str) -> JobRequest {
         outputs: vec![],
         segment: SegmentLength::Usual,
         score: vec![],
-        verify_full: false,
+        making: recode_types::Making::Usual,
         strict: false,
         overwrite: false,
         labels: Default::default(),

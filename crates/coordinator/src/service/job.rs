@@ -17,7 +17,7 @@ use recode_proto::convert::status::{bad_request, because};
 use recode_proto::convert::{MAX_WATCHED, id, request_id, sentence};
 use recode_proto::v1::{self, job_service_server::JobService};
 use recode_types::{
-    CommandRequest, Explanation, JobId, JobRequest, JobStatus, Needs, NodeStatus, TaskKey,
+    CommandRequest, Explanation, JobId, JobRequest, JobStatus, Making, Needs, NodeStatus, TaskKey,
 };
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -117,7 +117,13 @@ impl Jobs {
     /// Refuses what a coordinator of an earlier build could not read in the log.
     fn known_to_all(&self, asked: &Asked) -> Result<(), Status> {
         let (needed, what) = match asked {
-            Asked::Job(request) => (level::of_request(request), "segments of --spread"),
+            Asked::Job(request) => (
+                level::of_request(request),
+                match request.making {
+                    Making::SplitTail => "jobs with --split-tail",
+                    _ => "segments of --spread",
+                },
+            ),
             Asked::Command { .. } => (level::COMMANDS, "command jobs"),
         };
         let level = self.consensus.shared().look(|state| state.level);

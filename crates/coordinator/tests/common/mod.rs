@@ -96,7 +96,7 @@ pub fn request() -> JobRequest {
         }],
         segment: SegmentLength::Millis(2000),
         score: Vec::new(),
-        verify_full: false,
+        making: recode_types::Making::Usual,
         strict: false,
         overwrite: true,
         labels: BTreeMap::new(),

@@ -10,11 +10,12 @@
 //! | 0 | everything up to [`Command::RaiseLevel`] |
 //! | 1 | [`Command::TurnKnobs`]; snapshots that hold the level |
 //! | 2 | [`Command::SubmitCommand`] and the results of such Jobs; snapshots that hold them |
-//! | 3 | requests for [`SegmentLength::Spread`], and the order in which such Segments are handed out |
+//! | 3 | requests for [`SegmentLength::Spread`], and the order in which such Segments are handed out; requests for
+//! [`Making::SplitTail`]; snapshots that hold them |
 
 use super::Command;
 use recode_types::task::{AttemptOutcome, TaskResult};
-use recode_types::{JobRequest, SegmentLength};
+use recode_types::{JobRequest, Making, SegmentLength};
 
 /// The level of this build. The first where it stands in for an earlier build.
 pub const LEVEL: u32 = if cfg!(feature = "earlier") { 0 } else { 3 };
@@ -22,8 +23,8 @@ pub const LEVEL: u32 = if cfg!(feature = "earlier") { 0 } else { 3 };
 /// The level that brought command jobs.
 pub const COMMANDS: u32 = 2;
 
-/// The level that brought Segments for very many Nodes.
-pub const SPREAD: u32 = 3;
+/// The level that brought requests for Segments for very many Nodes, and for Chunks that several Attempts make.
+pub const REQUESTS: u32 = 3;
 
 impl Command {
     /// The level that knows it first.
@@ -40,9 +41,10 @@ impl Command {
 
 /// The level that knows first what is asked.
 pub fn of_request(request: &JobRequest) -> u32 {
-    match request.segment {
-        SegmentLength::Usual | SegmentLength::Millis(_) => 0,
-        SegmentLength::Spread => SPREAD,
+    let spread = request.segment == SegmentLength::Spread;
+    match spread || request.making == Making::SplitTail {
+        true => REQUESTS,
+        false => 0,
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
         let request = spread_request();
         let mut bench = Bench::default();
         assert_eq!(bench.register(), NODE);
-        bench.apply(Command::RaiseLevel { level: SPREAD });
+        bench.apply(Command::RaiseLevel { level: REQUESTS });
         bench.apply(submit(&request));
         bench.probe(false);
         let table = table(120, 50);
@@ -109,19 +111,21 @@ mod tests {
     #[test]
     fn no_member_of_an_earlier_level_meets_a_request_for_spread_segments() {
         let submit = submit(&spread_request());
-        assert_eq!(submit.level(), SPREAD);
+        assert_eq!(submit.level(), REQUESTS);
         let mut bench = Bench::default();
-        bench.apply(Command::RaiseLevel { level: SPREAD - 1 });
+        bench.apply(Command::RaiseLevel {
+            level: REQUESTS - 1,
+        });
         assert_eq!(
             bench.apply(submit.clone()),
             Outcome::Rejected(Rejected::Outdated)
         );
-        bench.apply(Command::RaiseLevel { level: SPREAD });
+        bench.apply(Command::RaiseLevel { level: REQUESTS });
         let submitted = bench.apply(submit);
         assert!(matches!(submitted, Outcome::Submitted { .. }));
         // Nor in a snapshot.
         let mut earlier = bench.state.clone();
-        earlier.level = SPREAD - 1;
+        earlier.level = REQUESTS - 1;
         let refused = State::decode(&earlier.encode()).unwrap_err().to_string();
         assert!(refused.contains("does not know yet"), "{refused}");
     }
@@ -166,5 +170,99 @@ mod tests {
         let job = &state.jobs[&JOB];
         assert_eq!(job.request, spread_request());
         assert!(job.run().is_some_and(|run| run.order.len() > 10));
+    }
+}
+
+#[cfg(test)]
+mod split_tail {
+    use super::*;
+    use crate::fixture::*;
+    use crate::machine::work::Order;
+    use crate::machine::{Batch, Outcome, Rejected, State};
+    use recode_types::task::Work;
+    use recode_types::{TaskId, TaskKey};
+
+    fn split_request() -> JobRequest {
+        JobRequest {
+            making: Making::SplitTail,
+            ..small_request()
+        }
+    }
+
+    fn submit(request: JobRequest) -> Command {
+        Command::SubmitJob {
+            request_id: "one".to_owned(),
+            job: JOB,
+            request: Box::new(request),
+        }
+    }
+
+    /// A running Job in a cluster that knows it.
+    fn split_job() -> Bench {
+        let mut bench = Bench::default();
+        assert_eq!(bench.register(), NODE);
+        bench.apply(Command::RaiseLevel { level: REQUESTS });
+        bench.apply(submit(split_request()));
+        bench.probe(false);
+        bench.plan(small_plan(&split_request()), false);
+        bench
+    }
+
+    #[test]
+    fn no_member_of_an_earlier_level_meets_a_request_to_split_the_tail() {
+        let mut bench = Bench::default();
+        bench.apply(Command::RaiseLevel {
+            level: REQUESTS - 1,
+        });
+        let asked = submit(split_request());
+        assert_eq!(asked.level(), REQUESTS);
+        assert_eq!(
+            bench.apply(asked.clone()),
+            Outcome::Rejected(Rejected::Outdated)
+        );
+        assert_eq!(submit(small_request()).level(), 0);
+        bench.apply(Command::RaiseLevel { level: REQUESTS });
+        assert!(matches!(bench.apply(asked), Outcome::Submitted { .. }));
+    }
+
+    #[test]
+    fn whoever_encodes_such_a_job_is_told() {
+        let bench = split_job();
+        let key = TaskKey::Encode {
+            group: 0,
+            segment: 0,
+        };
+        let splits = |bench: &Bench| match bench.state.work_for(TaskId { job: JOB, key }) {
+            Some(Order::Work(work)) => match *work {
+                Work::Encode(work) => work.split_tail,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        assert!(splits(&bench));
+        assert!(!splits(&Bench::running(small_request())));
+    }
+
+    /// The log of such a Job, and the snapshot it led to.
+    const LOG: &[u8] = include_bytes!("../../fixtures/batch-level-3-split.bin");
+    const STATE: &[u8] = include_bytes!("../../fixtures/state-v5-split.bin");
+
+    #[test]
+    fn encodings_of_a_request_to_split_the_tail_are_as_they_were() {
+        let bench = split_job();
+        let log = Batch(bench.log.clone());
+        if std::env::var_os("RECODE_WRITE_FIXTURES").is_some() {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+            std::fs::write(folder.join("batch-level-3-split.bin"), log.encode()).unwrap();
+            std::fs::write(folder.join("state-v5-split.bin"), bench.state.encode()).unwrap();
+        }
+        assert_eq!(Batch::decode(LOG), Ok(log));
+        assert_eq!(State::decode(STATE), Ok(bench.state.clone()));
+        assert_eq!((LOG[3], STATE[3]), (4, 5));
+        // In a cluster that does not know it, nobody can have asked for it.
+        let mut earlier = bench.state;
+        earlier.level = COMMANDS;
+        let said = State::decode(&earlier.encode()).unwrap_err().to_string();
+        assert!(said.contains("does not know yet"), "{said}");
     }
 }

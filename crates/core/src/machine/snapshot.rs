@@ -12,7 +12,7 @@ mod v1;
 mod v2;
 mod v4;
 
-use super::level::{self, COMMANDS, LEVEL, SPREAD};
+use super::level::{self, COMMANDS, LEVEL, REQUESTS};
 use super::{Batch, Entry, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -251,7 +251,9 @@ impl State {
             (4, content) if LEVEL >= COMMANDS => {
                 read::<v4::State>(content).and_then(Self::try_from)
             }
-            (5, content) if LEVEL >= SPREAD => read::<v4::State>(content).and_then(Self::try_from),
+            (5, content) if LEVEL >= REQUESTS => {
+                read::<v4::State>(content).and_then(Self::try_from)
+            }
             (found, _) => Err(FormatError::Version {
                 found,
                 known: STATE_VERSION,

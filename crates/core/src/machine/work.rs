@@ -92,11 +92,13 @@ impl State {
 impl Run {
     fn order(&self, request: &JobRequest, key: TaskKey) -> Option<Order> {
         let work = match key {
-            TaskKey::Encode { group, segment } => Work::Encode(self.encode(
-                group,
-                segment,
-                self.encode_renditions(group, segment)?,
-            )?),
+            TaskKey::Encode { group, segment } => {
+                let work = self.encode(group, segment, self.encode_renditions(group, segment)?)?;
+                Work::Encode(EncodeWork {
+                    split_tail: request.making.split_tail(),
+                    ..work
+                })
+            }
             TaskKey::Trial { group, segment } => {
                 let mut work =
                     self.encode(group, segment, self.trial_renditions(group, segment)?)?;
@@ -158,6 +160,7 @@ impl Run {
             renditions,
             score: self.plan.score.clone(),
             verify_full: self.plan.verify_full,
+            split_tail: false,
         })
     }
 

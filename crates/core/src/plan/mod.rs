@@ -244,7 +244,7 @@ pub fn plan(
         groups,
         segments,
         score: request.score.clone(),
-        verify_full: request.verify_full,
+        verify_full: request.making.verify_full(),
         warnings,
     })
 }

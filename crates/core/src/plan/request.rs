@@ -193,7 +193,8 @@ fn check_copy(request: &JobRequest, output: &OutputRequest) -> Result<(), PlanEr
         (r.pix_fmt.is_some(), "--pix-fmt"),
         (r.gop.is_some(), "--gop"),
         (!request.score.is_empty(), "--score"),
-        (request.verify_full, "--verify full"),
+        (request.making.verify_full(), "--verify full"),
+        (request.making.split_tail(), "--split-tail"),
     ];
     match wishes.into_iter().find(|(set, _)| *set) {
         Some((_, wish)) => Err(PlanError::CopyCannot { wish }),

@@ -3,7 +3,7 @@ use crate::fixture::{artifact, facts, output, rated, rendition, request, table, 
 use recode_types::rendition::{AudioCodec, Deinterlace, Profile, Scale};
 use recode_types::request::{TrackChoice, TrackSelection};
 use recode_types::source::TrackKind;
-use recode_types::{Metric, Rendition, SegmentLength};
+use recode_types::{Making, Metric, Rendition, SegmentLength};
 
 fn planned(request: &JobRequest, change: impl FnOnce(&mut SourceFacts)) -> Result<Plan, PlanError> {
     let table = table(10, 50);
@@ -391,7 +391,7 @@ fn addresses_tell_what_matters_apart_and_nothing_else() {
         &|r| r.outputs[0].rendition.rate = Some(RateControl::Crf(20_010)),
         &|r| r.outputs[0].rendition.scale = Scale::Height(480),
         &|r| r.start_us = Some(40_000),
-        &|r| r.verify_full = true,
+        &|r| r.making = Making::Verified,
         &|r| r.score = vec![Metric::Psnr],
     ] {
         assert_ne!(address(&base, 1), address(&plan(change), 1));

@@ -15,6 +15,9 @@ use recode_types::time::{Rational, TimeBase};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// Least time between two fragments of a Chunk that can be read while it is written, in microseconds.
+const LEAST_FRAGMENT_US: u32 = 250_000;
+
 /// Everything that decides the argument list of an encode.
 #[derive(Clone, Debug)]
 pub struct EncodeArgs<'a> {
@@ -35,6 +38,8 @@ pub struct EncodeArgs<'a> {
     pub score: Option<FusedScore>,
     /// Decode what was encoded in the same process. Needs the same; has nothing to add where `score` is there.
     pub check: Option<FusedCheck>,
+    /// Chunks can be read while they are written: each group of pictures is in its file as soon as it is whole.
+    pub growing: bool,
     /// Release series of FFmpeg.
     pub major: u32,
 }
@@ -171,6 +176,12 @@ impl EncodeArgs<'_> {
             list.opt("-fflags", "+bitexact");
             // A time code among the Source's tags would become a track of the Chunk.
             list.opt("-map_metadata", -1);
+            if self.growing {
+                list.opt("-movflags", "+frag_keyframe+empty_moov+default_base_moof");
+                // Where every frame is a key frame, a fragment for each would be many.
+                list.opt("-min_frag_duration", LEAST_FRAGMENT_US);
+                list.opt("-flush_packets", 1);
+            }
             list.opt("-f", Self::chunk_muxer(output.rendition.codec));
             list.file(&output.path);
         }
@@ -178,6 +189,10 @@ impl EncodeArgs<'_> {
         list.opt("-fps_mode", "passthrough");
         let ticks = self.time_base;
         list.opt("-enc_time_base", format!("{}:{}", ticks.num, ticks.den));
+        if self.growing {
+            // Who reads along wants to know what went in.
+            list.opt("-flush_packets", 1);
+        }
         list.opt("-f", "framecrc").flag("pipe:1");
         if self.input.clock == Clock::Plain {
             origin::pin(&mut list, 0);

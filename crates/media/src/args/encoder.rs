@@ -233,6 +233,14 @@ pub(super) fn upload(rendition: &Rendition) -> Option<&'static str> {
     graphics::upload(Engine::of_encoder(&rendition.encoder)?)
 }
 
+/// Whether a Chunk of this encoder has the same parameter sets when it can be read while it is written
+/// ([`super::encode::EncodeArgs::growing`]). Those of libaom are complete with its last frame only; cards and MPEG-2, which count
+/// frames, were not tried.
+pub fn grows(encoder: &str) -> bool {
+    let grow = ["libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks"];
+    grow.contains(&encoder)
+}
+
 /// Whether a peak limit can be asked of this encoder beside a constant quality.
 pub fn holds_peak(encoder: &str) -> bool {
     family(encoder).is_ok_and(|f| f.peak)

@@ -1,11 +1,11 @@
 //! Reading a Chunk: an MP4 or MOV with one video track, as FFmpeg wrote it.
 
-use super::boxes::{children, measure, put};
+use super::boxes::{children, put};
+use super::note;
 use crate::bytes::{ByteSource, FileSource, ready};
 use crate::index::{Entry, Error as IndexError, Preamble};
 use recode_types::time::TimeBase;
 use recode_types::{FrameTable, TrackKind};
-use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -91,35 +91,15 @@ const ROWS: &[u8; 4] = b"rcrw";
 /// # Errors
 /// What the operating system says.
 pub fn append_rows(path: &Path, rows: &FrameTable) -> std::io::Result<()> {
-    let mut boxed = Vec::new();
-    put(&mut boxed, ROWS, |out| {
-        out.extend_from_slice(&rows.encode());
-    });
-    let mut file = std::fs::File::options().append(true).open(path)?;
-    file.write_all(&boxed)
+    note::append(path, ROWS, &rows.encode())
 }
 
 /// What [`append_rows`] put there; `None`: nothing that could be read.
 /// # Errors
 /// What the operating system says.
 pub fn read_rows(path: &Path) -> std::io::Result<Option<FrameTable>> {
-    let file = std::fs::File::open(path)?;
-    let size = file.metadata()?.len();
-    let mut at = 0;
-    while at + 8 <= size {
-        let mut start = vec![0; 16.min(size - at) as usize];
-        file.read_exact_at(&mut start, at)?;
-        let Some((kind, header, length)) = measure(&start, size - at) else {
-            break;
-        };
-        if &kind == ROWS && length <= size - at {
-            let mut body = vec![0; (length - header) as usize];
-            file.read_exact_at(&mut body, at + header)?;
-            return Ok(FrameTable::decode(&body).ok());
-        }
-        at = at.saturating_add(length);
-    }
-    Ok(None)
+    let found = note::read(path, ROWS)?;
+    Ok(found.and_then(|body| FrameTable::decode(&body).ok()))
 }
 
 /// Whether every sample of an H.264 or H.265 Chunk is a row of whole NAL units, by their lengths: what a torn or misplaced
@@ -156,7 +136,7 @@ fn whole_units(mut bytes: &[u8]) -> bool {
     bytes.is_empty()
 }
 
-fn read_chunk_from(source: &dyn ByteSource) -> Result<ChunkIndex, ChunkError> {
+pub(super) fn read_chunk_from(source: &dyn ByteSource) -> Result<ChunkIndex, ChunkError> {
     if source.size() == 0 {
         return Err(ChunkError::Shape("it is empty"));
     }

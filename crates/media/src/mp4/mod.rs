@@ -5,7 +5,11 @@ pub(crate) mod boxes;
 mod chunk;
 mod edit;
 mod fragments;
+mod groups;
+mod grown;
+mod join;
 mod moov;
+pub mod note;
 mod read;
 mod stitched;
 pub(crate) mod write;
@@ -13,5 +17,8 @@ pub(crate) mod write;
 pub use chunk::{
     ChunkError, ChunkIndex, ChunkSample, append_rows, check_units, read_chunk, read_rows,
 };
+pub use groups::closed_groups;
+pub use grown::read_grown;
+pub use join::{JoinError, Shown, join};
 pub(crate) use read::{looks_like, read};
 pub use stitched::{Span, StitchError, Stitched, Stitcher};

@@ -146,12 +146,15 @@ impl Workers {
         let held: Vec<Standing> = self
             .running
             .iter()
-            .map(|(token, running)| Standing {
-                token: *token,
-                heavy: running.heavy,
-                frames: running.progress.borrow().frames,
-                frames_total: running.frames_total,
-                began: running.began.get().copied(),
+            .map(|(token, running)| {
+                let now = *running.progress.borrow();
+                Standing {
+                    token: *token,
+                    heavy: running.heavy,
+                    frames: now.frames.saturating_sub(now.found),
+                    frames_total: running.frames_total.saturating_sub(now.found),
+                    began: running.began.get().copied(),
+                }
             })
             .collect();
         judge::given_up(&held, &self.paces, self.slots.heavy(), deadline, now)
@@ -174,8 +177,9 @@ impl Workers {
                     if let Some(running) = self.running.remove(&token) {
                         let began = running.began.get().filter(|_| is_done(&outcome));
                         if let Some(began) = began {
-                            self.paces
-                                .learn(&token, running.frames_total, began.elapsed());
+                            let found = running.progress.borrow().found;
+                            let frames = running.frames_total.saturating_sub(found);
+                            self.paces.learn(&token, frames, began.elapsed());
                         }
                         return (token, outcome);
                     }

@@ -144,6 +144,7 @@ impl Bench<'_> {
             }],
             score: None,
             check: None,
+            growing: false,
             major: self.ffmpeg.major(),
         };
         args.build().map_err(|e| e.to_string())

@@ -160,12 +160,13 @@ async fn decode(
     Ok(())
 }
 
+/// Stores a Chunk. `build`: of the FFmpeg under whose name it may be found again by later Jobs; `None`: it is for this one.
 pub(super) async fn store(
     attempt: &mut Attempt,
     work: &EncodeWork,
     wanted: &EncodeRendition,
     made: MadeChunk,
-    build: &Digest,
+    build: Option<&Digest>,
 ) -> Result<ChunkFacts, Failure> {
     let (mut score_frames, mut scores) = (None, Vec::new());
     if let Some(log) = &made.scores {
@@ -194,8 +195,11 @@ pub(super) async fn store(
         attempt.attempt,
         "mp4",
     );
-    let keep = attempt.context.cache.is_some();
-    let take = if keep { Take::Copy } else { Take::Move };
+    let cache = attempt.context.cache.as_ref().zip(build);
+    let take = match cache {
+        Some(_) => Take::Copy,
+        None => Take::Move,
+    };
     let artifact = attempt
         .store
         .put_file(&key, &made.path, take)
@@ -218,7 +222,7 @@ pub(super) async fn store(
         scores,
         reused: false,
     };
-    if let Some(cache) = &attempt.context.cache {
+    if let Some((cache, build)) = attempt.context.cache.as_ref().zip(build) {
         cache.keep(build, &chunk, &made.path);
     }
     Ok(chunk)

@@ -1,23 +1,20 @@
 //! One Segment to Chunks: fetch, decode once, encode every Rendition of the group, hold what came out against the
 //! frame table, store.
 
-use super::chunk::{MadeChunk, check_chunk, check_times, from_cache, fused_check, store, verify};
-use super::frames::{Expected, Matched, Mismatch, Seen, match_frames};
+use super::chunk::{check_times, from_cache, store, verify};
+use super::frames::{Expected, Mismatch, Seen, match_frames};
+use super::process::{Feed, Frames, Made, Order, Trouble, one_process};
+use super::tail::{self, Head, Keeper, Parts};
 use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, resources, rows};
-use crate::proof::no_session;
 use crate::source::{Source, from_read};
-use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
 use recode_media::args::{Clock, Input, Span};
 use recode_media::clip::{self, ClipContext};
-use recode_media::mp4::{ChunkIndex, append_rows, read_chunk};
-use recode_media::run::{Invocation, spawn};
-use recode_types::rendition::{Deinterlace, Scale};
+use recode_media::mp4::append_rows;
+use recode_types::rendition::Deinterlace;
 use recode_types::source::ReadMode;
 use recode_types::task::{EncodeRendition, EncodeWork, Failure, FailureClass, TaskResult};
-use recode_types::{Engine, FrameRow, FrameTable, Segment};
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use recode_types::{Digest, FrameRow};
 use std::sync::Arc;
 
 /// Encodes and stores every Rendition of the work.
@@ -48,8 +45,13 @@ pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, 
             work: &work,
             which: &todo,
             kept: true,
+            parts: None,
         };
-        let mut made = encode_some(attempt, order).await?;
+        let split = tail::splits(&work, &loaded.facts);
+        let (head, mut made) = match split {
+            true => encode_rest(attempt, order, build).await?,
+            false => (None, encode_some(attempt, order).await?),
+        };
         if loaded.facts.deep {
             // Every frame was held against one decode of the whole Source: what the neighbours saw adds nothing, and of
             // damaged pictures no two decodes show the same.
@@ -58,10 +60,23 @@ pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, 
         unsteady = made.matched.unsteady;
         // The encoder has ended; the next Segment may have its slot while this one is checked and stored.
         attempt.held.release();
-        for (i, made) in todo.into_iter().zip(made.chunks()) {
+        // Others of this address are made in one go.
+        let keeps = head.is_none();
+        for (n, (i, mut made)) in todo.into_iter().zip(made.chunks()).enumerate() {
             let wanted = &work.renditions[i];
-            verify(attempt, &work, wanted, &made).await?;
-            chunks.push(store(attempt, &work, wanted, made, &build).await?);
+            // What a decoder in the encoding process has seen is the rest alone; one of its own looks at the whole.
+            let is_checked = made.check.is_some();
+            if is_checked || !split {
+                verify(attempt, &work, wanted, &made).await?;
+            }
+            if split {
+                made = tail::whole(attempt, (&work, &loaded.table), head.as_ref(), n, made).await?;
+            }
+            if split && !is_checked {
+                verify(attempt, &work, wanted, &made).await?;
+            }
+            let build = Some(&build).filter(|_| keeps);
+            chunks.push(store(attempt, &work, wanted, made, build).await?);
         }
     }
     chunks.sort_by_key(|chunk| chunk.output);
@@ -84,6 +99,7 @@ pub async fn trial(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult
         work: &work,
         which: &all,
         kept: false,
+        parts: None,
     };
     let made = encode_some(attempt, order).await?;
     attempt.held.release();
@@ -96,68 +112,44 @@ pub async fn trial(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult
     Ok(TaskResult::Tried { points })
 }
 
-/// What to make of one Segment.
-#[derive(Clone, Copy)]
-struct Order<'a> {
-    loaded: &'a Arc<Loaded>,
-    work: &'a EncodeWork,
-    /// Indexes into its Renditions.
-    which: &'a [usize],
-    /// What comes out is kept, and so must be checked.
-    kept: bool,
-}
-
-/// The frames a process is to be given: the Segment, and the table its rows are those of. Where the Source's own table is
-/// an estimate, both are what was found in the clip.
-#[derive(Clone, Copy)]
-struct Frames<'a> {
-    table: &'a FrameTable,
-    segment: Segment,
-}
-
-/// What one FFmpeg process made.
-struct Made {
-    matched: Matched,
-    paths: Vec<PathBuf>,
-    indexes: Vec<ChunkIndex>,
-    /// Logs of the scores; empty where there are none.
-    scores: Vec<PathBuf>,
-    check: Option<FusedCheck>,
-    neighbours: (bool, bool),
-}
-
-impl Made {
-    fn chunks(self) -> impl Iterator<Item = MadeChunk> {
-        let mut scores = self.scores.into_iter();
-        let (grade, logs) = self
-            .check
-            .map_or((None, vec![]), |c| (Some(c.grade), c.logs));
-        let mut logs = logs.into_iter();
-        let (matched, neighbours) = (self.matched, self.neighbours);
-        self.paths
-            .into_iter()
-            .zip(self.indexes)
-            .map(move |(path, index)| MadeChunk {
-                matched: matched.clone(),
-                path,
-                index,
-                scores: scores.next(),
-                check: grade.zip(logs.next()),
-                neighbours,
-            })
+/// Encodes what no earlier Attempt has finished, and puts away what is finished of that. Answers what one has.
+async fn encode_rest(
+    attempt: &mut Attempt,
+    order: Order<'_>,
+    build: Digest,
+) -> Result<(Option<Head>, Made), Failure> {
+    let parts = |after| Some(Parts { build, after });
+    let order = Order {
+        parts: parts(0),
+        ..order
+    };
+    if let Some(head) = tail::find(attempt, order).await {
+        let rest = EncodeWork {
+            segment: head.rest_of(&order.work.segment, &order.loaded.table),
+            ..order.work.clone()
+        };
+        attempt.goes_on_after(u64::from(head.rows));
+        let order = Order {
+            work: &rest,
+            parts: parts(head.rows),
+            ..order
+        };
+        let why = match encode_some(attempt, order).await {
+            Ok(made) => match head.followed_by(made) {
+                Ok(made) => return Ok((Some(head), made)),
+                Err(why) => why,
+            },
+            // There may be nothing wrong with the index but where the rest begins.
+            Err(failure) if failure.class == FailureClass::IndexLied => failure.message,
+            Err(failure) => return Err(failure),
+        };
+        tracing::warn!(
+            why,
+            "what another attempt has finished does not fit the rest"
+        );
+        attempt.goes_on_after(0);
     }
-}
-
-/// Something between the table and the decoder does not fit, or the Attempt failed otherwise.
-enum Trouble {
-    Mismatch(Mismatch),
-    Failure(Failure),
-}
-
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
+    Ok((None, encode_some(attempt, order).await?))
 }
 
 /// Reads the Segment in the cheapest way that gives the table's frames.
@@ -315,7 +307,11 @@ async fn from_clip(
             },
         )
     };
-    let made = one_process(attempt, order, frames, input, span, shift, check).await;
+    let keeper = order
+        .parts
+        .map(|parts| Keeper::new(attempt, order, parts, &clip));
+    let feed = Feed { input, span, shift };
+    let made = one_process(attempt, order, frames, feed, check, keeper).await;
     // The clip has served; scratch is for the Segments to come.
     let _ = std::fs::remove_file(&clip.path);
     let made = made?;
@@ -405,225 +401,8 @@ async fn linear(
             Ok(matched)
         })
     };
-    one_process(attempt, order, frames, input, span, shift, check).await
-}
-
-async fn one_process(
-    attempt: &mut Attempt,
-    order: Order<'_>,
-    frames: Frames<'_>,
-    input: Input,
-    span: Span,
-    shift: i64,
-    check: impl Fn(&[Seen]) -> Result<Matched, Mismatch>,
-) -> Result<Made, Trouble> {
-    let Order {
-        loaded,
-        work,
-        which,
-        kept,
-    } = order;
-    let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
-    let video = loaded
-        .facts
-        .video
-        .as_ref()
-        .expect("a plan to encode has a picture");
-    let paths: Vec<PathBuf> = which
-        .iter()
-        .map(|i| attempt.room.file(&format!("chunk-{i}.mp4")))
-        .collect();
-    let logs = |kind: &str| -> Vec<PathBuf> {
-        let name = |i| attempt.room.file(&format!("{kind}-{i}.log"));
-        which.iter().map(name).collect()
-    };
-    let outputs = which
-        .iter()
-        .zip(&paths)
-        .map(|(i, path)| EncodeOutput {
-            rendition: &work.renditions[*i].rendition,
-            knob: work.renditions[*i].knob,
-            size: size(&work.renditions[*i], (video.width, video.height)),
-            path: path.clone(),
-        })
-        .collect();
-    let scored = !work.score.is_empty();
-    let scores = if scored { logs("scores") } else { vec![] };
-    let check_of_chunks = kept
-        .then(|| fused_check(work, ffmpeg.has_loopback_decoder(), || logs("check")))
-        .flatten();
-    let mut args = EncodeArgs {
-        input,
-        span,
-        time_base: frames.table.time_base,
-        shift,
-        video,
-        outputs,
-        score: scored.then(|| FusedScore {
-            metrics: work.score.clone(),
-            logs: scores.clone(),
-        }),
-        check: check_of_chunks,
-        major: ffmpeg.major(),
-    };
-    for i in which {
-        ffmpeg
-            .require_encoder(&work.renditions[*i].rendition.encoder)
-            .map_err(|e| failure(FailureClass::MissingCapability, e))?;
-        offered(attempt, &work.renditions[*i].rendition.encoder).await?;
-    }
-    if scored {
-        ffmpeg
-            .require_vmaf()
-            .map_err(|e| failure(FailureClass::MissingCapability, e))?;
-    }
-    // Before the slot: work that needs no card may have that meanwhile.
-    let engines: BTreeSet<Engine> = encoders(work, which)
-        .filter_map(Engine::of_encoder)
-        .collect();
-    let mut sessions = Vec::new();
-    for engine in engines {
-        sessions.extend(attempt.context.proofs.session(engine).await);
-    }
-    attempt.held.start().await;
-    let seen = match decoded(attempt, &args, work).await {
-        // FFmpeg's loop-back decoder stumbles over what plain decoders take: pictures in 3D, for one.
-        Err(failed) if args.check.is_some() && may_be_the_check(failed.class) => {
-            tracing::warn!(
-                error = failed.message,
-                "encoding again, with the check in a process of its own"
-            );
-            args.check = None;
-            decoded(attempt, &args, work).await
-        }
-        done => done,
-    };
-    let proofs = &attempt.context.proofs;
-    if seen.as_ref().is_err_and(no_session) {
-        sessions.into_iter().for_each(|one| proofs.refused(one));
-    } else {
-        drop(sessions);
-    }
-    for encoder in encoders(work, which) {
-        match &seen {
-            Ok(_) => proofs.worked(encoder),
-            Err(failed) => proofs.failed(encoder, failed),
-        }
-    }
-    let seen = seen?;
-    let matched = check(&seen).map_err(Trouble::Mismatch)?;
-    let mut indexes = Vec::with_capacity(paths.len());
-    for (n, path) in paths.iter().enumerate() {
-        let index = read_chunk(path).map_err(|e| failure(FailureClass::Unknown, e))?;
-        let rendition = &work.renditions[which[n]].rendition;
-        let timeline = Timeline::new(
-            &loaded.facts,
-            frames.table,
-            rendition.fps,
-            &[frames.segment],
-            work.start_us,
-            is_last(&loaded.table, &work.segment),
-        );
-        check_chunk(&index, timeline.of_segment(&frames.segment).len())?;
-        indexes.push(index);
-    }
-    Ok(Made {
-        matched,
-        paths,
-        indexes,
-        scores,
-        check: args.check,
-        neighbours: span.neighbours(),
-    })
-}
-
-fn encoders<'a>(work: &'a EncodeWork, which: &'a [usize]) -> impl Iterator<Item = &'a str> {
-    which
-        .iter()
-        .map(|i| work.renditions[*i].rendition.encoder.as_str())
-}
-
-/// Says no to an encoder that did not pass, or was withdrawn.
-async fn offered(attempt: &Attempt, encoder: &str) -> Result<(), Failure> {
-    let Some(reason) = attempt.context.proofs.refuses(encoder).await else {
-        return Ok(());
-    };
-    Err(Failure {
-        class: FailureClass::MissingCapability,
-        message: format!("this node does not offer {encoder}: {reason}"),
-        stderr_tail: None,
-    })
-}
-
-fn may_be_the_check(class: FailureClass) -> bool {
-    matches!(class, FailureClass::Unknown | FailureClass::Killed)
-}
-
-/// Runs the process; answers what it decoded.
-async fn decoded(
-    attempt: &mut Attempt,
-    args: &EncodeArgs<'_>,
-    work: &EncodeWork,
-) -> Result<Vec<Seen>, Failure> {
-    let list = args
-        .build()
-        .map_err(|e| failure(FailureClass::BadInput, e))?;
-    tracing::debug!(args = ?list, "encoding");
-    let invocation = Invocation::new(list)
-        .reading(&args.input.path)
-        .writing(attempt.room.path())
-        .on_cards(
-            args.outputs
-                .iter()
-                .filter_map(|output| Engine::of_encoder(&output.rendition.encoder)),
-        )
-        .with_stdout();
-    let child = spawn(&attempt.context.ffmpeg, invocation)
-        .await
-        .map_err(|e| e.failure)?;
-    let mut seen = Vec::with_capacity(work.segment.rows as usize + 2);
-    let finished = child
-        .wait_lines(
-            |line| {
-                if let Some(frame) = signature(line) {
-                    seen.push(frame);
-                }
-            },
-            attempt.on_progress(),
-        )
-        .await;
-    match finished {
-        Ok(finished) => {
-            attempt.used(&finished.usage);
-            Ok(seen)
-        }
-        Err(error) => {
-            attempt.used(&error.usage);
-            Err(error.failure)
-        }
-    }
-}
-
-/// `0, 12, 12, 1, 2304, 0x6ad8fc11` as framecrc prints it: stream, dts, pts, duration, size, CRC.
-fn signature(line: &str) -> Option<Seen> {
-    if line.starts_with('#') {
-        return None;
-    }
-    let mut fields = line.split(',').map(str::trim);
-    let pts = fields.nth(2)?.parse().ok()?;
-    let crc = fields.nth(2)?.strip_prefix("0x")?;
-    Some(Seen {
-        pts,
-        signature: u32::from_str_radix(crc, 16).ok()?,
-    })
-}
-
-/// Planned picture size: the Plan has settled it; what is still open follows the Source.
-fn size(wanted: &EncodeRendition, source: (u32, u32)) -> (u32, u32) {
-    match wanted.rendition.scale {
-        Scale::Exact { width, height } => (width, height),
-        _ => source,
-    }
+    let feed = Feed { input, span, shift };
+    one_process(attempt, order, frames, feed, check, None).await
 }
 
 fn missing(what: &str) -> Failure {
@@ -633,23 +412,5 @@ fn missing(what: &str) -> Failure {
             "the job's facts name no {what}; this is a defect of recode, please report it"
         ),
         stderr_tail: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signature_lines_are_read_and_headers_passed_over() {
-        assert_eq!(
-            signature("0,          1,          7,        1,     2304, 0x8612fc3c"),
-            Some(Seen {
-                pts: 7,
-                signature: 0x8612_fc3c
-            })
-        );
-        assert_eq!(signature("#tb 0: 1001/30000"), None);
-        assert_eq!(signature("0, 1, 2"), None);
     }
 }

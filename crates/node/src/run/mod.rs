@@ -11,9 +11,11 @@ mod inputs;
 mod joints;
 mod peak;
 mod probe;
+mod process;
 mod room;
 mod rows;
 mod stitch;
+mod tail;
 mod timeline;
 
 pub use inputs::{Inputs, Loaded};
@@ -53,6 +55,8 @@ pub struct Context {
 pub struct AttemptProgress {
     /// Frames done.
     pub frames: u64,
+    /// Of them, those that an earlier Attempt had done.
+    pub found: u64,
     /// Media time done, in microseconds.
     pub media_us: u64,
 }
@@ -73,6 +77,8 @@ pub struct Attempt {
     pub held: Held,
     /// Where progress goes.
     pub progress: watch::Sender<AttemptProgress>,
+    /// Frames that an earlier Attempt had done, and this one does not.
+    pub found: u64,
     /// What it used so far.
     pub usage: Usage,
 }
@@ -82,6 +88,16 @@ impl Attempt {
     pub fn used(&mut self, child: &ChildUsage) {
         self.usage.cpu_ms += child.cpu.as_millis() as u64;
         self.usage.peak_rss_bytes = self.usage.peak_rss_bytes.max(child.peak_rss_bytes);
+    }
+
+    /// It goes on after so many frames, which an earlier one has done.
+    pub fn goes_on_after(&mut self, frames: u64) {
+        self.found = frames;
+        self.progress.send_replace(AttemptProgress {
+            frames,
+            found: frames,
+            media_us: 0,
+        });
     }
 
     /// Key of an artifact of this Attempt.
@@ -108,10 +124,11 @@ impl Attempt {
     pub fn on_progress(
         &self,
     ) -> impl FnMut(recode_media::parse::progress::Progress) + Send + 'static {
-        let progress = self.progress.clone();
+        let (progress, found) = (self.progress.clone(), self.found);
         move |p| {
             progress.send_replace(AttemptProgress {
-                frames: p.frames,
+                frames: found + p.frames,
+                found,
                 media_us: p.time.as_micros() as u64,
             });
         }
@@ -209,6 +226,7 @@ async fn prepare(
         room,
         held,
         progress,
+        found: 0,
         usage: Usage::default(),
     };
     Ok((claim, attempt))

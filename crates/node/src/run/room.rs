@@ -85,6 +85,8 @@ fn encode(facts: &SourceFacts, work: &EncodeWork, local_store: bool) -> u64 {
     let rewrapped = facts.rewrapped.as_ref().filter(|_| !local_store);
     let pixels = u64::from(video.width) * u64::from(video.height);
     let made = rows * pixels / PIXELS_PER_BYTE * work.renditions.len() as u64;
+    // Pieces, and what is joined of them.
+    let made = made * if work.split_tail { 2 } else { 1 };
     read + rewrapped.map_or(0, |artifact| artifact.size_bytes) + made
 }
 

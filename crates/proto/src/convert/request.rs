@@ -3,7 +3,7 @@
 use super::{Error, MAX_OUTPUTS, MAX_REQUEST_BYTES, MAX_TEXT_BYTES, at_most, invalid, plain, text};
 use crate::v1;
 use recode_types::request::{TrackChoice, TrackSelection};
-use recode_types::{JobRequest, OutputRequest, SegmentLength};
+use recode_types::{JobRequest, Making, OutputRequest, SegmentLength};
 
 impl From<TrackChoice> for v1::TrackChoice {
     fn from(value: TrackChoice) -> Self {
@@ -100,12 +100,13 @@ impl From<JobRequest> for v1::JobRequest {
                 .into_iter()
                 .map(|metric| v1::Metric::from(metric).into())
                 .collect(),
-            verify_full: value.verify_full,
+            verify_full: value.making.verify_full(),
             strict: value.strict,
             overwrite: value.overwrite,
             labels: value.labels.into_iter().collect(),
             priority: value.priority.into(),
             spread: value.segment == SegmentLength::Spread,
+            split_tail: value.making.split_tail(),
         }
     }
 }
@@ -172,7 +173,7 @@ impl TryFrom<v1::JobRequest> for JobRequest {
                 .into_iter()
                 .map(|metric| plain::<v1::Metric, _>("score", metric))
                 .collect::<Result<_, _>>()?,
-            verify_full: value.verify_full,
+            making: Making::of(value.verify_full, value.split_tail),
             strict: value.strict,
             overwrite: value.overwrite,
             labels: value.labels.into_iter().collect(),
@@ -238,7 +239,7 @@ mod tests {
             outputs: vec![first, second],
             segment: SegmentLength::Millis(2000),
             score: vec![Metric::Vmaf, Metric::MsSsim],
-            verify_full: true,
+            making: Making::Verified,
             strict: true,
             overwrite: true,
             labels: [("show".to_owned(), "one".to_owned())].into(),
@@ -255,6 +256,17 @@ mod tests {
             let wire = v1::JobRequest::from(request.clone());
             assert_eq!(JobRequest::try_from(wire).unwrap(), request);
         }
+        for making in [Making::Usual, Making::SplitTail] {
+            let request = JobRequest { making, ..full() };
+            let wire = v1::JobRequest::from(request.clone());
+            assert_eq!(JobRequest::try_from(wire).unwrap(), request);
+        }
+        let both = v1::JobRequest {
+            split_tail: true,
+            ..full().into()
+        };
+        let read = JobRequest::try_from(both).unwrap();
+        assert_eq!(read.making, Making::Verified, "compared, so made in one go");
     }
 
     #[test]

@@ -15,8 +15,9 @@ use recode_types::task::{
 use recode_types::{
     ArtifactRef, AttemptLog, AttemptProgress, AttemptToken, Codec, CommandFile, CommandRequest,
     Container, Digest, Event, EventKind, Explanation, FinishedAttempt, JobFilter, JobId,
-    JobRequest, JobState, JobStatus, Metric, NodeHeard, NodeHello, NodeId, NodeOrders, NodeReport,
-    NodeStatus, OutputRequest, Progress, Rational, SegmentLength, TaskId, TaskKey, Wait, Waiting,
+    JobRequest, JobState, JobStatus, Making, Metric, NodeHeard, NodeHello, NodeId, NodeOrders,
+    NodeReport, NodeStatus, OutputRequest, Progress, Rational, SegmentLength, TaskId, TaskKey,
+    Wait, Waiting,
 };
 
 fn wire<Plain, Wire: From<Plain> + Message>(plain: Plain) -> Vec<u8> {
@@ -77,7 +78,7 @@ pub fn requests() -> Vec<Vec<u8>> {
         outputs: vec![output(), second],
         segment: SegmentLength::Millis(2000),
         score: vec![Metric::Vmaf, Metric::MsSsim],
-        verify_full: true,
+        making: Making::SplitTail,
         strict: true,
         overwrite: true,
         labels: [("show".to_owned(), "one".to_owned())].into(),

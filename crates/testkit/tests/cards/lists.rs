@@ -362,6 +362,7 @@ fn several_renditions_share_one_device() {
         outputs: wanted.iter().map(output).collect(),
         score: None,
         check: None,
+        growing: false,
         major: 9,
     };
     let list = args.build().unwrap();

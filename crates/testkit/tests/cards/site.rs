@@ -160,6 +160,7 @@ pub fn encode(
         }],
         score: None,
         check: None,
+        growing: false,
         major,
     };
     args.build().expect("the encoder can do it")

@@ -19,9 +19,11 @@ impl Dispatcher {
     pub(super) async fn settle(&mut self) {
         let finished = std::mem::take(&mut self.finished);
         for (token, (node, outcome)) in &finished {
+            let shared = self.parts.consensus.shared();
+            let all = token.attempt == 1 || shared.look(|state| begins_anew(state, token));
+            let worked = worked(outcome).filter(|_| all);
             // Whatever becomes of the proposal, the Node is done with it.
-            self.registry
-                .ended(*node, token, worked(outcome), runtime::now());
+            self.registry.ended(*node, token, worked, runtime::now());
         }
         let level = self.parts.consensus.shared().look(|state| state.level);
         let mut commands: Vec<Command> = finished
@@ -251,6 +253,12 @@ fn may_move(state: &State, token: &AttemptToken) -> bool {
         let anywhere = job.needs().is_none() && job.describe(token.task.key).avoid.is_empty();
         anywhere && !job.paused
     })
+}
+
+/// Whether an Attempt after the first does all of the work, so that the time it took says how fast its Node is.
+fn begins_anew(state: &State, token: &AttemptToken) -> bool {
+    let job = state.jobs.get(&token.task.job);
+    job.is_none_or(|job| !job.request.making.split_tail())
 }
 
 /// How long an Attempt worked, where that says how fast its Node is: a Chunk that was found finished took no work.

@@ -12,8 +12,9 @@ use recode_testkit::fuzz::{self, Until};
 
 /// Entries of every kind, each by itself, from builds of all formats.
 fn batches() -> Vec<Batch> {
-    let stored: [&[u8]; 5] = [
+    let stored: [&[u8]; 6] = [
         include_bytes!("../../../../core/fixtures/batch-level-3.bin"),
+        include_bytes!("../../../../core/fixtures/batch-level-3-split.bin"),
         include_bytes!("../../../../core/fixtures/batch-level-2.bin"),
         include_bytes!("../../../../core/fixtures/batch-level-1.bin"),
         include_bytes!("../../../../core/fixtures/batch-v1.bin"),
@@ -28,8 +29,9 @@ fn batches() -> Vec<Batch> {
 
 /// States as sealed by builds of all formats, and by this one.
 fn states() -> Vec<Vec<u8>> {
-    let stored: [&[u8]; 5] = [
+    let stored: [&[u8]; 6] = [
         include_bytes!("../../../../core/fixtures/state-v5.bin"),
+        include_bytes!("../../../../core/fixtures/state-v5-split.bin"),
         include_bytes!("../../../../core/fixtures/state-v4.bin"),
         include_bytes!("../../../../core/fixtures/state-v1.bin"),
         include_bytes!("../../../../core/fixtures/state-v2.bin"),

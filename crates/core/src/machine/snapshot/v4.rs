@@ -1,5 +1,6 @@
 //! Snapshots of versions 4 and 5: of clusters at levels 2 and 3, with the commands of command jobs beside the Jobs. In those of
-//! version 5 a request may ask for Segments for very many Nodes. What is not named here has not changed.
+//! version 5 a request may ask for Segments for very many Nodes, or for Chunks that several Attempts make. What is not named here has
+//! not changed.
 
 use super::FormatError;
 use crate::machine::{self, CommandJob, Job, Node, Stub, Wish};

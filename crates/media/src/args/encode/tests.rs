@@ -76,6 +76,7 @@ fn args<'a>(video: &'a VideoFacts, renditions: &'a [Rendition]) -> EncodeArgs<'a
             .collect(),
         score: None,
         check: None,
+        growing: false,
         major: 9,
     }
 }
