@@ -141,7 +141,7 @@ fn near_the_end_nothing_is_sent_far_ahead() {
     let tasks = || (0..40).map(|s| task(s, 10, &[])).collect();
     let nodes = || vec![busy(1, 1, 1.0, 8.0), busy(2, 1, 1.0, 9.0)];
     assert_eq!(placed(&problem(nodes(), tasks())), []);
-    let soon = vec![busy(1, 1, 1.0, 4.0), busy(2, 1, 1.0, 9.0)];
+    let soon = vec![busy(1, 1, 1.0, 1.5), busy(2, 1, 1.0, 9.0)];
     assert_eq!(placed(&problem(soon, tasks())), [(0, 1)]);
     let plenty = Problem {
         plenty: true,
