@@ -244,7 +244,7 @@ async fn a_chunk_that_two_nodes_make_one_after_the_other_is_whole() {
     let output = folder.path().join("out.mp4");
     let mut wanted = JobRequest {
         making: Making::SplitTail,
-        segment_ms: Some(12_000),
+        segment: SegmentLength::Millis(12_000),
         duration_us: Some(12_000_000),
         ..request(&output)
     };

@@ -3,8 +3,9 @@
 //! The options are text here. What they may say is the grammar of `recode-command`; whoever takes such a request in, and
 //! whoever runs it, reads it with that grammar and builds the argument list from what was read, never from the text.
 
+use crate::making::Making;
 use crate::node::NodeHello;
-use crate::request::{JobRequest, Making, SegmentLength};
+use crate::request::{JobRequest, SegmentLength};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
