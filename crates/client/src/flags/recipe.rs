@@ -38,7 +38,7 @@ pub struct JobFlags {
     /// Length of the pieces encoded at the same time [default: from the source]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub segment: Option<Span>,
-    /// Cut for hundreds of workers: pieces of many lengths, so that all finish together; the file grows by some percent
+    /// Cut for hundreds of workers: pieces of many lengths, so that all finish together; costs key frames
     #[arg(long)]
     pub spread: bool,
     /// Measure every frame against the source: vmaf, psnr, ssim, ms-ssim
