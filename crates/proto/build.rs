@@ -3,7 +3,8 @@
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Asked when it runs: a build folder that several clones share keeps the script of one of them.
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let files = ["types", "event", "job", "node", "link", "cluster", "peer"]
         .map(|name| root.join(format!("recode/v1/{name}.proto")));
     println!("cargo:rerun-if-changed={}", root.display());
