@@ -191,6 +191,10 @@ impl Nearness {
             }
             self.kept.insert(task.id, Kept { read, near });
         }
+        // Nobody loses anything by being idle: what was earned does not outlast the work that it was earned by.
+        if self.kept.is_empty() {
+            self.idle.clear();
+        }
     }
 
     /// Sees from what was placed which sites have room and nothing of their own. Answers what was placed at sites that it is not
@@ -365,6 +369,10 @@ mod tests {
             let reads = |task: TaskId| Some(reads(number(task.key)));
             self.nearness
                 .keep(&mut tasks, nodes, self.sites.clone(), reads, now);
+            // As the dispatcher, which has nothing to place then.
+            if tasks.is_empty() {
+                return Vec::new();
+            }
             let nodes = nodes.to_vec();
             let problem = Problem {
                 nodes,
@@ -437,6 +445,18 @@ mod tests {
         assert_eq!(rounds.at(tenth * 25, &nodes, &all[3..]), []);
         assert_eq!(rounds.at(tenth * 27, &nodes, &all[3..]), []);
         assert_eq!(rounds.at(tenth * 35, &nodes, &all[3..]), [(all[3], 2)]);
+    }
+
+    #[test]
+    fn nothing_is_earned_while_nothing_waits() {
+        let mut rounds = Rounds::new(sites(&[("east", &[4]), ("west", &[4])]));
+        let east = rounds.of("east")[0];
+        let nodes = [free(1, 0), free(2, 1)];
+        assert_eq!(rounds.at(Duration::ZERO, &nodes, &[east]), []);
+        assert_eq!(rounds.at(SECOND / 2, &nodes, &[]), []);
+        assert_eq!(rounds.at(SECOND * 60, &nodes, &[]), []);
+        assert_eq!(rounds.at(SECOND * 60, &nodes, &[east]), []);
+        assert_eq!(rounds.at(SECOND * 61, &nodes, &[east]), [(east, 2)]);
     }
 
     #[test]
