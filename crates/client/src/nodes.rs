@@ -107,6 +107,9 @@ fn state(status: &NodeStatus) -> &'static str {
         return "leaving";
     }
     let present = heard.is_some_and(|heard| heard.present);
+    if present && heard.is_some_and(|heard| heard.suspended.is_some()) {
+        return "suspended";
+    }
     match (present, status.draining, status.leases) {
         (false, ..) => "silent",
         (true, true, 0) => "drained",
@@ -162,6 +165,14 @@ fn shown(status: &NodeStatus, now_ms: u64) -> String {
         "slots: {}, and {} light ones; it would take {} and {} more",
         hello.heavy_slots, hello.light_slots, heard.free_heavy, heard.free_light
     );
+    if let Some(suspended) = &heard.suspended {
+        let _ = writeln!(
+            said,
+            "suspended: {} attempts failed one after the other, and others succeed; it is tried again in {} s",
+            suspended.failures,
+            suspended.left_ms.div_ceil(1000)
+        );
+    }
     let labels = hello.labels.iter();
     let labels: Vec<String> = labels
         .map(|(key, value)| format!("{key}={value}"))
@@ -265,7 +276,7 @@ fn measured(heard: &NodeHeard) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recode_types::{Machine, NodeHeard, NodeHello, NodeLoad, Offer, Proof, Rate};
+    use recode_types::{Machine, NodeHeard, NodeHello, NodeLoad, Offer, Proof, Rate, Suspended};
 
     #[test]
     fn a_node_says_what_it_offers_and_why_it_does_not_offer_the_rest() {
@@ -348,18 +359,27 @@ mod tests {
         };
         let mut leaves = node(11, 1, false, Some(false));
         leaves.heard.as_mut().unwrap().leaving = true;
+        let mut fails = node(12, 0, false, Some(true));
+        fails.heard.as_mut().unwrap().suspended = Some(Suspended {
+            failures: 3,
+            left_ms: 14_100,
+        });
+        let said = "suspended: 3 attempts failed one after the other, and others succeed; it is tried again in 15 s";
+        assert!(shown(&fails, 0).contains(said));
         let nodes = [
             node(1, 3, false, Some(true)),
             node(2, 0, true, Some(true)),
             node(10, 1, false, None),
             leaves,
+            fails,
         ];
         let expected = "\
-node              name    state  attempts  slots  frames/s
-node_1    machine-1:77    works         3      4      31.2
-node_2    machine-2:77  drained         0      4         -
-node_10  machine-10:77   silent         1      ?         ?
-node_11  machine-11:77  leaving         1      4      31.2
+node              name      state  attempts  slots  frames/s
+node_1    machine-1:77      works         3      4      31.2
+node_2    machine-2:77    drained         0      4         -
+node_10  machine-10:77     silent         1      ?         ?
+node_11  machine-11:77    leaving         1      4      31.2
+node_12  machine-12:77  suspended         0      4         -
 ";
         assert_eq!(table(&nodes), expected);
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Folder, Ledger, Mood, Node, request, segments_of, watch_to_end};
 use recode_coordinator::assembly::{Config, start};
-use recode_mesh::Watched;
+use recode_mesh::{Nodes, Watched};
 use recode_types::{EventKind, JobId, JobState, TaskKey};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -124,6 +124,86 @@ async fn failed_attempts_are_tried_again_with_new_numbers() {
     assert_eq!(jobs.report(job).await.unwrap().retries, segments);
     node.abort();
     running.stop().await;
+}
+
+/// Runs a Job on Nodes of these moods, all of which are known before it begins. Answers what it told, and what each Node was given
+/// to encode.
+async fn among(name: &str, moods: &[Mood]) -> (Vec<EventKind>, Vec<usize>) {
+    let folder = Folder::new(name);
+    let (running, jobs, leader) = folder.coordinator().await;
+    let all = Nodes::new(leader.clone());
+    let mut nodes = Vec::new();
+    let mut ledgers = Vec::new();
+    for mood in moods {
+        let ledger = Ledger::default();
+        nodes.push(Node::spawn(&leader, &folder, &ledger, *mood));
+        ledgers.push(ledger);
+        let known = async {
+            while all.page(None).await.unwrap().0.len() < ledgers.len() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let known = tokio::time::timeout(Duration::from_secs(10), known).await;
+        known.expect("the node registers");
+    }
+    let (job, _) = jobs.submit("one", &request()).await.unwrap();
+    let events = watch_to_end(&jobs, job).await;
+    let last = events.last();
+    let done = matches!(
+        last,
+        Some(EventKind::Ended {
+            state: JobState::Done,
+            ..
+        })
+    );
+    assert!(done, "{events:?}");
+    nodes.iter().for_each(|node| node.abort());
+    running.stop().await;
+    let encodes = ledgers.iter().map(|ledger| {
+        let ledger = ledger.lock().unwrap();
+        let encodes = ledger
+            .iter()
+            .filter(|t| matches!(t.task.key, TaskKey::Encode { .. }));
+        encodes.count()
+    });
+    (events, encodes.collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_fails_at_once_does_not_eat_the_work_of_the_others() {
+    let (events, encodes) = among("breaks", &[Mood::Breaks, Mood::Willing]).await;
+    let all = segments_of(&events) as usize;
+    let failed = events
+        .iter()
+        .filter(|e| matches!(e, EventKind::AttemptFailed { .. }));
+    assert_eq!(failed.count(), encodes[0]);
+    // Three in a row, and what it held beside the third.
+    assert!((1..=6).contains(&encodes[0]), "{encodes:?} of {all}");
+    assert_eq!(encodes[1], all, "each was done by the other");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_whose_parameter_sets_differ_come_from_elsewhere_next_and_do_not_end_the_job() {
+    let moods = [Mood::Apart, Mood::Willing, Mood::Willing];
+    let (events, encodes) = among("apart", &moods).await;
+    let failed = events
+        .iter()
+        .filter(|e| matches!(e, EventKind::AttemptFailed { .. }));
+    // Whoever came too late had at most all it would take at once in hand.
+    assert!((1..=6).contains(&failed.count()), "{encodes:?}: {events:?}");
+    let said = events.iter().any(|event| match event {
+        EventKind::Warning { text } => text.contains("other parameter sets"),
+        _ => false,
+    });
+    assert!(said, "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_lack_the_encoder_are_not_asked_while_another_has_it() {
+    let lacks = Mood::HasOnly("libx265");
+    let moods = [lacks, lacks, lacks, Mood::HasOnly("libx264")];
+    let (events, encodes) = among("lacks", &moods).await;
+    assert_eq!(encodes, [0, 0, 0, segments_of(&events) as usize]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

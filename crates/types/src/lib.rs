@@ -38,7 +38,7 @@ pub use id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
 pub use making::Making;
 pub use node::{
     AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeOrders, NodeReport, NodeStatus,
-    PeerTraffic,
+    PeerTraffic, Suspended,
 };
 pub use offer::{Machine, NodeLoad, Offer, Proof, Rate};
 pub use rendition::{Codec, Knob, RateControl, Rendition};

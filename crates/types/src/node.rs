@@ -36,6 +36,16 @@ impl NodeHello {
         let serves = !self.peer.is_empty();
         serves.then(|| self.labels.get(SITE).map(String::as_str))?
     }
+
+    /// It says what it has, and this encoder is not among it.
+    pub fn lacks(&self, encoder: &str) -> bool {
+        !self.capabilities.is_empty() && !self.capabilities.iter().any(|has| has == encoder)
+    }
+
+    /// Both say which FFmpeg they use, and it is the same.
+    pub fn same_ffmpeg(&self, other: &Self) -> bool {
+        !self.ffmpeg.is_empty() && self.ffmpeg == other.ffmpeg
+    }
 }
 
 /// The label that names a node's site: machines between which bytes cost nothing.
@@ -115,6 +125,9 @@ pub struct NodeHeard {
     pub running: Vec<AttemptProgress>,
     /// It said that it leaves: it finishes what fits and takes nothing new.
     pub leaving: bool,
+    /// It has failed so often in a row that it gets nothing for a while; `None`: it gets what it asks for.
+    #[serde(default)]
+    pub suspended: Option<Suspended>,
     /// What it was seen to do; `None`: it does not measure.
     pub offer: Option<Offer>,
     /// How busy its machine was last.
@@ -122,6 +135,15 @@ pub struct NodeHeard {
     /// What it has moved, where it serves its site.
     #[serde(default)]
     pub traffic: Option<PeerTraffic>,
+}
+
+/// Why and for how long a Node gets nothing, while others succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspended {
+    /// Attempts that failed there one after the other.
+    pub failures: u32,
+    /// Milliseconds until it is tried again.
+    pub left_ms: u64,
 }
 
 /// An Attempt that ended.

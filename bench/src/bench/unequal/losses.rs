@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result, ensure};
 use recode_types::Digest;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const NODES: usize = 4;
@@ -89,8 +88,8 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
 /// The pictures of a film alone: an output without sound is no fault then.
 fn silent(tools: &Tools, film: &Path) -> Result<PathBuf> {
     let out = film.with_file_name("silent.mp4");
-    let mut command = Command::new(&tools.ffmpeg);
-    command.args(["-v", "error", "-i"]).arg(film);
+    let mut command = tools.ffmpeg();
+    command.arg("-i").arg(film);
     command.args(["-map", "0:v:0", "-c", "copy"]).arg(&out);
     ensure!(
         command.status()?.success(),

@@ -81,6 +81,13 @@ pub fn build(
         None if work.spread => SegmentLength::Spread,
         None => SegmentLength::Usual,
     };
+    let full = work.verify.as_deref() == Some("full");
+    if full && work.split_tail {
+        return Err(Fault::usage(
+            "--verify full and --split-tail contradict each other: not every frame of a piece that several workers made can be \
+             compared; leave one of them out",
+        ));
+    }
     let mut score = work.score.clone();
     score.sort();
     score.dedup();
@@ -93,7 +100,7 @@ pub fn build(
         outputs: out,
         segment,
         score,
-        making: Making::of(work.verify.as_deref() == Some("full"), work.split_tail),
+        making: Making::of(full, work.split_tail),
         strict: work.strict,
         overwrite: work.force,
         labels,

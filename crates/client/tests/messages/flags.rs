@@ -105,6 +105,11 @@ const USAGE: &[(&str, &str)] = &[
         "--segment and --spread contradict each other; name one length, or leave the lengths to --spread",
     ),
     (
+        "in.mp4 -o out.mp4 --verify full --split-tail",
+        "--verify full and --split-tail contradict each other: not every frame of a piece that several workers made can be \
+         compared; leave one of them out",
+    ),
+    (
         "in.mp4 -o out.mp4 --start -3",
         "--start lies before the beginning; count it from the start of the source, as in --start 1:30",
     ),

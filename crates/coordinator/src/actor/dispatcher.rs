@@ -84,6 +84,7 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         opening: Vec::new(),
         finished: BTreeMap::new(),
         returned: BTreeSet::new(),
+        warnings: Vec::new(),
         expired: Vec::new(),
         storing: JoinSet::new(),
         one_list: Arc::new(Semaphore::new(1)),
@@ -109,6 +110,8 @@ struct Dispatcher {
     finished: BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>,
     /// Given back by Nodes that leave. Said again until it is in the log, so nothing is lost with it.
     returned: BTreeSet<AttemptToken>,
+    /// What watchers of Jobs should hear of Nodes, not in the log yet.
+    warnings: Vec<Command>,
     /// Nodes found silent.
     expired: Vec<NodeId>,
     /// Grants whose lists are being stored.
@@ -209,6 +212,7 @@ impl Dispatcher {
         }
         let shared = self.parts.consensus.shared().clone();
         for job in effects.ended {
+            self.registry.trust.forget_job(job);
             match shared.look(|state| decide::tidy(state, job)) {
                 Tidy::Keep => {}
                 Tidy::Archive => self.parts.archiver.archive(job),
@@ -250,7 +254,7 @@ impl Dispatcher {
             }
             Msg::Heard { reply } => {
                 // Who hung up does not want it any more.
-                let _ = reply.send(self.registry.heard());
+                let _ = reply.send(self.registry.heard(runtime::now()));
             }
         }
     }

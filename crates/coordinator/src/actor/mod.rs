@@ -4,6 +4,7 @@ pub mod announcer;
 pub mod archiver;
 pub mod copier;
 pub mod dispatcher;
+mod fit;
 mod job_set;
 pub mod levels;
 pub mod loudspeaker;

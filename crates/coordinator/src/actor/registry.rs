@@ -4,12 +4,13 @@
 //! Silence has its one home here. A Node that was not heard for a lease and a grace period loses its Leases; a new Leader
 //! waits one such period first, since it has heard from no one yet.
 
-use recode_core::schedule::{self, Fleet, FreeNode, Held};
-use recode_types::task::AttemptOutcome;
+use recode_core::schedule::{self, Class, Fleet, FreeNode, Held, Standing, Trust};
+use recode_types::task::{AttemptOutcome, FailureClass};
 use recode_types::{
     AttemptProgress, AttemptToken, JobId, Needs, NodeHeard, NodeHello, NodeId, NodeLoad,
-    NodeReport, Offer, PeerTraffic,
+    NodeReport, Offer, PeerTraffic, Suspended,
 };
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,14 @@ pub struct Registry {
     looked: Instant,
     nodes: BTreeMap<NodeId, Heard>,
     fleet: Fleet,
+    /// Who has failed at what.
+    pub trust: Trust,
+    /// Nodes that lack an encoder of a Class, as long as no Node says anything else of itself.
+    lacking: BTreeMap<Class, BTreeSet<NodeId>>,
 }
+
+/// Classes whose lacking Nodes are remembered.
+const MOST_CLASSES: usize = 1024;
 
 /// What differs between what a Node says it holds and what the log says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,6 +103,8 @@ impl Registry {
             looked: now,
             nodes: BTreeMap::new(),
             fleet: Fleet::default(),
+            trust: Trust::default(),
+            lacking: BTreeMap::new(),
         }
     }
 
@@ -105,6 +115,7 @@ impl Registry {
     /// A Node has opened an exchange.
     pub fn opened(&mut self, node: NodeId, exchange: u64, report: NodeReport, now: Instant) {
         let hello = report.hello.clone().unwrap_or_default();
+        self.lacking.clear();
         self.fleet.came(node, hello.heavy_slots);
         self.nodes.insert(
             node,
@@ -138,6 +149,7 @@ impl Registry {
                 .cloned()
                 .collect();
             heard.offer = Some(offer);
+            self.lacking.clear();
         }
     }
 
@@ -187,6 +199,38 @@ impl Registry {
         lacking.map(|(id, _)| *id).collect()
     }
 
+    /// Nodes that say what they have and lack one of the encoders that work of a Class needs; `encoders` is asked once.
+    pub fn lacking<'a>(
+        &mut self,
+        class: Class,
+        encoders: impl FnOnce() -> Vec<&'a str>,
+    ) -> &BTreeSet<NodeId> {
+        if self.lacking.len() >= MOST_CLASSES {
+            self.lacking.clear();
+        }
+        self.lacking.entry(class).or_insert_with(|| {
+            let encoders = encoders();
+            let lacks = |node: &Heard| encoders.iter().any(|e| node.hello.lacks(e));
+            let nodes = self.nodes.iter().filter(|(_, node)| lacks(node));
+            nodes.map(|(id, _)| *id).collect()
+        })
+    }
+
+    /// Nodes whose Chunks of an Output would not fit the others: those that were seen to make such, and those that use the
+    /// same FFmpeg as one of them.
+    pub fn apart(&self, job: JobId, output: u16) -> BTreeSet<NodeId> {
+        let Some(seen) = self.trust.apart(job, output) else {
+            return BTreeSet::new();
+        };
+        let known: Vec<&Heard> = seen.iter().filter_map(|id| self.nodes.get(id)).collect();
+        let alike = |node: &Heard| known.iter().any(|other| node.is_like(other));
+        let nodes = self.nodes.iter().filter(|(_, node)| alike(node));
+        nodes
+            .map(|(id, _)| *id)
+            .chain(seen.iter().copied())
+            .collect()
+    }
+
     /// An Attempt was granted to a Node.
     pub fn granted(&mut self, node: NodeId, token: AttemptToken, held: Held, now: Instant) {
         if let Some(heard) = self.nodes.get_mut(&node) {
@@ -221,12 +265,41 @@ impl Registry {
 
     /// What each Node would take now.
     pub fn free(&self, now: Instant) -> Vec<FreeNode> {
+        let (present, clock) = (LazyCell::new(|| self.present()), self.clock(now));
+        let trusted = |node: NodeId| match self.trust.is_spotless() {
+            true => Standing::Good,
+            false => self.trust.standing(node, &present, clock),
+        };
         let nodes = self.nodes.iter().filter(|(_, n)| n.takes_work());
-        let room = nodes.map(|(id, heard)| {
+        let room = nodes.filter_map(|(id, heard)| {
             let (heavy, light) = heard.room();
-            (*id, heavy, light)
+            match trusted(*id) {
+                Standing::Good => Some((*id, heavy, light)),
+                Standing::OnTrial if heard.is_idle() => Some((*id, heavy.min(1), light.min(1))),
+                Standing::OnTrial => Some((*id, 0, 0)),
+                Standing::Suspended { .. } => None,
+            }
         });
-        self.fleet.free(room, self.clock(now))
+        self.fleet.free(room, clock)
+    }
+
+    /// An Attempt has failed on a Node. Answers for how long the Node gets nothing because of that.
+    pub fn failed(
+        &mut self,
+        node: NodeId,
+        token: &AttemptToken,
+        class: FailureClass,
+        now: Instant,
+    ) -> Option<Duration> {
+        let (clock, present) = (self.clock(now), self.present());
+        let before = self.trust.standing(node, &present, clock);
+        self.trust.failed(node, token.task, class, clock);
+        match self.trust.standing(node, &present, clock) {
+            Standing::Suspended { left, .. } if !matches!(before, Standing::Suspended { .. }) => {
+                Some(left)
+            }
+            _ => None,
+        }
     }
 
     /// What should be taken from Nodes that are slow, since `nodes` that are idle have it done much earlier.
@@ -297,10 +370,12 @@ impl Registry {
     pub fn forget(&mut self, node: NodeId) {
         self.nodes.remove(&node);
         self.fleet.left(node);
+        self.trust.forget_node(node);
+        self.lacking.clear();
     }
 
     /// Nodes that have an exchange and do not leave.
-    pub fn present(&self) -> Vec<NodeId> {
+    pub fn present(&self) -> BTreeSet<NodeId> {
         let nodes = self.nodes.iter().filter(|(_, n)| n.takes_work());
         nodes.map(|(id, _)| *id).collect()
     }
@@ -351,12 +426,21 @@ impl Registry {
     }
 
     /// What Nodes said last, for whoever asks.
-    pub fn heard(&self) -> BTreeMap<NodeId, NodeHeard> {
+    pub fn heard(&self, now: Instant) -> BTreeMap<NodeId, NodeHeard> {
+        let (everybody, clock) = (self.present(), self.clock(now));
         let nodes = self.nodes.iter();
         nodes
             .map(|(id, heard)| {
                 let present = heard.takes_work();
-                let (heavy, light) = if present { heard.room() } else { (0, 0) };
+                let suspended = match self.trust.standing(*id, &everybody, clock) {
+                    Standing::Suspended { failures, left } => Some(Suspended {
+                        failures,
+                        left_ms: left.as_millis() as u64,
+                    }),
+                    Standing::Good | Standing::OnTrial => None,
+                };
+                let takes = present && suspended.is_none();
+                let (heavy, light) = if takes { heard.room() } else { (0, 0) };
                 let said = NodeHeard {
                     hello: heard.hello.clone(),
                     present,
@@ -365,6 +449,7 @@ impl Registry {
                     speed: self.fleet.speed(*id).unwrap_or(0.0),
                     running: heard.report.running.clone(),
                     leaving: heard.report.draining,
+                    suspended,
                     offer: heard.offer.clone(),
                     load: heard.load,
                     traffic: heard.traffic,
@@ -387,6 +472,19 @@ impl Registry {
 }
 
 impl Heard {
+    /// It holds nothing, and nothing is on its way.
+    fn is_idle(&self) -> bool {
+        self.report.running.is_empty() && self.unseen.is_empty()
+    }
+
+    /// Its encoders make what those of another make: the same build of FFmpeg.
+    fn is_like(&self, other: &Self) -> bool {
+        fn build(heard: &Heard) -> Option<&str> {
+            heard.offer.as_ref().map(|offer| offer.build.as_str())
+        }
+        self.hello.same_ffmpeg(&other.hello) && build(self) == build(other)
+    }
+
     /// Heavy and light Attempts the Node would take now.
     fn room(&self) -> (u32, u32) {
         let unseen = |heavy| self.unseen.values().filter(|h| **h == heavy).count() as u32;
@@ -407,7 +505,7 @@ fn token(running: &AttemptProgress) -> AttemptToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recode_types::task::{Failure, FailureClass, Usage};
+    use recode_types::task::{Failure, Usage};
     use recode_types::{FinishedAttempt, TaskId, TaskKey};
 
     const NODE: NodeId = NodeId(1);
@@ -480,7 +578,7 @@ mod tests {
         assert_eq!(room(&registry, now), 0);
         registry.reported(NODE, report(&[1], &[0], 1), now);
         assert_eq!(room(&registry, now), 1);
-        let speed = |registry: &Registry| registry.heard()[&NODE].speed;
+        let speed = |registry: &Registry| registry.heard(now)[&NODE].speed;
         registry.ended(NODE, &of(0), Some(Duration::from_secs(2)), now);
         assert_eq!(speed(&registry), 50.0);
         assert_eq!(registry.free(now)[0].busy, [2.0], "the other one runs");
@@ -562,7 +660,7 @@ mod tests {
             ..NodeLoad::default()
         });
         registry.opened(NODE, 1, first, now);
-        let seen = |registry: &Registry| registry.heard()[&NODE].clone();
+        let seen = |registry: &Registry| registry.heard(now)[&NODE].clone();
         assert_eq!(seen(&registry).hello.capabilities, ["aac", "libx264"]);
         let mut passed = report(&[], &[], 1);
         let mut offer = Offer::default();
@@ -598,7 +696,7 @@ mod tests {
         registry.closed(NODE, 1);
         registry.reported(NODE, report(&[], &[], 1), now);
         assert!(registry.free(now).is_empty() && registry.present().is_empty());
-        assert!(!registry.heard()[&NODE].present && !registry.is_leaving(NODE));
+        assert!(!registry.heard(now)[&NODE].present && !registry.is_leaving(NODE));
         registry.opened(NODE, 2, report(&[], &[], 1), now);
         assert_eq!(registry.free(now).len(), 1);
     }
@@ -622,10 +720,124 @@ mod tests {
         };
         assert_eq!(registry.compare(NODE, &leased, true), expected);
         assert!(registry.free(now).is_empty() && registry.is_leaving(NODE));
-        assert!(registry.heard()[&NODE].leaving);
+        assert!(registry.heard(now)[&NODE].leaving);
         registry.granted(NODE, of(5), held(), now);
         registry.reported(NODE, said(&[5]), now);
         registry.reported(NODE, report(&[], &[], 2), now);
         assert_eq!(room(&registry, now), 2, "what was returned is seen");
+    }
+
+    const OTHER: NodeId = NodeId(2);
+
+    /// Two Nodes, the first of which has failed three times.
+    fn suspended(now: Instant) -> Registry {
+        let mut registry = Registry::new(now);
+        for node in [NODE, OTHER] {
+            registry.opened(node, node.0, report(&[], &[], 2), now);
+        }
+        for segment in 0..2 {
+            assert_eq!(
+                registry.failed(NODE, &of(segment), FailureClass::Unknown, now),
+                None
+            );
+        }
+        let pause = registry.failed(NODE, &of(2), FailureClass::Unknown, now);
+        assert_eq!(pause, Some(Duration::from_secs(15)));
+        registry
+    }
+
+    fn asked(registry: &Registry, now: Instant) -> Vec<(NodeId, u32)> {
+        let free = registry.free(now).into_iter();
+        free.map(|n| (n.node, n.heavy)).collect()
+    }
+
+    #[test]
+    fn a_node_that_fails_again_and_again_gets_nothing_for_a_while_and_then_one_attempt() {
+        let now = Instant::now();
+        let mut registry = suspended(now);
+        assert_eq!(asked(&registry, now), [(OTHER, 2)]);
+        let heard = &registry.heard(now)[&NODE];
+        assert_eq!(
+            (heard.suspended.map(|s| s.failures), heard.free_heavy),
+            (Some(3), 0)
+        );
+        assert_eq!(registry.heard(now)[&OTHER].suspended, None);
+        let later = now + Duration::from_secs(15);
+        assert_eq!(asked(&registry, later), [(NODE, 1), (OTHER, 2)]);
+        assert_eq!(registry.heard(later)[&NODE].suspended, None);
+        registry.granted(NODE, of(3), held(), later);
+        assert_eq!(
+            asked(&registry, later),
+            [(NODE, 0), (OTHER, 2)],
+            "one shows it"
+        );
+        registry.trust.worked(NODE, of(3).task);
+        assert_eq!(asked(&registry, later), [(NODE, 1), (OTHER, 2)]);
+    }
+
+    #[test]
+    fn where_nobody_else_is_left_the_one_that_fails_gets_work() {
+        let now = Instant::now();
+        let mut registry = suspended(now);
+        registry.closed(OTHER, OTHER.0);
+        assert_eq!(asked(&registry, now), [(NODE, 2)]);
+    }
+
+    #[test]
+    fn who_lacks_an_encoder_is_known_until_a_node_says_otherwise() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        let says = |encoders: &[&str]| {
+            let mut said = report(&[], &[], 2);
+            let capabilities = encoders.iter().map(|e| (*e).to_owned()).collect();
+            said.hello = Some(NodeHello {
+                capabilities,
+                ..NodeHello::default()
+            });
+            said
+        };
+        registry.opened(NODE, 1, says(&["libx264"]), now);
+        registry.opened(OTHER, 2, says(&["libx264", "libx265"]), now);
+        registry.opened(NodeId(3), 3, says(&[]), now);
+        let class = Class::default();
+        let x265 = || vec!["libx264", "libx265"];
+        assert_eq!(
+            *registry.lacking(class, x265),
+            [NODE].into(),
+            "who says nothing may have it"
+        );
+        registry.lacking(class, || panic!("it is remembered"));
+        registry.opened(NODE, 4, says(&["libx264", "libx265"]), now);
+        assert_eq!(*registry.lacking(class, x265), BTreeSet::new());
+    }
+
+    #[test]
+    fn those_with_the_ffmpeg_of_one_that_is_set_apart_are_so_too() {
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        for (node, ffmpeg) in [
+            (NODE, "9.0"),
+            (OTHER, "8.1"),
+            (NodeId(3), "9.0"),
+            (NodeId(4), ""),
+        ] {
+            let mut said = report(&[], &[], 2);
+            let ffmpeg = ffmpeg.to_owned();
+            said.hello = Some(NodeHello {
+                ffmpeg,
+                ..NodeHello::default()
+            });
+            registry.opened(node, node.0, said, now);
+        }
+        let job = JobId(1);
+        registry.trust.set_apart(job, 0, NODE);
+        assert_eq!(registry.apart(job, 0), [NODE, NodeId(3)].into());
+        assert_eq!(registry.apart(job, 1), BTreeSet::new());
+        registry.trust.set_apart(job, 1, NodeId(4));
+        assert_eq!(
+            registry.apart(job, 1),
+            [NodeId(4)].into(),
+            "of others it is not known"
+        );
     }
 }

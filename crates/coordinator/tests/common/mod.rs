@@ -117,6 +117,12 @@ pub enum Mood {
     StopsAfter(usize),
     /// Fails the first Attempt of this Segment for good.
     Spoils(u32),
+    /// Fails whatever it encodes, at once.
+    Breaks,
+    /// Its encoder makes other parameter sets than others do.
+    Apart,
+    /// Its FFmpeg has this encoder alone.
+    HasOnly(&'static str),
 }
 
 pub struct Node {
@@ -174,6 +180,10 @@ impl Node {
                 name: format!("make-believe:{instance}"),
                 heavy_slots: 2,
                 light_slots: 2,
+                capabilities: match self.mood {
+                    Mood::HasOnly(encoder) => vec![encoder.to_owned()],
+                    _ => Vec::new(),
+                },
                 ..NodeHello::default()
             }),
             free_heavy: 3,
@@ -239,6 +249,14 @@ impl Node {
         };
         let heavy = grant.work.is_heavy();
         match self.mood {
+            Mood::Breaks if heavy => {
+                let failure = Failure {
+                    class: FailureClass::Unknown,
+                    message: "ffmpeg exited with 1".into(),
+                    stderr_tail: None,
+                };
+                return Some(AttemptOutcome::Failed { failure, usage });
+            }
             Mood::Clumsy if heavy && grant.attempt == 1 => {
                 let failure = Failure {
                     class: FailureClass::Killed,
@@ -281,7 +299,7 @@ impl Node {
                         artifact,
                         frames: work.segment.rows,
                         payload_bytes: 1000,
-                        params: Digest([7; 32]),
+                        params: Digest([if self.mood == Mood::Apart { 8 } else { 7 }; 32]),
                         signature_before: None,
                         signature_first: 0,
                         signature_last: 0,

@@ -183,22 +183,15 @@ impl Explainer<'_> {
 
     /// An encoder that the Task needs and no Node that takes work has. Nodes that do not say what they have may have it.
     fn lacking_encoder(&self, key: TaskKey) -> Option<String> {
-        let run = self.job.run()?;
-        let outputs = match key {
-            TaskKey::Encode { group, segment } => run.missing(group, segment),
-            TaskKey::Trial { group, .. } => run.trial_outputs(group),
-            _ => return None,
-        };
-        outputs
-            .into_iter()
-            .map(|output| &run.plan.outputs[output as usize].output.rendition.encoder)
-            .find(|encoder| {
-                self.takers.iter().all(|taker| {
-                    let has = &taker.heard.hello.capabilities;
-                    !has.is_empty() && !has.contains(encoder)
-                })
-            })
-            .cloned()
+        let outputs = self.job.outputs_of(key);
+        let mut encoders = outputs.iter().filter_map(|o| self.job.encoder(*o));
+        let lacked = encoders.find(|encoder| {
+            let takers = self.takers.iter();
+            takers
+                .map(|taker| &taker.heard.hello)
+                .all(|hello| hello.lacks(encoder))
+        });
+        lacked.map(str::to_owned)
     }
 
     fn ahead(&mut self, heavy: bool) -> Option<(JobId, u8)> {

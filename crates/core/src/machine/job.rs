@@ -24,7 +24,9 @@ use super::task::{Lease, MAX_ATTEMPTS, MAX_FAILURES};
 use crate::plan::cut;
 use recode_types::event::{AttemptLog, Event, EventKind, JobState, JobStatus};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, TaskResult, Usage};
-use recode_types::{ArtifactRef, AttemptNo, JobId, JobRequest, Knob, Segment, TaskId, TaskKey};
+use recode_types::{
+    ArtifactRef, AttemptNo, AttemptToken, JobId, JobRequest, Knob, Segment, TaskId, TaskKey,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -848,6 +850,27 @@ impl Job {
             message: first_bytes(message, LONGEST_TAIL).to_owned(),
             stderr_tail: last_bytes(tail, LONGEST_TAIL).to_owned(),
         });
+    }
+
+    /// How an Attempt failed, as long as that is remembered; `None`: it did not.
+    pub fn failure_of(&self, token: &AttemptToken) -> Option<FailureClass> {
+        let logs = self.logs.iter().rev();
+        let mut own = logs.filter(|log| log.task == token.task.key && log.attempt == token.attempt);
+        own.next().map(|log| log.class)
+    }
+
+    /// An Output whose other Chunks have other parameter sets than those that an Attempt made.
+    pub fn differs(&self, outcome: &AttemptOutcome) -> Option<u16> {
+        let AttemptOutcome::Done { result, .. } = outcome else {
+            return None;
+        };
+        let (TaskResult::Encoded { chunks } | TaskResult::EncodedUnsteady { chunks }) = result
+        else {
+            return None;
+        };
+        let run = self.run()?;
+        let other = chunks.iter().find(|chunk| run.differs(chunk));
+        other.map(|chunk| chunk.output)
     }
 
     /// A Task that only Nodes which refuse it could run must not wait for ever. Called by the Leader when no registered

@@ -4,6 +4,7 @@ use super::commanded::COMMAND;
 use super::job::{Job, Phase};
 use super::{State, run::Run};
 use crate::schedule::{Class, Held};
+use recode_types::rendition::Codec;
 use recode_types::{NodeId, TaskId, TaskKey};
 
 /// A Task that waits for nothing but a Node.
@@ -197,18 +198,33 @@ impl Job {
         let Some(run) = self.run() else {
             return class;
         };
-        let outputs = match key {
-            TaskKey::Encode { group, segment } => run.missing(group, segment),
-            TaskKey::Trial { group, .. } => run.trial_outputs(group),
-            TaskKey::Whole { output, .. } => vec![output],
-            _ => Vec::new(),
-        };
+        let outputs = self.outputs_of(key);
         let outputs = outputs
             .iter()
             .filter_map(|o| run.plan.outputs.get(usize::from(*o)));
         outputs.fold(class, |class, planned| {
             class.with(&planned.output.rendition)
         })
+    }
+
+    /// The Outputs whose pictures a Task encodes; what has them already is left out.
+    pub fn outputs_of(&self, key: TaskKey) -> Vec<u16> {
+        let Some(run) = self.run() else {
+            return Vec::new();
+        };
+        match key {
+            TaskKey::Encode { group, segment } => run.missing(group, segment),
+            TaskKey::Trial { group, .. } => run.trial_outputs(group),
+            TaskKey::Whole { output, .. } => vec![output],
+            _ => Vec::new(),
+        }
+    }
+
+    /// FFmpeg's name of the encoder of an Output; `None`: its pictures are copied, or there is no such Output yet.
+    pub fn encoder(&self, output: u16) -> Option<&str> {
+        let planned = self.run()?.plan.outputs.get(usize::from(output))?;
+        let rendition = &planned.output.rendition;
+        (rendition.codec != Codec::Copy).then_some(rendition.encoder.as_str())
     }
 }
 

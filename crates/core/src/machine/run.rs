@@ -787,10 +787,17 @@ impl Run {
         Some(address::chunk(&self.plan, output, segment, &knob))
     }
 
+    /// A Chunk has other parameter sets than the others of its Output.
+    pub fn differs(&self, chunk: &ChunkFacts) -> bool {
+        let run = self.outputs.get(chunk.output as usize);
+        run.and_then(|run| run.params)
+            .is_some_and(|params| params != chunk.params)
+    }
+
     /// A Chunk agrees with the others of its Output and with its neighbours.
     fn check(&self, chunk: &ChunkFacts) -> Result<(), Failure> {
         let run = &self.outputs[chunk.output as usize];
-        if run.params.is_some_and(|params| params != chunk.params) && !planted!(ParamsNotCompared) {
+        if self.differs(chunk) && !planted!(ParamsNotCompared) {
             return Err(Failure {
                 class: FailureClass::Unknown,
                 message: format!(

@@ -7,6 +7,7 @@ mod problem;
 mod relief;
 mod solve;
 mod speed;
+mod trust;
 
 #[cfg(test)]
 mod fixture;
@@ -20,3 +21,4 @@ pub use problem::{FreeNode, Placed, Problem, Reason, Solution};
 pub use relief::relieve;
 pub use solve::{assign, look};
 pub use speed::Speeds;
+pub use trust::{Standing, Trust};

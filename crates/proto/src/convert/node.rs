@@ -5,7 +5,7 @@ use crate::v1;
 use recode_types::task::Grant;
 use recode_types::{
     AttemptToken, FinishedAttempt, NodeHeard, NodeHello, NodeId, NodeLoad, NodeOrders, NodeReport,
-    NodeStatus, Offer, PeerTraffic,
+    NodeStatus, Offer, PeerTraffic, Suspended,
 };
 
 impl From<NodeHello> for v1::NodeHello {
@@ -261,6 +261,10 @@ impl From<NodeHeard> for v1::NodeHeard {
             speed: value.speed,
             running: value.running.into_iter().map(Into::into).collect(),
             leaving: value.leaving,
+            suspended: value.suspended.map(|suspended| v1::Suspended {
+                failures: suspended.failures,
+                left_ms: suspended.left_ms,
+            }),
             offer_json: said(value.offer.as_ref()),
             load: value.load.map(Into::into),
             traffic: value.traffic.map(Into::into),
@@ -286,6 +290,10 @@ impl TryFrom<v1::NodeHeard> for NodeHeard {
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
             leaving: value.leaving,
+            suspended: value.suspended.map(|suspended| Suspended {
+                failures: suspended.failures,
+                left_ms: suspended.left_ms,
+            }),
             offer: offer("heard.offer_json", &value.offer_json)?,
             load: value.load.map(Into::into),
             traffic: value.traffic.map(Into::into),
@@ -494,6 +502,10 @@ mod tests {
                 speed: 8.5,
                 running: Vec::new(),
                 leaving: true,
+                suspended: Some(Suspended {
+                    failures: 3,
+                    left_ms: 14_200,
+                }),
                 offer: Some(an_offer()),
                 load: Some(A_LOAD),
                 traffic: Some(A_TRAFFIC),

@@ -16,8 +16,8 @@ use recode_types::{
     ArtifactRef, AttemptLog, AttemptProgress, AttemptToken, Codec, CommandFile, CommandRequest,
     Container, Digest, Event, EventKind, Explanation, FinishedAttempt, JobFilter, JobId,
     JobRequest, JobState, JobStatus, Making, Metric, NodeHeard, NodeHello, NodeId, NodeOrders,
-    NodeReport, NodeStatus, OutputRequest, Progress, Rational, SegmentLength, TaskId, TaskKey,
-    Wait, Waiting,
+    NodeReport, NodeStatus, OutputRequest, Progress, Rational, SegmentLength, Suspended, TaskId,
+    TaskKey, Wait, Waiting,
 };
 
 fn wire<Plain, Wire: From<Plain> + Message>(plain: Plain) -> Vec<u8> {
@@ -313,6 +313,10 @@ pub fn nodes() -> Vec<Vec<u8>> {
             speed: 8.5,
             running: vec![running()],
             leaving: true,
+            suspended: Some(Suspended {
+                failures: 3,
+                left_ms: 9,
+            }),
             offer: Some(offer()),
             load: Some(LOAD),
             traffic: Some(TRAFFIC),

@@ -1,7 +1,7 @@
 //! What ended and who gets what: decided on the state as it is, and put into the log together.
 
 use super::Dispatcher;
-use crate::actor::nearness;
+use crate::actor::{fit, nearness};
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
@@ -42,6 +42,7 @@ impl Dispatcher {
                 leases: returned.iter().map(|t| (t.task, t.attempt)).collect(),
             });
         }
+        commands.append(&mut self.warnings);
         let wanted = match std::mem::take(&mut self.due) {
             true => self.placements(&mut commands),
             false => Vec::new(),
@@ -61,6 +62,7 @@ impl Dispatcher {
                 return;
             }
         };
+        self.judge(&finished);
         let mut orders: BTreeMap<NodeId, NodeOrders> = BTreeMap::new();
         for (token, (node, _)) in finished {
             // Accepted or stale, the log is done with it.
@@ -102,6 +104,44 @@ impl Dispatcher {
         }
     }
 
+    /// Learns who can be trusted with what, from what ended and how the log took it.
+    fn judge(&mut self, finished: &BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>) {
+        let (shared, now) = (self.parts.consensus.shared().clone(), runtime::now());
+        for (token, (node, outcome)) in finished {
+            let (failure, differs) = shared.look(|state| {
+                let job = state.jobs.get(&token.task.job);
+                let failure = job.and_then(|job| job.failure_of(token));
+                let differs = failure.and(job).and_then(|job| job.differs(outcome));
+                (failure, differs)
+            });
+            let Some(class) = failure else {
+                if matches!(outcome, AttemptOutcome::Done { .. }) {
+                    self.registry.trust.worked(*node, token.task);
+                }
+                continue;
+            };
+            let name = self.registry.name(*node);
+            if let Some(output) = differs {
+                // It works well, but not together with the others: nothing is held against it elsewhere.
+                let text = format!(
+                    "the encoder of {node} ({name}) gives output {output} other parameter sets than its other chunks have: \
+                     neither it nor another node with its build of FFmpeg gets more of that output"
+                );
+                if self.registry.trust.set_apart(token.task.job, output, *node) {
+                    tracing::warn!(%node, job = %token.task.job, "{text}");
+                    self.warnings.push(Command::Warn {
+                        job: token.task.job,
+                        settled: None,
+                        text,
+                    });
+                }
+            } else if let Some(pause) = self.registry.failed(*node, token, class, now) {
+                let name = self.registry.name(*node);
+                tracing::warn!(%node, name, seconds = pause.as_secs(), "fails again and again: it gets nothing for a while");
+            }
+        }
+    }
+
     /// What is to be granted now, with how the scheduler counts it. Adds the ends of Jobs that no Node can serve.
     fn placements(&mut self, commands: &mut Vec<Command>) -> Vec<(LeaseGrant, Held)> {
         self.looked = Some(runtime::now());
@@ -121,6 +161,7 @@ impl Dispatcher {
                     task.avoid.extend(self.registry.without(needs));
                 }
             }
+            fit::keep(&mut self.registry, state, &mut tasks, &nodes);
             let reads = |task: TaskId| nearness::read(state, task);
             self.nearness
                 .keep(&mut tasks, &nodes, sites.clone(), reads, now);
@@ -149,7 +190,7 @@ impl Dispatcher {
             .map(|(task, _)| task.job)
             .collect();
         if !stuck.is_empty() {
-            let present = self.registry.present();
+            let present: Vec<NodeId> = self.registry.present().into_iter().collect();
             shared.look(|state| {
                 let jobs = stuck.iter().filter_map(|job| state.jobs.get(job));
                 commands.extend(jobs.filter_map(|job| decide::stuck(job, &present, now_ms)));
