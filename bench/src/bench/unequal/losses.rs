@@ -1,8 +1,9 @@
 //! Nodes that die without a word, one every ten seconds, while others join in their place. With `--split-tail` the others go on
 //! where the dead ones ended.
 
-use super::{Cluster, Wanted, flags, segments};
+use super::{Cluster, Wanted, accepted, flags, segments};
 use crate::bench::versus::add_judgement;
+use crate::client;
 use crate::figure::Sheet;
 use crate::plain;
 use crate::seed::Seed;
@@ -18,8 +19,12 @@ const NODES: usize = 4;
 const CORES: f64 = 0.5;
 /// How often one dies.
 const EVERY: Duration = Duration::from_secs(10);
-/// Wanted length of a Segment.
-const SEGMENT: &str = "6s";
+/// Processor seconds of a Chunk.
+const CHUNK: f64 = 4.0;
+/// Seconds that a run takes where nobody dies.
+const LASTS: f64 = 620.0;
+/// Seconds of the film that show what it costs on this machine.
+const SAMPLE: f64 = 24.0;
 /// Frames of a group of pictures where the tail is split: about a second, so that something is finished when a node dies.
 const GOP: &str = "30";
 /// How long a run may take.
@@ -31,15 +36,23 @@ const PATIENCE: Duration = Duration::from_secs(2400);
 /// A job fails, or the machine takes no control groups.
 pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let looped = plain::looped(tools, &wanted.clip, wanted.seconds, folder.path())?;
+    let gop: &[&str] = if wanted.split_tail {
+        &["--split-tail", "--gop", GOP]
+    } else {
+        &[]
+    };
+    let scale = Scale::of(pace(tools, &wanted.clip, gop)?);
+    let seconds = wanted.seconds.unwrap_or(scale.film);
+    let looped = plain::looped(tools, &wanted.clip, seconds, folder.path())?;
     let mut source = folder.path().join("source.mp4");
-    plain::head(tools, &looped, wanted.seconds, &source)?;
+    plain::head(tools, &looped, seconds, &source)?;
     let mut case = format!(
         "{}, a node dies every {} s",
         tools::short_name(&wanted.clip),
         EVERY.as_secs()
     );
-    let mut flags = flags(SEGMENT).to_vec();
+    let segment = format!("{:.0}ms", scale.segment * 1000.0);
+    let flags = [&flags(&segment), gop].concat();
     if wanted.split_tail {
         ensure!(
             tools.judge.is_some() && tools.ffprobe.is_some(),
@@ -47,7 +60,6 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
         );
         case += ", split tail";
         source = silent(tools, &source)?;
-        flags.extend(["--split-tail", "--gop", GOP]);
     }
     let mut seed = Seed::new(wanted.seed);
     let mut all = Vec::new();
@@ -83,6 +95,35 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     add("kills", "count", |(_, hit)| hit.kills as f64);
     add("wall", "s", |(_, hit)| hit.wall);
     Ok(())
+}
+
+/// Lengths that make a line the same on a slow machine and on a quick one, in seconds of the film.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Scale {
+    segment: f64,
+    film: f64,
+}
+
+impl Scale {
+    /// Of a film, a second of which takes so many processor seconds.
+    fn of(pace: f64) -> Self {
+        Self {
+            segment: CHUNK / pace,
+            film: LASTS * CORES * NODES as f64 / pace,
+        }
+    }
+}
+
+/// Processor seconds that a second of a film takes.
+fn pace(tools: &Tools, clip: &Path, more: &[&str]) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let looped = plain::looped(tools, clip, SAMPLE, folder.path())?;
+    let duration = format!("{SAMPLE}s");
+    let length = ["--duration", duration.as_str()];
+    let args = [&flags("6s"), more, &length].concat();
+    let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+    let done = client::transcode(tools, &looped, &folder.path().join("sample.mp4"), &args)?;
+    Ok(accepted(&done.report) / SAMPLE)
 }
 
 /// The pictures of a film alone: an output without sound is no fault then.
@@ -159,4 +200,18 @@ fn one(
         output: Digest::of(&fs::read(&output)?),
         file: output,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_takes_four_processor_seconds_and_a_run_ten_minutes_on_any_machine() {
+        for pace in [0.2, 0.7, 3.0] {
+            let scale = Scale::of(pace);
+            assert!((scale.segment * pace - 4.0).abs() < 1e-9);
+            assert!(scale.film * pace / (CORES * NODES as f64) >= 600.0);
+        }
+    }
 }

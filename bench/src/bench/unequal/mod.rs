@@ -34,7 +34,7 @@ pub struct Asked {
     /// Runs
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub runs: usize,
-    /// Length of the film [default: 120 for --straggler, 900 for --losses]
+    /// Length of the film [default: 120 for --straggler; for --losses what keeps this machine busy for ten minutes]
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<f64>,
     /// Seed of who dies
@@ -49,8 +49,8 @@ pub struct Wanted {
     pub clip: PathBuf,
     /// Runs.
     pub runs: usize,
-    /// Length of the film.
-    pub seconds: f64,
+    /// Length of the film; `None`: as is usual.
+    pub seconds: Option<f64>,
     /// Seed of who dies.
     pub seed: u64,
     /// The Jobs ask for `--split-tail`.
@@ -85,11 +85,10 @@ pub fn run(
     deadline: Deadline,
     sheet: &mut Sheet,
 ) -> Result<()> {
-    let usual = if asked.straggler { 120.0 } else { 900.0 };
     let wanted = Wanted {
         clip,
         runs: asked.runs,
-        seconds: asked.seconds.unwrap_or(usual),
+        seconds: asked.seconds,
         seed: asked.seed,
         split_tail: asked.split_tail,
         deadline,

@@ -16,6 +16,8 @@ const FAST_NODES: usize = 7;
 
 /// Wanted length of a Segment.
 const SEGMENT: &str = "2s";
+/// Length of the film.
+const SECONDS: f64 = 120.0;
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
@@ -24,9 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 /// A job fails, or the machine takes no control groups.
 pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let looped = plain::looped(tools, &wanted.clip, wanted.seconds, folder.path())?;
+    let seconds = wanted.seconds.unwrap_or(SECONDS);
+    let looped = plain::looped(tools, &wanted.clip, seconds, folder.path())?;
     let source = folder.path().join("source.mp4");
-    plain::head(tools, &looped, wanted.seconds, &source)?;
+    plain::head(tools, &looped, seconds, &source)?;
     let (mut walls, mut extras, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..wanted.runs {
         if wanted.deadline.passed() {

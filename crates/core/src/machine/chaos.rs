@@ -195,7 +195,7 @@ impl World {
                     let outcome = self.bench.apply(command);
                     assert_eq!(outcome, Outcome::Accepted, "a fresh decision fits");
                 }
-                let nodes = [self.node()];
+                let nodes = [self.node()].into();
                 let job = self.bench.state.jobs.get(&JOB);
                 let end = job.and_then(|job| decide::stuck(job, &nodes, self.bench.now_ms));
                 if let Some(end) = end {

@@ -8,6 +8,7 @@ use crate::plan::{encoder, peak, rate};
 use recode_types::event::JobState;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass};
 use recode_types::{JobId, Knob, NodeId};
+use std::collections::BTreeSet;
 
 /// Peak revisions of one Output after which the Job fails.
 pub const MAX_REVISIONS: u32 = 10;
@@ -111,7 +112,7 @@ pub fn told(level: u32, outcome: &AttemptOutcome) -> AttemptOutcome {
 }
 
 /// The end of a Job one of whose ready Tasks every one of `nodes` has refused; `None`: nothing is stuck.
-pub fn stuck(job: &Job, nodes: &[NodeId], now_ms: u64) -> Option<Command> {
+pub fn stuck(job: &Job, nodes: &BTreeSet<NodeId>, now_ms: u64) -> Option<Command> {
     if nodes.is_empty() {
         return None;
     }

@@ -223,15 +223,18 @@ fn what_every_node_refuses_ends_the_job() {
     let attempt = bench.grant(encode(0));
     bench.fail(encode(0), attempt, FailureClass::MissingCapability);
     let job = &bench.state.jobs[&JOB];
-    assert_eq!(decide::stuck(job, &[NODE, NodeId(2)], bench.now_ms), None);
-    let end = decide::stuck(job, &[NODE], bench.now_ms);
+    assert_eq!(
+        decide::stuck(job, &[NODE, NodeId(2)].into(), bench.now_ms),
+        None
+    );
+    let end = decide::stuck(job, &[NODE].into(), bench.now_ms);
     assert!(
         matches!(end, Some(Command::FailJob { class: FailureClass::MissingCapability, message, .. })
             if message == "MissingCapability it was")
     );
     bench.ask("", Wish::Pause);
     let job = &bench.state.jobs[&JOB];
-    let end = decide::stuck(job, &[NODE], bench.now_ms);
+    let end = decide::stuck(job, &[NODE].into(), bench.now_ms);
     assert_eq!(end, None, "a paused job waits, for another node too");
 }
 

@@ -179,6 +179,8 @@ pub fn preset_rank(encoder: &str, name: Option<&str>) -> Option<u32> {
     let usual = match encoder {
         "libx264" | "libx265" => "medium",
         "libaom-av1" | "libvpx-vp9" => "1",
+        // What SVT-AV1 takes where FFmpeg gives it none.
+        "libsvtav1" => "10",
         _ => match Engine::of_encoder(encoder)? {
             Engine::Nvenc => "p4",
             Engine::Qsv => "medium",

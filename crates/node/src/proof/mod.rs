@@ -441,3 +441,19 @@ impl Prover {
         Some(took.usage.cpu)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_speed_that_is_to_be_measured_can_be() {
+        for (encoder, presets) in SOFTWARE {
+            let named = presets.iter().copied().map(Some);
+            for preset in named.chain([None]) {
+                let rank = preset_rank(encoder, preset);
+                assert!(rank.is_some(), "{encoder} with the preset {preset:?}");
+            }
+        }
+    }
+}

@@ -190,7 +190,7 @@ impl Dispatcher {
             .map(|(task, _)| task.job)
             .collect();
         if !stuck.is_empty() {
-            let present: Vec<NodeId> = self.registry.present().into_iter().collect();
+            let present = self.registry.present();
             shared.look(|state| {
                 let jobs = stuck.iter().filter_map(|job| state.jobs.get(job));
                 commands.extend(jobs.filter_map(|job| decide::stuck(job, &present, now_ms)));
