@@ -257,7 +257,7 @@ LINES = {
     },
     "3.13": {
         "title": "Chunk times foretold by a node's own samples",
-        "bench": ["predict"],
+        "bench": ["predict", "--seconds", "40"],
         "limits": [limit("median_error", None, 15), limit("chunks", 100, None)],
     },
     "3.14": {

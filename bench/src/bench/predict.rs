@@ -3,7 +3,8 @@
 //! A node measures itself as at any join. Then films are encoded, one Chunk after the other, and each Chunk's time is foretold
 //! before it is known: frames over the speed that the node's samples give for encoder, preset and size, times what the Chunks of this
 //! job that have ended took over what was foretold of them. A Chunk's time is the CPU time of its processes, which is what it takes on
-//! a core of its own: other work on the machine does not lengthen it.
+//! a core of its own: other work on the machine does not lengthen it. Chunks are as long as the usual cut makes them: pieces of a few
+//! seconds differ threefold where a scene stands still, which no speed of a node can tell.
 
 use crate::bench::Deadline;
 use crate::client;
@@ -134,8 +135,6 @@ fn encode(
         preset,
         "--workers",
         "1",
-        "--segment",
-        "3s",
         "--audio-codec",
         "none",
     ]
