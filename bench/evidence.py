@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -618,9 +619,15 @@ def tested_digest(line, commit="HEAD"):
         if line not in SCOPES:
             # Nothing that runs has it.
             listed = [one for one in listed if "\tcrates/sim/" not in one]
+        listed = [manifest(git("show", f"{commit}:Cargo.toml")) if one.endswith("\tCargo.toml") else one for one in listed]
     except subprocess.CalledProcessError:
         return None
     return digest_of(listed, line)
+
+
+def manifest(text):
+    """What Cargo.toml says, without its comments, in place of its line in a listing of the tree."""
+    return json.dumps(tomllib.loads(text)) + "\tCargo.toml"
 
 
 # Instruments that only test builds have: what measures one line is nothing to the others.

@@ -112,6 +112,11 @@ class Digests(unittest.TestCase):
         self.assertEqual(evidence.digest_of(code), evidence.digest_of(more))
         self.assertNotEqual(evidence.digest_of(code), evidence.digest_of([code[0].replace("aa", "ab")]))
 
+    def test_a_comment_in_the_manifest_ages_nothing_and_a_profile_does(self):
+        plain = evidence.manifest("[profile.release]\nlto = false\n")
+        self.assertEqual(plain, evidence.manifest("# Why.\n[profile.release]\nlto = false # so\n"))
+        self.assertNotEqual(plain, evidence.manifest("[profile.release]\nlto = true\n"))
+
 
 if __name__ == "__main__":
     unittest.main()
