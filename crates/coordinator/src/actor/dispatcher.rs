@@ -21,7 +21,7 @@ use crate::runtime;
 use handle::Msg;
 use recode_core::machine::decide::{self, Tidy};
 use recode_core::schedule::Held;
-use recode_core::{Command, Outcome, State};
+use recode_core::{Command, Outcome};
 use recode_types::task::{AttemptOutcome, Failure, FailureClass, Grant, Usage};
 use recode_types::{
     AttemptProgress, AttemptToken, JobId, NodeHeard, NodeId, NodeOrders, NodeReport,
@@ -316,7 +316,7 @@ impl Dispatcher {
         let shared = self.parts.consensus.shared().clone();
         let (leased, asked) = shared.look(|state| {
             let known = state.nodes.get(&node);
-            (leases_of(state, node), known.is_some_and(|n| n.draining))
+            (state.leases_of(node), known.is_some_and(|n| n.draining))
         });
         let difference = self.registry.compare(node, &leased, first);
         for token in difference.complete {
@@ -328,7 +328,7 @@ impl Dispatcher {
         let now = runtime::now();
         if first {
             for token in self.registry.held_by(node).intersection(&leased).copied() {
-                let held = shared.look(|state| held_of(state, token));
+                let held = shared.look(|state| state.held_of(token));
                 self.registry.holds(node, token, held, now);
             }
         }
@@ -339,7 +339,7 @@ impl Dispatcher {
             }
             let held = Held {
                 again: true,
-                ..shared.look(|state| held_of(state, token))
+                ..shared.look(|state| state.held_of(token))
             };
             self.registry.granted(node, token, held, now);
             grants.extend(shared.look(|state| self.prepare(state, node, token)));
@@ -442,7 +442,7 @@ impl Dispatcher {
         let mut commands = Vec::new();
         for node in &silent {
             tracing::warn!(%node, name = self.registry.name(*node), "a node is silent; its leases end");
-            let leases = shared.look(|state| leases_of(state, *node));
+            let leases = shared.look(|state| state.leases_of(*node));
             commands.push(Command::ExpireLeases {
                 leases: leases.iter().map(|t| (t.task, t.attempt)).collect(),
             });
@@ -477,29 +477,4 @@ impl Dispatcher {
             self.orders.remove(&node);
         }
     }
-}
-
-/// How the scheduler counts what is granted.
-fn held_of(state: &State, token: AttemptToken) -> Held {
-    let task = state.jobs.get(&token.task.job);
-    let task = task.map(|job| job.describe(token.task.key));
-    task.map_or_else(Held::default, |task| task.held())
-}
-
-/// The Leases that the log says a Node holds.
-fn leases_of(state: &State, node: NodeId) -> BTreeSet<AttemptToken> {
-    let Some(known) = state.nodes.get(&node) else {
-        return BTreeSet::new();
-    };
-    known
-        .leases
-        .iter()
-        .filter_map(|id| {
-            let lease = state.jobs.get(&id.job)?.tasks.get(&id.key)?.lease?;
-            (lease.node == node).then_some(AttemptToken {
-                task: *id,
-                attempt: lease.attempt,
-            })
-        })
-        .collect()
 }

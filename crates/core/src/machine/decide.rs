@@ -5,9 +5,10 @@
 
 use super::{Command, Job, Retention, State};
 use crate::plan::{encoder, peak, rate};
+use crate::schedule::{Reason, Solution};
 use recode_types::event::JobState;
 use recode_types::task::{AttemptOutcome, Failure, FailureClass};
-use recode_types::{JobId, Knob, NodeId};
+use recode_types::{AttemptToken, JobId, Knob, NodeId};
 use std::collections::BTreeSet;
 
 /// Peak revisions of one Output after which the Job fails.
@@ -129,6 +130,34 @@ pub fn stuck(job: &Job, nodes: &BTreeSet<NodeId>, now_ms: u64) -> Option<Command
         job: job.id,
         class: FailureClass::MissingCapability,
         message: reason.unwrap_or_else(|| format!("no node can run {}", task.id.key)),
+    })
+}
+
+/// The ends of Jobs that no Node can serve, as a placement has shown. `present`: those that take work, asked if it matters.
+pub fn dead_ends(
+    state: &State,
+    solution: &Solution,
+    present: impl FnOnce() -> BTreeSet<NodeId>,
+    now_ms: u64,
+) -> Vec<Command> {
+    let refused = solution.unplaced.iter();
+    let refused = refused.filter(|(_, reason)| *reason == Reason::Refused);
+    let jobs: BTreeSet<JobId> = refused.map(|(task, _)| task.job).collect();
+    if jobs.is_empty() {
+        return Vec::new();
+    }
+    let present = present();
+    let jobs = jobs.iter().filter_map(|job| state.jobs.get(job));
+    jobs.filter_map(|job| stuck(job, &present, now_ms))
+        .collect()
+}
+
+/// Others would be granted what is taken from a Node: the Job is not paused, and nobody has refused the Task.
+pub fn may_move(state: &State, token: &AttemptToken) -> bool {
+    let job = state.jobs.get(&token.task.job);
+    job.is_some_and(|job| {
+        let anywhere = job.needs().is_none() && job.describe(token.task.key).avoid.is_empty();
+        anywhere && !job.paused
     })
 }
 

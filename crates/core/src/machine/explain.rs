@@ -201,6 +201,7 @@ impl Explainer<'_> {
                 .in_turn()
                 .into_iter()
                 .take_while(|other| other.turn() < job.turn())
+                .filter(|other| !heavy || other.precedes(job))
                 .find(|other| other.ready(now_ms).any(|task| task.heavy == heavy))
                 .map(|other| (other.id, other.request.priority))
         })

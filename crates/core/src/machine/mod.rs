@@ -5,7 +5,7 @@
 //! answered with a typed [`Rejected`] and changes nothing.
 //!
 //! One noun per file, its states drawn at the top: [`job`], [`run`] (a Job whose Plan is known), [`task`], [`node`],
-//! [`commanded`] (command jobs), [`retention`] (how ended Jobs leave). [`ready`] lists what may be granted, [`explain`] says why the rest waits,
+//! [`commanded`] (command jobs), [`retention`] (how ended Jobs leave). [`ready`] lists what may be granted, [`turns`] in which order, [`explain`] says why the rest waits,
 //! [`list`] finds Jobs, [`work`] builds what a Node needs to know, [`decide`] holds what the Leader proposes of its own
 //! accord, [`snapshot`] the encodings.
 
@@ -26,6 +26,7 @@ pub mod rows;
 pub mod run;
 pub mod snapshot;
 pub mod task;
+pub mod turns;
 pub mod work;
 
 #[cfg(test)]

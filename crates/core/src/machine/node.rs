@@ -7,7 +7,8 @@
 //!                  draining: no new Leases
 //! ```
 
-use recode_types::{NodeId, TaskId};
+use super::State;
+use recode_types::{AttemptToken, NodeId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -38,5 +39,20 @@ impl Node {
             leases: BTreeSet::new(),
             draining: false,
         }
+    }
+}
+
+impl State {
+    /// The Attempts that a Node has a Lease for.
+    pub fn leases_of(&self, node: NodeId) -> BTreeSet<AttemptToken> {
+        let leases = self.nodes.get(&node).into_iter().flat_map(|n| &n.leases);
+        let attempt = |task: &TaskId| {
+            let lease = self.jobs.get(&task.job)?.tasks.get(&task.key)?.lease?;
+            (lease.node == node).then_some(AttemptToken {
+                task: *task,
+                attempt: lease.attempt,
+            })
+        };
+        leases.filter_map(attempt).collect()
     }
 }

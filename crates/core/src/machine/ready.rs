@@ -5,7 +5,7 @@ use super::job::{Job, Phase};
 use super::{State, run::Run};
 use crate::schedule::{Class, Held};
 use recode_types::rendition::Codec;
-use recode_types::{NodeId, TaskId, TaskKey};
+use recode_types::{AttemptToken, NodeId, TaskId, TaskKey};
 
 /// A Task that waits for nothing but a Node.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ impl ReadyTask {
 impl State {
     /// Tasks that may be granted at `now_ms`: by priority, then by age of the Job, then in the Job's own order (single
     /// tasks first, since they are long or hold others up; then Segments in the Plan's order of handing out). Lazy:
-    /// take as many as there are slots. Nothing of a paused Job is ready.
+    /// take as many as there are slots. Nothing of a paused Job is ready. See [`State::ready_heavy`] for the turns of owners.
     pub fn ready(&self, now_ms: u64) -> impl Iterator<Item = ReadyTask> + '_ {
         self.in_turn()
             .into_iter()
@@ -55,11 +55,11 @@ impl State {
             .flat_map(move |job| job.ready_light(now_ms))
     }
 
-    /// Jobs that may be granted something, in the order in which they are served.
-    pub(super) fn in_turn(&self) -> Vec<&Job> {
-        let mut jobs: Vec<&Job> = self.jobs.values().filter(|job| job.is_served()).collect();
-        jobs.sort_by_key(|job| job.turn());
-        jobs
+    /// How the scheduler counts an Attempt that was granted.
+    pub fn held_of(&self, token: AttemptToken) -> Held {
+        let job = self.jobs.get(&token.task.job);
+        let task = job.map(|job| job.describe(token.task.key));
+        task.map_or_else(Held::default, |task| task.held())
     }
 
     /// The earliest time at which a Task that backs off may be granted; `None`: no Task does.

@@ -281,6 +281,32 @@ const PART_BYTES: usize = 60 << 10;
 const SEGMENT_BYTES: usize = 35;
 
 impl Plan {
+    /// Segments follow each other without a gap, every Output that is made of them is in just one group, and no group is empty.
+    /// What is read of a Run bounds by this what is made of it.
+    pub fn agrees_with_itself(&self) -> bool {
+        let contiguous = self.segments.iter().enumerate().all(|(i, s)| {
+            s.index as usize == i
+                && s.rows > 0
+                && s.start_pts < s.end_pts
+                && self.segments.get(i + 1).is_none_or(|next| {
+                    s.first_row.checked_add(s.rows) == Some(next.first_row)
+                        && next.start_pts == s.end_pts
+                })
+        });
+        let mut grouped: Vec<u16> = self.groups.iter().flatten().copied().collect();
+        grouped.sort_unstable();
+        let outputs = self.outputs.iter().enumerate();
+        let encoded = outputs.filter(|(_, output)| !output.unsplit);
+        let encoded: Vec<usize> = encoded.map(|(i, _)| i).collect();
+        contiguous
+            && self.groups.iter().all(|group| !group.is_empty())
+            && grouped
+                .iter()
+                .map(|&i| usize::from(i))
+                .eq(encoded.iter().copied())
+            && self.segments.is_empty() == encoded.is_empty()
+    }
+
     /// This Plan as commands: its Segments in parts of at most 64 KiB, then the rest. `deep` is the grade of the probe
     /// it stands on; `segments` is the stored list.
     pub fn into_commands(mut self, job: JobId, deep: bool, segments: ArtifactRef) -> Vec<Command> {

@@ -5,7 +5,7 @@ use crate::actor::{fit, nearness};
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
-use recode_core::schedule::{self, FreeNode, Held, Problem, Reason};
+use recode_core::schedule::{self, FreeNode, Held, Problem};
 use recode_core::{Command, Outcome, Rejected, State};
 use recode_store::digest_of;
 use recode_types::task::{AttemptOutcome, Grant, Work};
@@ -152,7 +152,7 @@ impl Dispatcher {
         let mut nodes = self.registry.free(now);
         let (tasks, plenty) = shared.look(|state| {
             nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
-            let heavy = state.ready(now_ms).filter(|task| task.heavy);
+            let heavy = state.ready_heavy(now_ms);
             let (mut tasks, plenty) =
                 schedule::look(state.ready_light(now_ms), heavy, &nodes, sites.len());
             for task in &mut tasks {
@@ -183,19 +183,9 @@ impl Dispatcher {
         for (task, site) in strange {
             tracing::info!(%task, site, "goes to a site that is idle, though another has its bytes");
         }
-        let stuck: BTreeSet<JobId> = solution
-            .unplaced
-            .iter()
-            .filter(|(_, reason)| *reason == Reason::Refused)
-            .map(|(task, _)| task.job)
-            .collect();
-        if !stuck.is_empty() {
-            let present = self.registry.present();
-            shared.look(|state| {
-                let jobs = stuck.iter().filter_map(|job| state.jobs.get(job));
-                commands.extend(jobs.filter_map(|job| decide::stuck(job, &present, now_ms)));
-            });
-        }
+        let present = || self.registry.present();
+        let ends = |state: &State| decide::dead_ends(state, &solution, present, now_ms);
+        commands.extend(shared.look(ends));
         // Placed in the order of the Problem.
         let mut tasks = problem.tasks.iter();
         let placed = solution.placed.iter().map(|placed| {
@@ -216,7 +206,7 @@ impl Dispatcher {
     fn relief(&self, nodes: &[FreeNode]) -> Option<Command> {
         let shared = self.parts.consensus.shared();
         let mut late = self.registry.relieve(nodes, runtime::now());
-        shared.look(|state| late.retain(|(_, token)| may_move(state, token)));
+        shared.look(|state| late.retain(|(_, token)| decide::may_move(state, token)));
         for (node, token) in &late {
             tracing::info!(%node, attempt = %token, "taken from a node that is slow: an idle one has it done earlier");
         }
@@ -285,15 +275,6 @@ impl Dispatcher {
             },
         );
     }
-}
-
-/// Others would be granted what is taken from a Node: the Job is not paused, and nobody has refused the Task.
-fn may_move(state: &State, token: &AttemptToken) -> bool {
-    let job = state.jobs.get(&token.task.job);
-    job.is_some_and(|job| {
-        let anywhere = job.needs().is_none() && job.describe(token.task.key).avoid.is_empty();
-        anywhere && !job.paused
-    })
 }
 
 /// Whether an Attempt after the first does all of the work, so that the time it took says how fast its Node is.

@@ -215,7 +215,7 @@ impl World {
 
     pub(super) fn after_report(&mut self, at: usize, node: NodeId, first: bool) {
         let instant = self.instant(at);
-        let leased = leases_of(&self.coordinators[at].state, node);
+        let leased = self.coordinators[at].state.leases_of(node);
         let taken = &self.taken;
         let one = &mut self.coordinators[at];
         let state = &one.state;
@@ -235,13 +235,13 @@ impl World {
         }
         if first {
             for token in registry.held_by(node).intersection(&leased).copied() {
-                registry.holds(node, token, held_of(state, token), instant);
+                registry.holds(node, token, state.held_of(token), instant);
             }
         }
         for &token in &difference.grant_again {
             let held = Held {
                 again: true,
-                ..held_of(state, token)
+                ..state.held_of(token)
             };
             registry.granted(node, token, held, instant);
         }
@@ -286,7 +286,7 @@ impl World {
         let silent = std::mem::take(&mut reign.expired);
         let mut commands = Vec::new();
         for node in &silent {
-            let leases = leases_of(&one.state, *node);
+            let leases = one.state.leases_of(*node);
             commands.push(Command::ExpireLeases {
                 leases: leases.iter().map(|t| (t.task, t.attempt)).collect(),
             });
@@ -303,11 +303,11 @@ impl World {
             return;
         };
         let nodes = reign.registry().free(instant);
-        let heavy = one.state.ready(now_ms).filter(|task| task.heavy);
+        let heavy = one.state.ready_heavy(now_ms);
         let (tasks, plenty) = schedule::look(one.state.ready_light(now_ms), heavy, &nodes, 1);
         if !plenty && tasks.iter().all(|task| !task.heavy) {
             let mut late = reign.registry().relieve(&nodes, instant);
-            late.retain(|(_, token)| may_move(&one.state, token));
+            late.retain(|(_, token)| decide::may_move(&one.state, token));
             if !late.is_empty() {
                 reign.due = true;
                 let leases = late.iter().map(|(_, t)| (t.task, t.attempt)).collect();
@@ -328,17 +328,8 @@ impl World {
             self.broke(what);
             return;
         }
-        let stuck: BTreeSet<JobId> = solution
-            .unplaced
-            .iter()
-            .filter(|(_, reason)| *reason == Reason::Refused)
-            .map(|(task, _)| task.job)
-            .collect();
-        let present = reign.registry().present();
-        let jobs = stuck.iter().filter_map(|job| one.state.jobs.get(job));
-        let mut commands: Vec<Command> = jobs
-            .filter_map(|job| decide::stuck(job, &present, now_ms))
-            .collect();
+        let present = || reign.registry().present();
+        let mut commands = decide::dead_ends(&one.state, &solution, present, now_ms);
         let grants: Vec<LeaseGrant> = solution
             .placed
             .iter()
@@ -480,38 +471,4 @@ impl World {
         let orders = Rc::new(orders);
         self.say(exchange, false, Event::Orders { exchange, orders });
     }
-}
-
-/// As in the dispatcher.
-fn may_move(state: &State, token: &AttemptToken) -> bool {
-    let job = state.jobs.get(&token.task.job);
-    job.is_some_and(|job| {
-        let anywhere = job.needs().is_none() && job.describe(token.task.key).avoid.is_empty();
-        anywhere && !job.paused
-    })
-}
-
-/// As in the dispatcher.
-fn held_of(state: &State, token: AttemptToken) -> Held {
-    let task = state.jobs.get(&token.task.job);
-    let task = task.map(|job| job.describe(token.task.key));
-    task.map_or_else(Held::default, |task| task.held())
-}
-
-/// As in the dispatcher.
-fn leases_of(state: &State, node: NodeId) -> BTreeSet<AttemptToken> {
-    let Some(known) = state.nodes.get(&node) else {
-        return BTreeSet::new();
-    };
-    known
-        .leases
-        .iter()
-        .filter_map(|id| {
-            let lease = state.jobs.get(&id.job)?.tasks.get(&id.key)?.lease?;
-            (lease.node == node).then_some(AttemptToken {
-                task: *id,
-                attempt: lease.attempt,
-            })
-        })
-        .collect()
 }

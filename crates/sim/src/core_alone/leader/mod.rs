@@ -14,7 +14,7 @@ use crate::faults::Fault;
 use crate::film;
 use recode_core::Rejected;
 use recode_core::machine::{
-    Batch, Command, Entry, LeaseGrant, Order, Outcome, Phase, ReadyTask, State, decide,
+    Batch, Command, Entry, LeaseGrant, Order, Outcome, Phase, ReadyTask, decide,
 };
 use recode_core::schedule::{self, FreeNode, Held, Problem, Reason, Solution};
 use recode_types::task::{AttemptOutcome, FailureClass, Grant};
