@@ -1,5 +1,6 @@
 //! Every decision of recode, without IO: what to make of a request ([`plan`]), the replicated state of all Jobs
-//! ([`machine`]), who gets which Task ([`schedule`]), what a Job did ([`report`]) and what stays
+//! ([`machine`]), who gets which Task ([`schedule`]), what the Leader
+//! remembers of Nodes ([`leader`]), what a Job did ([`report`]) and what stays
 //! of it ([`archive`]).
 //!
 //! No clock, no randomness, no async: time and ids arrive as arguments or inside log entries, maps are ordered, ties are
@@ -12,6 +13,7 @@ pub mod archive;
 #[cfg(test)]
 mod fixture;
 pub mod invariant;
+pub mod leader;
 pub mod machine;
 pub mod plan;
 pub mod report;

@@ -10,15 +10,13 @@ mod settle;
 pub use handle::DispatcherHandle;
 
 use super::archiver::ArchiverHandle;
-use super::nearness::Nearness;
 use super::planner::PlannerHandle;
-use super::registry::Registry;
-use super::sites::Told;
 use super::sweeper::SweeperHandle;
 use crate::artifacts::Store;
 use crate::raft::{Consensus, Gathered};
 use crate::runtime;
 use handle::Msg;
+use recode_core::leader::{Nearness, Registry, Told};
 use recode_core::machine::decide::{self, Tidy};
 use recode_core::schedule::Held;
 use recode_core::{Command, Outcome};
@@ -212,7 +210,7 @@ impl Dispatcher {
         }
         let shared = self.parts.consensus.shared().clone();
         for job in effects.ended {
-            self.registry.trust.forget_job(job);
+            self.registry.forget_job(job);
             match shared.look(|state| decide::tidy(state, job)) {
                 Tidy::Keep => {}
                 Tidy::Archive => self.parts.archiver.archive(job),

@@ -49,6 +49,11 @@ impl Fleet {
         }
     }
 
+    /// A Node is going to have this speed at a Class, as samples show.
+    pub fn foretold(&mut self, node: NodeId, class: Class, speed: f64) {
+        self.speeds.foretell(node, class, speed);
+    }
+
     /// A Node has told all it had to tell: what its progress shows is learned.
     pub fn told(&mut self, node: NodeId) {
         if let Some((class, pace)) = self.loads.get(&node).and_then(Load::pace) {

@@ -33,6 +33,8 @@ struct Learned {
     seconds: f64,
     /// Of Attempts that have not ended, for as long as none has.
     glimpse: Option<f64>,
+    /// What samples of the Node foretell.
+    foretold: Option<f64>,
 }
 
 impl Learned {
@@ -67,10 +69,19 @@ impl Speeds {
 
     /// A Node has become so slow that what it did before says nothing any more.
     pub fn slowed(&mut self, node: NodeId, class: Class, speed: f64) {
-        *self.entry(node, class) = Learned {
+        let learned = self.entry(node, class);
+        *learned = Learned {
             glimpse: Some(speed),
+            foretold: learned.foretold,
             ..Learned::default()
         };
+    }
+
+    /// What samples of a Node foretell of a Class. Counts until something of the Class has shown its speed there.
+    pub fn foretell(&mut self, node: NodeId, class: Class, speed: f64) {
+        if speed > 0.0 {
+            self.entry(node, class).foretold = Some(speed);
+        }
     }
 
     /// A Node is known no longer.
@@ -127,10 +138,22 @@ impl Speeds {
         means.collect()
     }
 
-    /// What to expect of each of `nodes` at each Class that anybody was measured at: its own speed; else the mean of the
-    /// others times how much faster than the others it was at other Classes. Nothing for a Node of which nothing is known.
+    /// How much faster work of a Class went than samples had foretold, where anybody has shown both: the geometric mean.
+    fn beyond_samples(&self, class: Class) -> f64 {
+        let nodes = self.classes.get(&class).into_iter();
+        let both = nodes.flat_map(|known| known.nodes.values());
+        let both = both.filter_map(|l| Some((l.speed()? / l.foretold?).ln()));
+        let (sum, count) = both.fold((0.0, 0u32), |(sum, n), log| (sum + log, n + 1));
+        (sum / f64::from(count.max(1))).exp()
+    }
+
+    /// What to expect of each of `nodes` at each Class of which anything is known: its own speed; else what its samples foretell,
+    /// as far off as they were with others; else the mean of the others times how much faster than the others it was at other
+    /// Classes. Nothing for a Node of which nothing is known.
     pub fn expected(&self, nodes: &[NodeId]) -> BTreeMap<NodeId, BTreeMap<Class, f64>> {
         let means = self.means();
+        let beyond = |class: &Class| (*class, self.beyond_samples(*class));
+        let beyond: BTreeMap<Class, f64> = self.classes.keys().map(beyond).collect();
         let mut expected: BTreeMap<NodeId, BTreeMap<Class, f64>> = BTreeMap::new();
         for &node in nodes {
             let mut own = BTreeMap::new();
@@ -142,7 +165,15 @@ impl Speeds {
                     count += 1;
                 }
             }
+            for (class, known) in &self.classes {
+                if let Some(foretold) = known.nodes.get(&node).and_then(|l| l.foretold) {
+                    own.entry(*class).or_insert(foretold * beyond[class]);
+                }
+            }
             if count == 0 {
+                if !own.is_empty() {
+                    expected.insert(node, own);
+                }
                 continue;
             }
             let factor = (logs / f64::from(count)).exp();
@@ -222,6 +253,25 @@ mod tests {
         assert!((expected[&A][&class(1)] - 3.0).abs() < 1e-9);
         speeds.forget(A);
         assert_eq!(speeds.measured(A, class(0)), None);
+    }
+
+    #[test]
+    fn samples_tell_the_speed_until_work_has_and_are_as_wrong_for_all() {
+        let mut speeds = Speeds::default();
+        speeds.foretell(A, class(0), 10.0);
+        speeds.foretell(B, class(0), 30.0);
+        let of = |speeds: &Speeds, node| speeds.expected(&[A, B])[&node][&class(0)];
+        assert_eq!((of(&speeds, A), of(&speeds, B)), (10.0, 30.0));
+        assert_eq!(speeds.measured(A, class(0)), None, "nothing was done");
+        speeds.learn(A, class(0), 100, seconds(20));
+        assert_eq!(of(&speeds, A), 5.0);
+        let seen = of(&speeds, B);
+        assert!(
+            (seen - 15.0).abs() < 1e-9,
+            "half as fast as foretold, as A: {seen}"
+        );
+        speeds.slowed(B, class(0), 2.0);
+        assert_eq!(of(&speeds, B), 2.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Runs of the core alone: the real [`recode_core::State`], the real scheduler, planner and decisions of the Leader, on
 //! make-believe coordinators, log, Nodes and clients, with a clock that jumps from event to event.
 //!
-//! What is real: everything of `recode-core`, and the coordinator's `Registry` (its very source file, since it is pure).
+//! What is real: everything of `recode-core`, with what the Leader remembers of Nodes.
 //! What is modelled after the coordinator, line by line where it can be, since there it is async code:
 //!
 //! | here | modelled after |
@@ -18,10 +18,6 @@ mod client;
 mod leader;
 mod log;
 mod node;
-// The real one. Joined by path, so that this crate need not build openraft and gRPC for it.
-#[path = "../../../coordinator/src/actor/registry.rs"]
-#[allow(dead_code, reason = "a run needs no names and no progress")]
-mod registry;
 mod world;
 
 use crate::film::Library;

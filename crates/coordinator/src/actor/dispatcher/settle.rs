@@ -1,9 +1,9 @@
 //! What ended and who gets what: decided on the state as it is, and put into the log together.
 
 use super::Dispatcher;
-use crate::actor::{fit, nearness};
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
+use recode_core::leader::{Registry, Verdict, fit, foretell, judge, nearness};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
 use recode_core::schedule::{self, FreeNode, Held, Problem};
 use recode_core::{Command, Outcome, Rejected, State};
@@ -104,40 +104,24 @@ impl Dispatcher {
         }
     }
 
-    /// Learns who can be trusted with what, from what ended and how the log took it.
+    /// Learns from what ended, and says what that changes.
     fn judge(&mut self, finished: &BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>) {
         let (shared, now) = (self.parts.consensus.shared().clone(), runtime::now());
-        for (token, (node, outcome)) in finished {
-            let (failure, differs) = shared.look(|state| {
-                let job = state.jobs.get(&token.task.job);
-                let failure = job.and_then(|job| job.failure_of(token));
-                let differs = failure.and(job).and_then(|job| job.differs(outcome));
-                (failure, differs)
-            });
-            let Some(class) = failure else {
-                if matches!(outcome, AttemptOutcome::Done { .. }) {
-                    self.registry.trust.worked(*node, token.task);
+        let verdicts = shared.look(|state| judge(&mut self.registry, state, finished, now));
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Suspended { node, pause } => {
+                    let name = self.registry.name(node);
+                    tracing::warn!(%node, name, seconds = pause.as_secs(), "fails again and again: it gets nothing for a while");
                 }
-                continue;
-            };
-            let name = self.registry.name(*node);
-            if let Some(output) = differs {
-                // It works well, but not together with the others: nothing is held against it elsewhere.
-                let text = format!(
-                    "the encoder of {node} ({name}) gives output {output} other parameter sets than its other chunks have: \
-                     neither it nor another node with its build of FFmpeg gets more of that output"
-                );
-                if self.registry.trust.set_apart(token.task.job, output, *node) {
-                    tracing::warn!(%node, job = %token.task.job, "{text}");
+                Verdict::Apart { node, job, text } => {
+                    tracing::warn!(%node, %job, "{text}");
                     self.warnings.push(Command::Warn {
-                        job: token.task.job,
+                        job,
                         settled: None,
                         text,
                     });
                 }
-            } else if let Some(pause) = self.registry.failed(*node, token, class, now) {
-                let name = self.registry.name(*node);
-                tracing::warn!(%node, name, seconds = pause.as_secs(), "fails again and again: it gets nothing for a while");
             }
         }
     }
@@ -149,12 +133,19 @@ impl Dispatcher {
         let now = runtime::now();
         let sites = self.registry.sites();
         let now_ms = self.parts.consensus.now_ms();
-        let mut nodes = self.registry.free(now);
-        let (tasks, plenty) = shared.look(|state| {
-            nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
+        let (nodes, tasks, plenty) = shared.look(|state| {
+            let free = |registry: &Registry| {
+                let mut nodes = registry.free(now);
+                nodes.retain(|n| state.nodes.get(&n.node).is_some_and(|n| !n.draining));
+                nodes
+            };
+            let mut nodes = free(&self.registry);
             let heavy = state.ready_heavy(now_ms);
             let (mut tasks, plenty) =
                 schedule::look(state.ready_light(now_ms), heavy, &nodes, sites.len());
+            if foretell(&mut self.registry, state, &tasks) {
+                nodes = free(&self.registry);
+            }
             for task in &mut tasks {
                 let needs = state.jobs.get(&task.id.job).and_then(|job| job.needs());
                 if let Some(needs) = needs {
@@ -165,7 +156,7 @@ impl Dispatcher {
             let reads = |task: TaskId| nearness::read(state, task);
             self.nearness
                 .keep(&mut tasks, &nodes, sites.clone(), reads, now);
-            (tasks, plenty)
+            (nodes, tasks, plenty)
         });
         if !plenty && tasks.iter().all(|task| !task.heavy) {
             commands.extend(self.relief(&nodes));

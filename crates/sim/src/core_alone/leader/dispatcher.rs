@@ -304,7 +304,8 @@ impl World {
         };
         let nodes = reign.registry().free(instant);
         let heavy = one.state.ready_heavy(now_ms);
-        let (tasks, plenty) = schedule::look(one.state.ready_light(now_ms), heavy, &nodes, 1);
+        let (mut tasks, plenty) = schedule::look(one.state.ready_light(now_ms), heavy, &nodes, 1);
+        fit::keep(reign.registry(), &one.state, &mut tasks, &nodes);
         if !plenty && tasks.iter().all(|task| !task.heavy) {
             let mut late = reign.registry().relieve(&nodes, instant);
             late.retain(|(_, token)| decide::may_move(&one.state, token));

@@ -8,11 +8,11 @@ mod proposer;
 
 use super::client::Answer;
 use super::log::Gathered;
-use super::registry::Registry;
 use super::world::{Event, Place, World};
 use crate::faults::Fault;
 use crate::film;
 use recode_core::Rejected;
+use recode_core::leader::{Registry, fit};
 use recode_core::machine::{
     Batch, Command, Entry, LeaseGrant, Order, Outcome, Phase, ReadyTask, decide,
 };

@@ -136,7 +136,8 @@ impl World {
     /// The log has answered, or not in time.
     pub(super) fn replied(&mut self, at: usize, reply: Reply, outcomes: Option<Vec<Outcome>>) {
         let instant = self.instant(at);
-        let Some(reign) = self.coordinators[at].reign.as_deref_mut() else {
+        let one = &mut self.coordinators[at];
+        let Some(reign) = one.reign.as_deref_mut() else {
             return;
         };
         let term = reign.term;
@@ -170,6 +171,8 @@ impl World {
                 if outcomes.is_none() {
                     reign.finished = finished;
                 } else {
+                    let registry = reign.registry.as_mut().expect("it has started");
+                    recode_core::leader::judge(registry, &one.state, &finished, instant);
                     let mut acknowledged: BTreeMap<NodeId, Vec<AttemptToken>> = BTreeMap::new();
                     for (token, (node, outcome)) in finished {
                         let took = match &outcome {

@@ -3,9 +3,9 @@
 //! rule of the log: when nobody else is left they get it, and its end says why.
 
 use super::registry::Registry;
-use recode_core::State;
-use recode_core::machine::ReadyTask;
-use recode_core::schedule::FreeNode;
+use crate::State;
+use crate::machine::ReadyTask;
+use crate::schedule::FreeNode;
 use recode_types::{JobId, NodeId, TaskKey};
 use std::cell::{LazyCell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,50 +21,44 @@ pub fn keep(registry: &mut Registry, state: &State, tasks: &mut [ReadyTask], nod
         let Some(job) = state.jobs.get(&task.id.job) else {
             continue;
         };
-        let key = task.id.key;
+        let outputs = LazyCell::new(|| job.outputs_of(task.id.key));
         if task.heavy {
-            let encoders = || {
-                let outputs = job.outputs_of(key).into_iter();
-                outputs.filter_map(|o| job.encoder(o)).collect()
-            };
+            let encoders = || outputs.iter().filter_map(|o| job.encoder(*o)).collect();
             let lacking = registry.lacking(task.class, encoders);
-            if !lacking.is_empty() {
-                let lacking = lacking.clone();
-                add(
-                    &mut task.avoid,
-                    &lacking,
-                    present.get_or_init(|| registry.present()),
-                );
-            }
+            add(&mut task.avoid, &lacking, || {
+                present.get_or_init(|| registry.present())
+            });
         }
-        if registry.trust.is_spotless() {
+        if registry.is_spotless() {
             continue;
         }
-        if matches!(key, TaskKey::Encode { .. }) {
-            for output in job.outputs_of(key) {
+        if matches!(task.id.key, TaskKey::Encode { .. }) {
+            for &output in outputs.iter() {
                 let others = apart
                     .entry((job.id, output))
                     .or_insert_with(|| registry.apart(job.id, output));
-                add(
-                    &mut task.avoid,
-                    others,
-                    present.get_or_init(|| registry.present()),
-                );
+                add(&mut task.avoid, others, || {
+                    present.get_or_init(|| registry.present())
+                });
             }
         }
-        if let Some(failed) = registry.trust.failed_at(task.id) {
-            add(&mut task.avoid, failed, &taking);
+        if let Some(failed) = registry.failed_at(task.id) {
+            add(&mut task.avoid, failed, || &taking);
         }
     }
 }
 
 /// Adds Nodes to those that are avoided, unless nobody of `all` would be left.
-fn add(avoid: &mut Vec<NodeId>, more: &BTreeSet<NodeId>, all: &BTreeSet<NodeId>) {
+fn add<'a>(
+    avoid: &mut Vec<NodeId>,
+    more: &BTreeSet<NodeId>,
+    all: impl FnOnce() -> &'a BTreeSet<NodeId>,
+) {
     if more.is_empty() {
         return;
     }
     let left = |node: &&NodeId| !more.contains(node) && !avoid.contains(node);
-    if all.iter().any(|node| left(&node)) {
+    if all().iter().any(|node| left(&node)) {
         let new: Vec<NodeId> = more
             .iter()
             .filter(|n| !avoid.contains(n))

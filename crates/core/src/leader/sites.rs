@@ -3,10 +3,21 @@
 //! Lists, not changes to lists, so that whatever was lost on the way is right after the next one. Pure: [`super::dispatcher`]
 //! owns the one instance.
 
-use super::registry::Sites;
 use recode_types::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Sites by name, with the Nodes that serve each other there.
+pub type Sites = BTreeMap<String, BTreeMap<NodeId, Member>>;
+
+/// A Node that serves its site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where the others reach it.
+    pub address: String,
+    /// Heavy Attempts it runs at once.
+    pub slots: u32,
+}
 
 /// What each Node was told last.
 #[derive(Debug, Default)]
@@ -48,7 +59,6 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registry::Member;
     use super::*;
 
     fn sites(members: &[(u64, &str, &str)]) -> Sites {

@@ -1,15 +1,14 @@
 //! Which site is to have which Segment, so that its bytes come to one site only, whatever Jobs read them. Pure: time is an
-//! argument, and [`super::dispatcher`] owns the one instance.
+//! argument, and the dispatcher owns the one instance.
 //!
 //! Stretches of a Source go to sites in turn; which site has which follows from Source and sites alone, so Jobs that are handed
 //! in on different days, or under different Leaders, agree. It is a wish: a site that has room and nothing of its own earns the
 //! bytes of a Segment by having waited for them, see [`IDLE_SLOT_SECOND`].
 
-use super::registry::Sites;
-use recode_core::State;
-use recode_core::machine::ReadyTask;
-use recode_core::schedule::{FreeNode, Solution};
-use recode_store::Location;
+use super::sites::Sites;
+use crate::State;
+use crate::machine::ReadyTask;
+use crate::schedule::{FreeNode, Solution};
 use recode_types::{Digest, NodeId, TaskId, TaskKey};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -104,8 +103,8 @@ pub fn read(state: &State, task: TaskId) -> Option<Read> {
 
 /// Whether reading it from another site costs anything: a shared disk is everywhere.
 fn is_remote(source: &str) -> bool {
-    let location = Location::parse(source);
-    matches!(location, Ok(Location::S3 { .. } | Location::Http(_)))
+    let scheme = source.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme != "file")
 }
 
 /// The site of a part, by the slots that sites have. `None`: no site has any.
@@ -272,9 +271,9 @@ fn is_heavy(key: TaskKey) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registry::Member;
     use super::*;
-    use recode_core::schedule::{Class, Problem, assign};
+    use crate::leader::Member;
+    use crate::schedule::{Class, Problem, assign};
     use recode_types::JobId;
     use std::time::Duration;
 
