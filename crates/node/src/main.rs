@@ -121,6 +121,7 @@ fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = pair.ok_or_else(|| {
         format!("\"{text}\" is not a label: write KEY=VALUE, as in compute=intel")
     })?;
+    recode_types::node::check_label(key, value)?;
     Ok((key.to_owned(), value.to_owned()))
 }
 

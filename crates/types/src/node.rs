@@ -37,6 +37,21 @@ impl NodeHello {
         serves.then(|| self.labels.get(SITE).map(String::as_str))?
     }
 
+    /// What the machine costs in an hour, in whatever currency all labels are.
+    pub fn price(&self) -> Option<f64> {
+        self.number(PRICE)
+    }
+
+    /// What a gigabyte (10^9 bytes) costs on the link between its site and everything else, in the same currency.
+    pub fn egress(&self) -> Option<f64> {
+        self.number(EGRESS)
+    }
+
+    fn number(&self, label: &str) -> Option<f64> {
+        let value = self.labels.get(label)?.parse().ok()?;
+        is_amount(value).then_some(value)
+    }
+
     /// It says what it has, and this encoder is not among it.
     pub fn lacks(&self, encoder: &str) -> bool {
         !self.capabilities.is_empty() && !self.capabilities.iter().any(|has| has == encoder)
@@ -50,6 +65,27 @@ impl NodeHello {
 
 /// The label that names a node's site: machines between which bytes cost nothing.
 pub const SITE: &str = "site";
+
+/// The label that says what a machine costs in an hour.
+pub const PRICE: &str = "price";
+
+/// The label that says what a gigabyte costs on the link of a site.
+pub const EGRESS: &str = "egress";
+
+fn is_amount(value: f64) -> bool {
+    value.is_finite() && value >= 0.0
+}
+
+/// A label that is read as a number is one.
+///
+/// # Errors
+/// One sentence with the remedy.
+pub fn check_label(key: &str, value: &str) -> Result<(), String> {
+    let is_number = key != PRICE && key != EGRESS || value.parse().is_ok_and(is_amount);
+    is_number.then_some(()).ok_or_else(|| {
+        format!("the label {key} is an amount of money, and \"{value}\" is none: write a number without its currency, as in {key}=0.09")
+    })
+}
 
 /// Bytes of remote Sources that a node has moved since it started, for its Attempts and for the other nodes of its site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

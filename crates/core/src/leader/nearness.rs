@@ -5,7 +5,7 @@
 //! in on different days, or under different Leaders, agree. It is a wish: a site that has room and nothing of its own earns the
 //! bytes of a Segment by having waited for them, see [`IDLE_SLOT_SECOND`].
 
-use super::sites::Sites;
+use super::sites::{Member, Sites};
 use crate::State;
 use crate::machine::ReadyTask;
 use crate::schedule::{FreeNode, Solution};
@@ -20,7 +20,7 @@ const STRETCHES: usize = 4;
 /// A stretch is at most so long, in seconds, so that all sites have work from the beginning: Tasks come in film order.
 const LONGEST: f64 = 30.0;
 
-/// Bytes over a paid link that a second of an idle slot is worth: about what a slot costs in an hour, twice, where a gigabyte of
+/// Bytes over a paid link that a second of an idle slot is worth where nobody says what either costs: about what a slot costs in an hour, twice, where a gigabyte of
 /// traffic is paid for by hyperscalers' lists. Having waited for as much as the bytes cost, a site has at worst paid twice what
 /// it would have paid had it known what was to come.
 const IDLE_SLOT_SECOND: f64 = 256.0 * 1024.0;
@@ -102,7 +102,7 @@ pub fn read(state: &State, task: TaskId) -> Option<Read> {
 }
 
 /// Whether reading it from another site costs anything: a shared disk is everywhere.
-fn is_remote(source: &str) -> bool {
+pub fn is_remote(source: &str) -> bool {
     let scheme = source.split_once("://").map(|(scheme, _)| scheme);
     scheme.is_some_and(|scheme| scheme != "file")
 }
@@ -132,6 +132,16 @@ fn home<'a>(read: &Read, sites: &'a Sites) -> Option<&'a str> {
     None
 }
 
+/// Bytes over its link that a second of one of a site's slots is worth; infinite: they cost nothing there.
+fn worth(members: &BTreeMap<NodeId, Member>) -> f64 {
+    let slots: f64 = members.values().map(|m| f64::from(m.slots)).sum();
+    let of = |m: &Member| f64::from(m.slots) * m.worth.unwrap_or(IDLE_SLOT_SECOND);
+    match slots > 0.0 {
+        true => members.values().map(of).sum::<f64>() / slots,
+        false => IDLE_SLOT_SECOND,
+    }
+}
+
 impl Nearness {
     /// Keeps Tasks for the sites of what they read: the Nodes of other sites are to avoid them. `reads`: what each Task reads.
     pub fn keep(
@@ -152,10 +162,11 @@ impl Nearness {
         if sites.len() < 2 {
             return;
         }
-        for idle in self.idle.values_mut() {
+        for (site, idle) in &mut self.idle {
             let waited = now.saturating_duration_since(idle.seen);
             idle.seen = now;
-            idle.earned += waited.as_secs_f64() * f64::from(idle.slots) * IDLE_SLOT_SECOND;
+            let slots = waited.as_secs_f64() * f64::from(idle.slots);
+            idle.earned += slots * worth(&sites[site]).min(f64::MAX / 1e12);
         }
         let mut earned: BTreeMap<String, f64> = self
             .idle
@@ -180,7 +191,7 @@ impl Nearness {
                 continue;
             }
             for (site, members) in &sites {
-                if near.contains(site) {
+                if near.contains(site) || worth(members).is_infinite() {
                     continue;
                 }
                 match earned.get_mut(site).filter(|earned| **earned >= read.bytes) {
@@ -272,7 +283,6 @@ fn is_heavy(key: TaskKey) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leader::Member;
     use crate::schedule::{Class, Problem, assign};
     use recode_types::JobId;
     use std::time::Duration;
@@ -290,7 +300,12 @@ mod tests {
                 number += 1;
                 let address = format!("10.0.0.{number}:1");
                 let slots = *slots;
-                (NodeId(number), Member { address, slots })
+                let member = Member {
+                    address,
+                    slots,
+                    worth: None,
+                };
+                (NodeId(number), member)
             });
             sites.insert((*site).to_owned(), members.collect());
         }
@@ -444,6 +459,27 @@ mod tests {
         assert_eq!(rounds.at(tenth * 25, &nodes, &all[3..]), []);
         assert_eq!(rounds.at(tenth * 27, &nodes, &all[3..]), []);
         assert_eq!(rounds.at(tenth * 35, &nodes, &all[3..]), [(all[3], 2)]);
+    }
+
+    #[test]
+    fn a_dear_machine_waits_for_less_and_a_free_link_is_never_waited_for() {
+        let mut two = sites(&[("east", &[4]), ("west", &[4])]);
+        let west = |two: &mut Sites, worth| {
+            let member = two
+                .get_mut("west")
+                .and_then(|west| west.get_mut(&NodeId(2)));
+            member.unwrap().worth = Some(worth);
+        };
+        west(&mut two, 4.0 * IDLE_SLOT_SECOND);
+        let mut rounds = Rounds::new(two.clone());
+        let east = rounds.of("east")[0];
+        let nodes = [free(1, 0), free(2, 1)];
+        assert_eq!(rounds.at(Duration::ZERO, &nodes, &[east]), []);
+        assert_eq!(rounds.at(SECOND / 8, &nodes, &[east]), []);
+        assert_eq!(rounds.at(SECOND / 4, &nodes, &[east]), [(east, 2)]);
+        west(&mut two, f64::INFINITY);
+        let mut rounds = Rounds::new(two);
+        assert_eq!(rounds.at(Duration::ZERO, &nodes, &[east]), [(east, 2)]);
     }
 
     #[test]

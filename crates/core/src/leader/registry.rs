@@ -350,12 +350,24 @@ impl Registry {
                 let member = Member {
                     address: heard.hello.peer.clone(),
                     slots: heard.hello.heavy_slots,
+                    worth: heard.worth(),
                 };
                 let site = sites.entry(site.to_owned()).or_default();
                 site.insert(*id, member);
             }
         }
         sites
+    }
+
+    /// The site of a Node that serves one.
+    pub fn site(&self, node: NodeId) -> Option<&str> {
+        self.nodes.get(&node)?.hello.site()
+    }
+
+    /// What one of a Node's slots costs in an hour, and a gigabyte on its link, where its labels say.
+    pub fn prices(&self, node: NodeId) -> (Option<f64>, Option<f64>) {
+        let heard = self.nodes.get(&node);
+        heard.map_or((None, None), Heard::prices)
     }
 
     /// Whether a Node said last that it leaves.

@@ -11,12 +11,14 @@ use std::sync::Arc;
 pub type Sites = BTreeMap<String, BTreeMap<NodeId, Member>>;
 
 /// A Node that serves its site.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// Where the others reach it.
     pub address: String,
     /// Heavy Attempts it runs at once.
     pub slots: u32,
+    /// Bytes over the site's link that a second of one of its slots is worth, by what its labels say of prices.
+    pub worth: Option<f64>,
 }
 
 /// What each Node was told last.
@@ -67,6 +69,7 @@ mod tests {
             let member = Member {
                 address: (*address).to_owned(),
                 slots: 1,
+                worth: None,
             };
             let site = sites.entry((*site).to_owned()).or_default();
             site.insert(NodeId(*node), member);

@@ -3,7 +3,7 @@
 use super::Dispatcher;
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
-use recode_core::leader::{Registry, Verdict, fit, foretell, judge, nearness};
+use recode_core::leader::{Registry, Verdict, cheapest, fit, foretell, judge, nearness};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
 use recode_core::schedule::{self, FreeNode, Held, Problem};
 use recode_core::{Command, Outcome, Rejected, State};
@@ -153,6 +153,8 @@ impl Dispatcher {
                 }
             }
             fit::keep(&mut self.registry, state, &mut tasks, &nodes);
+            let remote = nearness::is_remote(self.parts.store.url());
+            cheapest::keep(&self.registry, state, &mut tasks, &nodes, remote);
             let reads = |task: TaskId| nearness::read(state, task);
             self.nearness
                 .keep(&mut tasks, &nodes, sites.clone(), reads, now);

@@ -49,4 +49,21 @@ impl Heard {
             self.report.free_light.saturating_sub(unseen(false)),
         )
     }
+
+    /// What one of its slots costs in an hour, and a gigabyte on its link, where its labels say.
+    pub(super) fn prices(&self) -> (Option<f64>, Option<f64>) {
+        let slots = f64::from(self.hello.heavy_slots.max(1));
+        let price = self.hello.price().map(|price| price / slots);
+        (price, self.hello.egress())
+    }
+
+    /// See [`crate::leader::Member::worth`]. Infinite: its link costs nothing.
+    pub(super) fn worth(&self) -> Option<f64> {
+        let (price, egress) = self.prices();
+        let egress = egress?;
+        match egress > 0.0 {
+            true => Some(price? / 3600.0 / (egress / 1e9)),
+            false => Some(f64::INFINITY),
+        }
+    }
 }
