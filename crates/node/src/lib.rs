@@ -9,6 +9,7 @@ pub mod blocks;
 pub mod budget;
 pub mod cache;
 pub mod imds;
+pub mod labels;
 pub mod leaving;
 pub mod look;
 pub mod measure;

@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use recode_mesh::nats;
 use recode_mesh::subjects::UNNAMED;
 use recode_node::assembly::{Config, start};
+use recode_node::labels;
 use recode_node::leaving::{self, Cause, Farewell};
 use recode_node::peer;
 use recode_node::sandbox::Policy;
@@ -196,6 +197,9 @@ async fn run() -> anyhow::Result<Farewell> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut memory = flags.scratch.clone().into_os_string();
     memory.push(".measured.json");
+    let habits = flags.leaving.habits();
+    let mut labels = flags.labels.into_iter().collect();
+    labels::complete(&mut labels, &habits.lookout).await;
     let mut running = start(Config {
         coordinator: flags.coordinator,
         nats,
@@ -206,8 +210,8 @@ async fn run() -> anyhow::Result<Farewell> {
         ahead: flags.ahead,
         ffmpeg: ffmpeg.clone(),
         cache: None,
-        labels: flags.labels.into_iter().collect(),
-        habits: flags.leaving.habits(),
+        labels,
+        habits,
         peer: flags.peer.config(),
     })?;
     // For people and for scripts.

@@ -12,7 +12,7 @@
 //! speeds are measured when nothing else runs, those that jobs use most first. All of it is remembered beside the scratch,
 //! for as long as the FFmpeg build and the cards stay what they are.
 
-mod machine;
+pub mod machine;
 mod memory;
 mod quarantine;
 mod sample;
