@@ -1,4 +1,4 @@
-//! Nodes that die without a word, one every ten seconds, while others join in their place. With `--split-tail` the others go on
+//! Nodes that die without a word, one every ten seconds or as often as is wished, while others join in their place. With `--split-tail` the others go on
 //! where the dead ones ended.
 
 use super::{Cluster, Wanted, accepted, flags, segments};
@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 const NODES: usize = 4;
 /// Half a core each: two cores are full.
 const CORES: f64 = 0.5;
-/// How often one dies.
-const EVERY: Duration = Duration::from_secs(10);
 /// Processor seconds of a Chunk.
 const CHUNK: f64 = 4.0;
 /// Seconds that a run takes where nobody dies.
@@ -49,7 +47,7 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     let mut case = format!(
         "{}, a node dies every {} s",
         tools::short_name(&wanted.clip),
-        EVERY.as_secs()
+        wanted.every.as_secs()
     );
     let segment = format!("{:.0}ms", scale.segment * 1000.0);
     let flags = [&flags(&segment), gop].concat();
@@ -61,7 +59,10 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
         case += ", split tail";
         source = silent(tools, &source)?;
     }
-    let mut seed = Seed::new(wanted.seed);
+    let mut deaths = Deaths {
+        every: wanted.every,
+        seed: Seed::new(wanted.seed),
+    };
     let mut all = Vec::new();
     for run in 0..wanted.runs {
         if wanted.deadline.passed() {
@@ -69,7 +70,7 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
         }
         let of = |name: &str| folder.path().join(format!("{run}-{name}"));
         let undisturbed = one(tools, &source, &of("undisturbed"), &flags, None)?;
-        let disturbed = one(tools, &source, &of("disturbed"), &flags, Some(&mut seed))?;
+        let disturbed = one(tools, &source, &of("disturbed"), &flags, Some(&mut deaths))?;
         if wanted.split_tail {
             add_judgement(tools, &source, &disturbed.file, &case, sheet)?;
         }
@@ -150,12 +151,18 @@ struct Seen {
     file: PathBuf,
 }
 
+/// When nodes die, and which.
+struct Deaths {
+    every: Duration,
+    seed: Seed,
+}
+
 fn one(
     tools: &Tools,
     source: &Path,
     folder: &Path,
     flags: &[&str],
-    mut seed: Option<&mut Seed>,
+    mut deaths: Option<&mut Deaths>,
 ) -> Result<Seen> {
     fs::create_dir(folder)?;
     let mut cluster = Cluster::start(tools, folder)?;
@@ -168,18 +175,19 @@ fn one(
     let output = folder.join("output.mp4");
     let started = Instant::now();
     let job = cluster.submit(source, &output, flags)?;
-    let (mut kills, mut next) = (0, started + EVERY);
+    let first = deaths.as_deref().map_or(PATIENCE, |deaths| deaths.every);
+    let (mut kills, mut next) = (0, started + first);
     while !cluster.is_done(job)? {
         ensure!(
             started.elapsed() < PATIENCE,
             "the job has not ended after {} s",
             PATIENCE.as_secs()
         );
-        if let Some(seed) = seed.as_deref_mut()
+        if let Some(deaths) = deaths.as_deref_mut()
             && Instant::now() >= next
         {
-            next += EVERY;
-            let one = alive.swap_remove((seed.number() % alive.len() as u64) as usize);
+            next += deaths.every;
+            let one = alive.swap_remove((deaths.seed.number() % alive.len() as u64) as usize);
             let process = cluster.site.process(one).context("it was started")?;
             ensure!(
                 process.kill()?,

@@ -31,6 +31,15 @@ pub struct Asked {
     /// With --losses: what a dead node had finished of a Chunk is taken over, and the output judged instead of compared
     #[arg(long, requires = "losses")]
     pub split_tail: bool,
+    /// With --losses: seconds between two deaths. A slot is half a core on two cores, so that 20 there are what 10 are where each
+    /// slot has a core
+    #[arg(
+        long,
+        requires = "losses",
+        default_value_t = 10,
+        value_name = "SECONDS"
+    )]
+    pub every: u64,
     /// Runs
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub runs: usize,
@@ -53,6 +62,8 @@ pub struct Wanted {
     pub seconds: Option<f64>,
     /// Seed of who dies.
     pub seed: u64,
+    /// Time between two deaths.
+    pub every: Duration,
     /// The Jobs ask for `--split-tail`.
     pub split_tail: bool,
     /// Begin no run after this.
@@ -90,6 +101,7 @@ pub fn run(
         runs: asked.runs,
         seconds: asked.seconds,
         seed: asked.seed,
+        every: Duration::from_secs(asked.every.max(1)),
         split_tail: asked.split_tail,
         deadline,
     };
