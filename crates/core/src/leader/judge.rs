@@ -1,7 +1,7 @@
 //! Who can be trusted with what, learned from what ended and how the log took it.
 
 use super::Registry;
-use crate::State;
+use crate::{Outcome, State};
 use recode_types::task::AttemptOutcome;
 use recode_types::{AttemptToken, JobId, NodeId};
 use std::collections::BTreeMap;
@@ -28,20 +28,28 @@ pub enum Verdict {
     },
 }
 
-/// Call it when the log has taken what `ended`, Attempts with their Nodes; answers what is new.
+/// Call it when the log has taken what `ended`, Attempts with their Nodes; `outcomes`, in the same order, is what it said of each.
+/// Answers what is new.
 pub fn judge(
     registry: &mut Registry,
     state: &State,
     ended: &BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>,
+    outcomes: &[Outcome],
     now: Instant,
 ) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    for (token, (node, outcome)) in ended {
+    for ((token, (node, outcome)), taken) in ended.iter().zip(outcomes) {
+        if *taken != Outcome::Accepted {
+            // Somebody else has the Task by now: it says nothing of anybody.
+            continue;
+        }
         let job = state.jobs.get(&token.task.job);
-        let Some(class) = job.and_then(|job| job.failure_of(token)) else {
-            if matches!(outcome, AttemptOutcome::Done { .. }) {
-                registry.worked(*node, token);
-            }
+        let class = match outcome {
+            AttemptOutcome::Failed { failure, .. } => Some(failure.class),
+            AttemptOutcome::Done { .. } => job.and_then(|job| job.failure_of(token)),
+        };
+        let Some(class) = class else {
+            registry.worked(*node, token);
             continue;
         };
         if let Some(output) = job.and_then(|job| job.differs(outcome)) {
@@ -60,4 +68,60 @@ pub fn judge(
         }
     }
     verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rejected;
+    use crate::fixture::{self, Bench, JOB};
+    use recode_types::task::{Failure, FailureClass, Usage};
+    use recode_types::{NodeReport, TaskId, TaskKey};
+
+    const NODE: NodeId = NodeId(1);
+
+    /// What comes of so many failures of one Node at once, in a Job that remembers none of them.
+    fn verdicts(failures: u32, outcome: &Outcome) -> Vec<Verdict> {
+        let bench = Bench::running(fixture::small_request());
+        let now = Instant::now();
+        let mut registry = Registry::new(now);
+        for node in [NODE, NodeId(2)] {
+            registry.opened(node, node.0, NodeReport::default(), now);
+        }
+        let failed = |segment| {
+            let key = TaskKey::Encode { group: 0, segment };
+            let token = AttemptToken {
+                task: TaskId { job: JOB, key },
+                attempt: 1,
+            };
+            let failure = Failure {
+                class: FailureClass::Unknown,
+                message: "m".to_owned(),
+                stderr_tail: None,
+            };
+            let usage = Usage::default();
+            (token, (NODE, AttemptOutcome::Failed { failure, usage }))
+        };
+        let ended: BTreeMap<_, _> = (0..failures).map(failed).collect();
+        let outcomes = vec![outcome.clone(); ended.len()];
+        judge(&mut registry, &bench.state, &ended, &outcomes, now)
+    }
+
+    #[test]
+    fn who_fails_three_times_is_suspended_however_many_failures_come_at_once() {
+        assert_eq!(verdicts(2, &Outcome::Accepted), []);
+        for failures in [3, 100] {
+            let seen = verdicts(failures, &Outcome::Accepted);
+            assert!(
+                matches!(seen[..], [Verdict::Suspended { node: NODE, .. }]),
+                "{seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_comes_too_late_is_held_against_nobody() {
+        let late = Outcome::Rejected(Rejected::StaleAttempt);
+        assert_eq!(verdicts(100, &late), []);
+    }
 }

@@ -62,7 +62,7 @@ impl Dispatcher {
                 return;
             }
         };
-        self.judge(&finished);
+        self.judge(&finished, &outcomes);
         let mut orders: BTreeMap<NodeId, NodeOrders> = BTreeMap::new();
         for (token, (node, _)) in finished {
             // Accepted or stale, the log is done with it.
@@ -105,9 +105,14 @@ impl Dispatcher {
     }
 
     /// Learns from what ended, and says what that changes.
-    fn judge(&mut self, finished: &BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>) {
+    fn judge(
+        &mut self,
+        finished: &BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>,
+        outcomes: &[Outcome],
+    ) {
         let (shared, now) = (self.parts.consensus.shared().clone(), runtime::now());
-        let verdicts = shared.look(|state| judge(&mut self.registry, state, finished, now));
+        let verdicts =
+            shared.look(|state| judge(&mut self.registry, state, finished, outcomes, now));
         for verdict in verdicts {
             match verdict {
                 Verdict::Suspended { node, pause } => {

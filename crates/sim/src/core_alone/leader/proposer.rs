@@ -168,30 +168,30 @@ impl World {
             }
             Reply::Completed(finished) => {
                 reign.waits = false;
-                if outcomes.is_none() {
+                let Some(outcomes) = outcomes else {
                     reign.finished = finished;
-                } else {
-                    let registry = reign.registry.as_mut().expect("it has started");
-                    recode_core::leader::judge(registry, &one.state, &finished, instant);
-                    let mut acknowledged: BTreeMap<NodeId, Vec<AttemptToken>> = BTreeMap::new();
-                    for (token, (node, outcome)) in finished {
-                        let took = match &outcome {
-                            AttemptOutcome::Done { result, usage } if !result.is_reused() => {
-                                Some(std::time::Duration::from_millis(usage.wall_ms))
-                            }
-                            _ => None,
-                        };
-                        reign.registry().ended(node, &token, took, instant);
-                        acknowledged.entry(node).or_default().push(token);
-                    }
-                    reign.due = true;
-                    for (node, acknowledged) in acknowledged {
-                        let orders = NodeOrders {
-                            acknowledged,
-                            ..NodeOrders::default()
-                        };
-                        self.order(at, node, orders);
-                    }
+                    return;
+                };
+                let registry = reign.registry.as_mut().expect("it has started");
+                recode_core::leader::judge(registry, &one.state, &finished, &outcomes, instant);
+                let mut acknowledged: BTreeMap<NodeId, Vec<AttemptToken>> = BTreeMap::new();
+                for (token, (node, outcome)) in finished {
+                    let took = match &outcome {
+                        AttemptOutcome::Done { result, usage } if !result.is_reused() => {
+                            Some(std::time::Duration::from_millis(usage.wall_ms))
+                        }
+                        _ => None,
+                    };
+                    reign.registry().ended(node, &token, took, instant);
+                    acknowledged.entry(node).or_default().push(token);
+                }
+                reign.due = true;
+                for (node, acknowledged) in acknowledged {
+                    let orders = NodeOrders {
+                        acknowledged,
+                        ..NodeOrders::default()
+                    };
+                    self.order(at, node, orders);
                 }
             }
             Reply::Expired(silent) => {
