@@ -18,6 +18,7 @@ use recode_types::node::SITE;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -157,7 +158,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
         labels: config.labels,
         peer: own.unwrap_or_default(),
     };
-    let accountant = AbortOnDropHandle::new(tokio::spawn(count_shared(scratch.clone())));
+    let accounted = scratch.clone();
     let prover = config.measured.map(|memory| {
         Prover::new(
             Arc::clone(&config.ffmpeg),
@@ -178,6 +179,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
             .cache
             .map(|(dir, budget)| crate::cache::ChunkCache::new(dir, budget)),
     });
+    let accountant = AbortOnDropHandle::new(tokio::spawn(account(accounted, Arc::clone(&context))));
     let workers = Workers::new(context, slots.clone()).with_meter(meter);
     let instance = format!("{:032x}", recode_types::JobId::generate().0);
     // Wishes are few, and each is taken at once.
@@ -236,15 +238,13 @@ fn name_of(scratch: &Path) -> String {
     }
 }
 
-/// Keeps account of what Attempts share.
-async fn count_shared(scratch: Scratch) {
-    if scratch.budget().is_none() {
-        return;
-    }
+/// Keeps account of what Attempts share, and lets go of what none of them uses any more.
+async fn account(scratch: Scratch, context: Arc<Context>) {
     let mut tick = tokio::time::interval(COUNT_SHARED);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        context.sources.tidy(Instant::now());
         scratch.count_shared();
     }
 }

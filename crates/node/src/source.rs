@@ -13,15 +13,28 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::sync::{Mutex, OnceCell};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
+
+/// How long a Source stays open that no Attempt uses: the next Attempt of its Job finds what was fetched.
+const IDLE: Duration = Duration::from_secs(300);
 
 /// The Sources a node has open.
 #[derive(Debug)]
 pub struct Sources {
     scratch: PathBuf,
     neighbours: Option<Neighbours>,
-    open: Mutex<HashMap<String, Arc<Source>>>,
+    open: Mutex<HashMap<String, Open>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Open {
+    source: Arc<Source>,
+    /// When somebody was last seen to use it.
+    used: Instant,
 }
 
 impl Sources {
@@ -44,8 +57,8 @@ impl Sources {
         self.neighbours.as_ref()
     }
 
-    /// Opens `url`, or finds it open. A probe passes `None` and learns the identity; every other Attempt passes the
-    /// identity that was probed.
+    /// Opens `url`, or finds it open. A probe passes `None`, always opens anew and learns the identity; every other Attempt
+    /// passes the identity that was probed.
     /// # Errors
     /// `SourceChanged` when the object is no longer what was probed; else what [`from_store`] makes of it.
     pub async fn open(
@@ -53,41 +66,53 @@ impl Sources {
         url: &str,
         identity: Option<&SourceIdentity>,
     ) -> Result<Arc<Source>, Failure> {
-        let mut open = self.open.lock().await;
-        let found = match (open.get(url), identity) {
-            (Some(found), Some(_)) => Arc::clone(found),
-            _ => {
-                let source = recode_store::Source::open(url, &self.scratch)
-                    .await
-                    .map_err(from_store)?;
-                let near = Near::new(source.clone(), self.neighbours.clone());
-                let blocks = match source.local_path() {
-                    Some(_) => None,
-                    None => Some(Blocks::create(near.clone(), &self.scratch)?),
-                };
-                let found = Arc::new(Source {
-                    blocks,
-                    source,
-                    near,
-                    whole: OnceCell::new(),
-                    scratch: self.scratch.clone(),
-                });
-                open.insert(url.to_owned(), Arc::clone(&found));
-                found
-            }
-        };
-        match identity {
-            Some(wanted) if wanted != found.identity() => {
-                open.remove(url);
-                Err(changed(url))
-            }
-            _ => Ok(found),
+        if let Some(wanted) = identity
+            && let Some(found) = self.known(url, wanted)
+        {
+            return Ok(found);
         }
+        let source = recode_store::Source::open(url, &self.scratch)
+            .await
+            .map_err(from_store)?;
+        if identity.is_some_and(|wanted| wanted != source.identity()) {
+            return Err(changed(url));
+        }
+        // Another Attempt may have opened it meanwhile: what that one has fetched is not fetched again.
+        if let Some(wanted) = identity
+            && let Some(found) = self.known(url, wanted)
+        {
+            return Ok(found);
+        }
+        let source = Arc::new(Source::new(source, self.neighbours.clone(), &self.scratch)?);
+        let open = Open {
+            source: Arc::clone(&source),
+            used: Instant::now(),
+        };
+        self.lock().insert(url.to_owned(), open);
+        Ok(source)
     }
 
-    /// Forgets a Source that no Attempt will read again.
-    pub async fn close(&self, url: &str) {
-        self.open.lock().await.remove(url);
+    /// What is open at `url`, if it is what is wanted: it may have been replaced since.
+    fn known(&self, url: &str, wanted: &SourceIdentity) -> Option<Arc<Source>> {
+        let mut open = self.lock();
+        let known = open.get_mut(url)?;
+        known.used = Instant::now();
+        let found = &known.source;
+        (found.identity() == wanted).then(|| Arc::clone(found))
+    }
+
+    /// Closes what nobody has used for a while, with everything that was fetched of it. To be called now and then.
+    pub fn tidy(&self, now: Instant) {
+        self.lock().retain(|_, open| {
+            if Arc::strong_count(&open.source) > 1 {
+                open.used = now;
+            }
+            now.saturating_duration_since(open.used) < IDLE
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,7 +135,8 @@ pub struct Source {
     blocks: Option<Blocks>,
     /// All of a remote Source, where nothing less would do.
     whole: OnceCell<FileSource>,
-    scratch: PathBuf,
+    /// Where that is, or would be.
+    copy: PathBuf,
 }
 
 impl std::fmt::Debug for Source {
@@ -122,6 +148,28 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
+    fn new(
+        source: recode_store::Source,
+        neighbours: Option<Neighbours>,
+        scratch: &Path,
+    ) -> Result<Self, Failure> {
+        // Two handles of one URL, of which one may be older than the other, have a copy each.
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        let near = Near::new(source.clone(), neighbours);
+        let blocks = match source.local_path() {
+            Some(_) => None,
+            None => Some(Blocks::create(near.clone(), scratch)?),
+        };
+        Ok(Self {
+            blocks,
+            source,
+            near,
+            whole: OnceCell::new(),
+            copy: scratch.join(format!("source-{}-{number}", std::process::id())),
+        })
+    }
+
     /// What makes it the same Source.
     pub fn identity(&self) -> &SourceIdentity {
         self.source.identity()
@@ -202,19 +250,14 @@ impl Source {
         if let Some(path) = self.local_path() {
             return Ok(path.to_owned());
         }
-        let path = self.copy_path();
-        self.whole.get_or_try_init(|| self.fetch(&path)).await?;
-        Ok(path)
+        let fetched = self.whole.get_or_try_init(|| self.fetch(&self.copy));
+        fetched.await?;
+        Ok(self.copy.clone())
     }
 
     /// All of the Source where it has been fetched before.
     pub fn fetched(&self) -> Option<&FileSource> {
         self.whole.get()
-    }
-
-    fn copy_path(&self) -> PathBuf {
-        let name = recode_types::Digest::of(self.identity().url.as_bytes()).to_string();
-        self.scratch.join(format!("source-{}", &name[..16]))
     }
 
     async fn fetch(&self, path: &Path) -> Result<FileSource, Failure> {
@@ -239,7 +282,7 @@ impl Drop for Source {
     fn drop(&mut self) {
         if self.whole.get().is_some() {
             // Best effort: the whole scratch directory is swept at the next start.
-            let _ = std::fs::remove_file(self.copy_path());
+            let _ = std::fs::remove_file(&self.copy);
         }
     }
 }
@@ -286,4 +329,75 @@ pub fn from_read(error: impl std::error::Error + 'static) -> Failure {
         cause = e.source();
     }
     failure(FailureClass::BadInput, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use recode_testkit::http::Server;
+
+    /// What two versions of a Source hold.
+    const FIRST: &[u8] = b"the first of two";
+    const SECOND: &[u8] = b"the other of two";
+
+    fn sources() -> (tempfile::TempDir, Sources, Server) {
+        let scratch = tempfile::tempdir().unwrap();
+        let sources = Sources::new(scratch.path());
+        (scratch, sources, Server::start(FIRST).unwrap())
+    }
+
+    fn replace(server: &Server) {
+        server.change(|behaviour| {
+            behaviour.body = Bytes::from_static(SECOND);
+            behaviour.etag = Some("\"two\"");
+        });
+    }
+
+    #[tokio::test]
+    async fn a_source_that_was_replaced_is_opened_anew_for_those_who_know_it_as_it_is() {
+        let (_scratch, sources, server) = sources();
+        let old = sources.open(&server.url(), None).await.unwrap();
+        let same = sources.open(&server.url(), Some(old.identity())).await;
+        assert!(Arc::ptr_eq(&same.unwrap(), &old));
+        replace(&server);
+        // Another node has probed it; this one has it open as it was.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let new = Sources::new(elsewhere.path());
+        let new = new.open(&server.url(), None).await.unwrap();
+        let seen = sources.open(&server.url(), Some(new.identity())).await;
+        assert_eq!(seen.unwrap().identity(), new.identity());
+        let late = sources.open(&server.url(), Some(old.identity())).await;
+        assert_eq!(late.unwrap_err().class, FailureClass::SourceChanged);
+    }
+
+    #[tokio::test]
+    async fn copies_of_two_versions_do_not_meet() {
+        let (_scratch, sources, server) = sources();
+        let old = sources.open(&server.url(), None).await.unwrap();
+        let copy = old.whole().await.unwrap();
+        replace(&server);
+        let new = sources.open(&server.url(), None).await.unwrap();
+        assert_eq!(std::fs::read(new.whole().await.unwrap()).unwrap(), SECOND);
+        assert_eq!(std::fs::read(&copy).unwrap(), FIRST);
+        drop(old);
+        assert!(!copy.exists(), "nobody reads it any more");
+        assert_eq!(std::fs::read(new.whole().await.unwrap()).unwrap(), SECOND);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_uses_any_more_is_closed_with_all_that_was_fetched() {
+        let (_scratch, sources, server) = sources();
+        let source = sources.open(&server.url(), None).await.unwrap();
+        let copy = source.whole().await.unwrap();
+        let now = Instant::now();
+        sources.tidy(now + 2 * IDLE);
+        let identity = source.identity().clone();
+        drop(source);
+        sources.tidy(now + 3 * IDLE - Duration::from_secs(1));
+        assert!(copy.exists(), "it was used not long ago");
+        sources.tidy(now + 3 * IDLE);
+        assert!(!copy.exists());
+        let again = sources.open(&server.url(), Some(&identity)).await.unwrap();
+        assert_eq!(std::fs::read(again.whole().await.unwrap()).unwrap(), FIRST);
+    }
 }
