@@ -51,7 +51,8 @@ impl NodeHello {
 /// The label that names a node's site: machines between which bytes cost nothing.
 pub const SITE: &str = "site";
 
-/// Bytes of remote Sources that a node has moved since it started, for its Attempts and for the other nodes of its site.
+/// Bytes of remote Sources, and of Chunks that were read to be joined, that a node has moved since it started, for its Attempts
+/// and for the other nodes of its site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerTraffic {
     /// Those that came from where they are stored.
