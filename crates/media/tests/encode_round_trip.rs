@@ -4,7 +4,7 @@
 use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
 use recode_media::args::{Clock, Input, Span, encoder};
 use recode_media::mp4::{
-    ChunkIndex, Shown, check_units, closed_groups, join, read_chunk, read_grown,
+    ChunkIndex, Part, Shown, check_units, closed_groups, join, read_chunk, read_grown,
 };
 use recode_media::run::{self, Invocation};
 use recode_media::score::{self, FrameScores};
@@ -325,6 +325,18 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
         let index = read_chunk(&path(true)).unwrap();
         assert_eq!(index.sample_description, plain.sample_description, "{name}");
         let of_plain = frames(&path(false), &plain);
+        // What is no frame is all that the index takes: FFmpeg puts it at the end.
+        let bytes = std::fs::read(path(false)).unwrap();
+        let (size, others) = (bytes.len(), bytes.len() - plain.payload_bytes() as usize);
+        let end = Part::End(&bytes[size - others..]).index(size as u64, &plain.ftyp);
+        assert_eq!(end.unwrap(), plain, "{name}");
+        assert!(
+            Part::Start(&bytes[..others])
+                .index(size as u64, b"")
+                .is_err()
+        );
+        let whole = Part::Start(&bytes).index(size as u64, b"");
+        assert_eq!(whole.unwrap(), plain, "{name}");
         assert!(frames(&path(true), &index) == of_plain, "{name}");
         let wanted: Vec<i64> = (0..50).map(|frame| 512 * frame).collect();
         let groups = |index: &ChunkIndex| closed_groups(index, &wanted, TICKS);
@@ -379,6 +391,10 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
         let index = read_chunk(&joined).unwrap();
         assert_eq!(index.sample_description, plain.sample_description, "{name}");
         assert!(frames(&joined, &index) == of_plain, "{name}");
+        let bytes = std::fs::read(&joined).unwrap();
+        let (size, others) = (bytes.len(), bytes.len() - index.payload_bytes() as usize);
+        let start = Part::Start(&bytes[..others]).index(size as u64, b"");
+        assert_eq!(start.unwrap(), index, "{name}");
         verify::decode(&ffmpeg, &joined, 50, verify::Depth::Full)
             .await
             .unwrap();

@@ -38,4 +38,4 @@ pub use source::Source;
 pub use staging::Staging;
 pub use url::Location;
 pub use withdraw::withdraw;
-pub use work::{Take, WorkStore};
+pub use work::{MOST_READS, Take, WorkStore};

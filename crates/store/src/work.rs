@@ -4,6 +4,8 @@
 //! a store that lies is noticed where it is read. On a local disk an artifact is durable when `put` returns; on S3 when
 //! the store has confirmed it. Correctness never rests on listing.
 
+mod part;
+
 use crate::error::Error;
 use crate::key;
 use crate::local::{self, Content, blocking};
@@ -22,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 /// Reads of an artifact that comes damaged: twice by bad luck on the way is rare, three times is how it lies there.
-const MOST_READS: u32 = 3;
+pub const MOST_READS: u32 = 3;
 
 /// What happens to the file given to [`WorkStore::put_file`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

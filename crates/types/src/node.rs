@@ -87,7 +87,8 @@ pub fn check_label(key: &str, value: &str) -> Result<(), String> {
     })
 }
 
-/// Bytes of remote Sources that a node has moved since it started, for its Attempts and for the other nodes of its site.
+/// Bytes of remote Sources, and of Chunks that were read to be joined, that a node has moved since it started, for its Attempts
+/// and for the other nodes of its site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerTraffic {
     /// Those that came from where they are stored.

@@ -165,7 +165,7 @@ pub struct StitchWork {
     pub output: OutputRequest,
     /// Segments of the Plan, in order.
     pub segments: ArtifactRef,
-    /// The Chunks of this Output, in Segment order: a JSON list of [`ChunkFacts`] as an artifact, since it can be long.
+    /// The Chunks of this Output, in Segment order: a JSON list of [`ListedChunk`] as an artifact, since it can be long.
     pub chunks: ArtifactRef,
     /// Encoded audio, where there is any.
     pub audio: Option<ArtifactRef>,
@@ -214,6 +214,17 @@ pub struct ChunkFacts {
     pub scores: Vec<ScoreSummary>,
     /// It was found finished (cache), not encoded by this Attempt.
     pub reused: bool,
+}
+
+/// A Chunk in the list that a stitch is given. Who knows only [`ChunkFacts`] reads them of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListedChunk {
+    /// The Chunk.
+    #[serde(flatten)]
+    pub facts: ChunkFacts,
+    /// Where the Node that made it serves the Node that stitches, `HOST:PORT`; empty: nowhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub maker: String,
 }
 
 /// What an Attempt used.
@@ -369,4 +380,50 @@ pub enum FailureClass {
     OutputExists,
     /// Anything else: retry, then fail.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::Digest;
+
+    fn chunk() -> ChunkFacts {
+        ChunkFacts {
+            output: 1,
+            segment: 2,
+            address: Digest([3; 32]),
+            artifact: ArtifactRef {
+                key: "jobs/job_1/chunks/x/1.1.mp4".into(),
+                size_bytes: 1 << 40,
+                digest: Digest([4; 32]),
+            },
+            frames: 5,
+            payload_bytes: 6,
+            params: Digest([7; 32]),
+            signature_before: None,
+            signature_first: 8,
+            signature_last: 9,
+            signature_after: Some(10),
+            score_frames: None,
+            scores: Vec::new(),
+            reused: true,
+        }
+    }
+
+    #[test]
+    fn lists_with_and_without_makers_are_read_by_nodes_that_know_them_and_by_those_that_do_not() {
+        let plain = serde_json::to_string(&chunk()).unwrap();
+        let listed = |maker: &str| ListedChunk {
+            facts: chunk(),
+            maker: maker.into(),
+        };
+        assert_eq!(serde_json::to_string(&listed("")).unwrap(), plain);
+        let read: ListedChunk = serde_json::from_str(&plain).unwrap();
+        assert_eq!(read, listed(""));
+        let with = serde_json::to_string(&listed("10.0.0.3:7430")).unwrap();
+        let read: ListedChunk = serde_json::from_str(&with).unwrap();
+        assert_eq!(read, listed("10.0.0.3:7430"));
+        let read: ChunkFacts = serde_json::from_str(&with).unwrap();
+        assert_eq!(read, chunk());
+    }
 }

@@ -59,6 +59,14 @@ impl Told {
     }
 }
 
+/// Where the Nodes around one are reached by it, itself among them; empty: it serves nobody, and nobody serves it.
+pub fn around(sites: &Sites, node: NodeId) -> BTreeMap<NodeId, String> {
+    let site = sites.values().find(|members| members.contains_key(&node));
+    let members = site.into_iter().flatten();
+    let addresses = members.map(|(id, member)| (*id, member.address.clone()));
+    addresses.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +105,14 @@ mod tests {
         let one_left = sites(&[(2, "west", "a:1"), (3, "east", "c:1")]);
         assert_eq!(told.changed(&one_left), [(NodeId(2), of(&["a:1"]))]);
         assert_eq!(told.changed(&two).len(), 2, "it is back, and both are told");
+    }
+
+    #[test]
+    fn around_a_node_is_its_own_site_and_around_one_that_serves_nobody_is_nothing() {
+        let sites = sites(&[(1, "east", "a:1"), (2, "west", "b:1"), (3, "east", "c:1")]);
+        let named = |node, address: &str| (NodeId(node), address.to_owned());
+        let near = BTreeMap::from([named(1, "a:1"), named(3, "c:1")]);
+        assert_eq!(around(&sites, NodeId(3)), near);
+        assert_eq!(around(&sites, NodeId(4)), BTreeMap::new());
     }
 }

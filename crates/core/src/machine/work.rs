@@ -4,7 +4,7 @@ use super::run::Run;
 use super::{Chunk, PerSegment, State};
 use crate::plan::{address, rate};
 use recode_types::task::{ChunkFacts, EncodeRendition, EncodeWork, StitchWork, Work};
-use recode_types::{ArtifactRef, JobRequest, TaskId, TaskKey};
+use recode_types::{ArtifactRef, JobRequest, NodeId, TaskId, TaskKey};
 
 /// The work of a Task.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,15 @@ impl StitchOrder {
         all.map(|at| {
             let chunk = self.chunks[at].as_ref();
             chunk.expect("an order has all of them").facts.whole()
+        })
+    }
+
+    /// Who made them, in the same order.
+    pub fn makers(&self) -> impl ExactSizeIterator<Item = NodeId> + '_ {
+        let all = 0..self.chunks.len();
+        all.map(|at| {
+            let chunk = self.chunks[at].as_ref();
+            chunk.expect("an order has all of them").node
         })
     }
 

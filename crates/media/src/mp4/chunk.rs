@@ -3,7 +3,7 @@
 use super::boxes::{children, put};
 use super::note;
 use crate::bytes::{ByteSource, FileSource, ready};
-use crate::index::{Entry, Error as IndexError, Preamble};
+use crate::index::{Entry, Error as IndexError, Preamble, TrackIndex};
 use recode_types::time::TimeBase;
 use recode_types::{FrameTable, TrackKind};
 use std::os::unix::fs::FileExt as _;
@@ -84,7 +84,7 @@ pub fn read_chunk(path: &Path) -> Result<ChunkIndex, ChunkError> {
 }
 
 /// The box at the end of a Chunk that brings the rows of its Segment.
-const ROWS: &[u8; 4] = b"rcrw";
+pub(super) const ROWS: &[u8; 4] = b"rcrw";
 
 /// Puts the frame table of its Segment at the end of a Chunk, where nobody could say before what rows there are. It is part
 /// of the Chunk's bytes from then on: they are stored, kept and verified together.
@@ -149,7 +149,12 @@ pub(super) fn read_chunk_from(source: &dyn ByteSource) -> Result<ChunkIndex, Chu
     let Preamble::Mp4 { ftyp, .. } = index.preamble else {
         return Err(ChunkError::Shape("it is not MP4"));
     };
-    let mut tracks = index.tracks.into_iter();
+    of_tracks(ftyp, index.tracks)
+}
+
+/// The index of a Chunk that begins with `ftyp` and has these tracks.
+pub(super) fn of_tracks(ftyp: Vec<u8>, tracks: Vec<TrackIndex>) -> Result<ChunkIndex, ChunkError> {
+    let mut tracks = tracks.into_iter();
     let (Some(track), None) = (tracks.next(), tracks.next()) else {
         return Err(ChunkError::Shape("it has not exactly one track"));
     };

@@ -10,6 +10,7 @@ mod grown;
 mod join;
 mod moov;
 pub mod note;
+mod part;
 mod read;
 mod stitched;
 pub(crate) mod write;
@@ -20,5 +21,6 @@ pub use chunk::{
 pub use groups::closed_groups;
 pub use grown::read_grown;
 pub use join::{JoinError, Shown, join};
+pub use part::Part;
 pub(crate) use read::{looks_like, read};
 pub use stitched::{Span, StitchError, Stitched, Stitcher};

@@ -3,14 +3,14 @@
 use super::lock;
 use bytes::{Bytes, BytesMut};
 use recode_proto::v1::{self, peer_service_client::PeerServiceClient};
-use recode_types::{Digest, SourceIdentity};
+use recode_types::{ArtifactRef, Digest, SourceIdentity};
 use sha2::Digest as _;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Response, Status, Streaming};
 
 /// A neighbour that says nothing for so long is not there: one that waits for the store itself says every other second that it
 /// does.
@@ -38,7 +38,9 @@ impl From<Status> for Refusal {
             | Code::FailedPrecondition
             | Code::PermissionDenied
             | Code::Aborted
-            | Code::NotFound => Self::Not(said),
+            | Code::NotFound
+            // An earlier build, which serves Sources as well as any.
+            | Code::Unimplemented => Self::Not(said),
             code => Self::Bad(format!("{code:?}: {said}")),
         }
     }
@@ -97,14 +99,44 @@ impl Lines {
             end: range.end,
         };
         let mut client = self.to(address)?;
-        let answer = async {
-            let asked = tokio::time::timeout(SILENCE, client.read_source(request)).await;
-            let frames = asked.map_err(|_| silent())??.into_inner();
-            received(frames, size).await
-        };
-        let answer = tokio::time::timeout(LONGEST, answer).await;
-        answer.map_err(|_| Refusal::Bad("it takes too long".to_owned()))?
+        answered(size, async move { client.read_source(request).await }).await
     }
+
+    /// Part of a Chunk, of 8 MiB at most, from the neighbour at `address` that made it.
+    /// # Errors
+    /// [`Refusal`]: the bytes are to be had elsewhere.
+    /// # Cancel safety
+    /// Dropping the future ends the transfer.
+    pub async fn chunk(
+        &self,
+        address: &str,
+        chunk: &ArtifactRef,
+        range: Range<u64>,
+    ) -> Result<Bytes, Refusal> {
+        let size = range.end - range.start;
+        let request = v1::ReadChunkRequest {
+            digest: chunk.digest.0.to_vec(),
+            size_bytes: chunk.size_bytes,
+            start: range.start,
+            end: range.end,
+        };
+        let mut client = self.to(address)?;
+        answered(size, async move { client.read_chunk(request).await }).await
+    }
+}
+
+/// What comes of a question about so many bytes.
+async fn answered(
+    size: u64,
+    asking: impl Future<Output = Result<Response<Streaming<v1::PeerFrame>>, Status>>,
+) -> Result<Bytes, Refusal> {
+    let answer = async {
+        let asked = tokio::time::timeout(SILENCE, asking).await;
+        let frames = asked.map_err(|_| silent())??.into_inner();
+        received(frames, size).await
+    };
+    let answer = tokio::time::timeout(LONGEST, answer).await;
+    answer.map_err(|_| Refusal::Bad("it takes too long".to_owned()))?
 }
 
 fn silent() -> Refusal {

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 #[command(next_help_heading = "Neighbours")]
 #[group(skip)]
 pub struct Flags {
-    /// Serve the other nodes of this one's site (--label site=NAME) what was fetched of sources, and ask them before the store:
-    /// listen here [default: neither]
+    /// Serve the other nodes of this one's site (--label site=NAME) what was fetched of sources and the chunks made here, and ask
+    /// them before the store: listen here [default: neither]
     #[arg(long, env = "RECODE_PEER_LISTEN", value_name = "IP:PORT")]
     peer_listen: Option<SocketAddr>,
 

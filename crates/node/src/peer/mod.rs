@@ -1,12 +1,15 @@
-//! A node as a neighbour: the nodes of one site fetch each byte of a remote Source once and serve it to each other.
+//! A node as a neighbour: the nodes of one site fetch each byte of a remote Source once and serve it to each other, and the
+//! Chunks they make to whoever joins them.
 //!
 //! ```text
 //!   home.rs       who fetches which part of a Source; pure
 //!   standing.rs   who is left alone for a while, since it served badly; pure
 //!   shelf.rs      what this node has fetched for its site
+//!   made.rs       the Chunks that it made lately
 //!   ask.rs        asking a neighbour
 //!   serve.rs      answering one
 //!   near.rs       a Source read through all that, with the store to fall back on
+//!   maker.rs      a Chunk read from whoever made it
 //!   flags.rs      what a node is told
 //! ```
 //!
@@ -16,6 +19,8 @@
 pub mod ask;
 pub mod flags;
 pub mod home;
+pub mod made;
+pub mod maker;
 pub mod near;
 pub mod serve;
 pub mod shelf;
@@ -31,6 +36,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// How a node serves its site.
 #[derive(Clone, Debug)]
@@ -41,7 +47,7 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Listens where other machines reach it, although nobody is asked who they are.
     pub insecure: bool,
-    /// Bytes of Sources that it keeps for its neighbours, at most.
+    /// Bytes of Sources and Chunks that it keeps for its neighbours, at most.
     pub keep_bytes: u64,
 }
 
@@ -167,6 +173,17 @@ impl Neighbours {
     /// Bytes moved so far.
     pub fn traffic(&self) -> PeerTraffic {
         self.shared.traffic.read()
+    }
+
+    /// It served badly: it is asked nothing for a while.
+    fn blame(&self, node: &str, why: &str) {
+        if lock(&self.shared.standing).blame(node, Instant::now()) {
+            tracing::warn!(node, why, "a neighbour is left alone for a while");
+        }
+    }
+
+    fn is_asked(&self, node: &str) -> bool {
+        lock(&self.shared.standing).is_asked(node, Instant::now())
     }
 
     fn site(&self) -> Arc<[String]> {

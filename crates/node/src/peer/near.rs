@@ -1,14 +1,13 @@
 //! A remote Source, read through the nodes of one's own site.
 
 use super::ask::Refusal;
-use super::{Neighbours, Traffic, home, lock};
+use super::{Neighbours, Traffic, home};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use recode_store::ranges::Fetch;
 use recode_store::{Error, Source};
 use recode_types::Digest;
 use std::ops::Range;
-use std::time::Instant;
 
 /// How many nodes are tried before the store: the home of a stripe, and who stands in for it.
 const TRIED: usize = 2;
@@ -65,7 +64,7 @@ impl Near {
     ) -> Result<Bytes, Error> {
         let shared = &neighbours.shared;
         let ranked = home::ranked(&self.name, piece.stripe, site);
-        let asked = |node: &&str| lock(&shared.standing).is_asked(node, Instant::now());
+        let asked = |node: &&str| neighbours.is_asked(node);
         for node in ranked.into_iter().filter(asked).take(TRIED) {
             let range = piece.range.clone();
             if node == neighbours.own() {
@@ -84,11 +83,7 @@ impl Near {
                     tracing::debug!(node, why, "a neighbour does not serve this");
                     break;
                 }
-                Err(Refusal::Bad(why)) => {
-                    if lock(&shared.standing).blame(node, Instant::now()) {
-                        tracing::warn!(node, why, "a neighbour is left alone for a while");
-                    }
-                }
+                Err(Refusal::Bad(why)) => neighbours.blame(node, &why),
             }
         }
         self.read_stored(neighbours, piece.range.clone()).await

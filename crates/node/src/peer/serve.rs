@@ -1,8 +1,10 @@
 //! Answering neighbours.
 
 use super::home::STRIPE_BYTES;
+use super::made::Made;
 use super::shelf::Admission;
 use super::{Config, Error, Neighbours, Traffic};
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use recode_proto::convert::status::bad_request;
@@ -10,7 +12,7 @@ use recode_proto::v1::{
     self, peer_service_server::PeerService, peer_service_server::PeerServiceServer,
 };
 use recode_store::ranges::Guard;
-use recode_types::SourceIdentity;
+use recode_types::{Digest, SourceIdentity};
 use sha2::Digest as _;
 use std::net::TcpListener;
 use std::ops::Range;
@@ -102,10 +104,27 @@ struct Desk(Neighbours);
 /// What is told, frame by frame.
 type Frames = BoxStream<'static, Result<v1::PeerFrame, Status>>;
 
+/// What an answer is read from.
+enum Held {
+    Source(Guard),
+    Chunk(Made),
+}
+
+impl Held {
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, Status> {
+        match self {
+            Self::Source(guard) => guard.read(range).await.map_err(|e| refused(&e)),
+            Self::Chunk(made) => made
+                .read(range)
+                .map_err(|e| Status::aborted(format!("it cannot read the chunk: {e}"))),
+        }
+    }
+}
+
 /// How far an answer is.
 enum At {
-    Fetching(BoxFuture<'static, Result<Guard, Status>>),
-    Sending(Guard, Range<u64>),
+    Fetching(BoxFuture<'static, Result<Held, Status>>),
+    Sending(Held, Range<u64>),
 }
 
 /// An answer under way.
@@ -119,11 +138,11 @@ struct Answer {
 
 impl Answer {
     async fn next(mut self) -> Result<Option<(v1::PeerFrame, Option<Self>)>, Status> {
-        let (guard, left) = match self.at {
-            At::Sending(guard, left) => (guard, left),
+        let (held, left) = match self.at {
+            At::Sending(held, left) => (held, left),
             At::Fetching(mut fetching) => {
                 match tokio::time::timeout(STILL_AT_IT, &mut fetching).await {
-                    Ok(guard) => (guard?, self.range.clone()),
+                    Ok(held) => (held?, self.range.clone()),
                     Err(_) => {
                         self.at = At::Fetching(fetching);
                         return Ok(Some((v1::PeerFrame::default(), Some(self))));
@@ -132,7 +151,7 @@ impl Answer {
             }
         };
         let end = left.end.min(left.start + FRAME_BYTES);
-        let bytes = guard.read(left.start..end).await.map_err(|e| refused(&e))?;
+        let bytes = held.read(left.start..end).await?;
         self.hasher.update(&bytes);
         Traffic::add(&self.traffic.to_peers, bytes.len() as u64);
         let mut frame = v1::PeerFrame {
@@ -143,7 +162,7 @@ impl Answer {
             frame.digest = self.hasher.finalize().to_vec();
             return Ok(Some((frame, None)));
         }
-        self.at = At::Sending(guard, end..left.end);
+        self.at = At::Sending(held, end..left.end);
         Ok(Some((frame, Some(self))))
     }
 }
@@ -163,15 +182,8 @@ impl PeerService for Desk {
             }
         }
         let range = wanted.start..wanted.end;
-        let fits = range.start < range.end && range.end <= wanted.size_bytes;
-        if !fits || range.end - range.start > STRIPE_BYTES {
-            let message = "end is to be after start, within the source, and 8 MiB on at most";
-            return Err(bad_request("end", message.to_owned()));
-        }
         let shared = &self.0.shared;
-        let Some(admission) = shared.shelf.admit() else {
-            return Err(Status::resource_exhausted("it serves as many as it can"));
-        };
+        let admission = self.admit(&range, wanted.size_bytes, "source")?;
         let source = SourceIdentity {
             url: wanted.url,
             size_bytes: wanted.size_bytes,
@@ -180,13 +192,53 @@ impl PeerService for Desk {
         let (held, part) = (Arc::clone(shared), range.clone());
         let fetching = async move {
             let held = held.shelf.hold(&source, part).await;
-            held.map_err(|e| refused(&e))
+            held.map(Held::Source).map_err(|e| refused(&e))
         };
+        let at = At::Fetching(fetching.boxed());
+        Ok(Response::new(self.answer(at, range, admission)))
+    }
+
+    type ReadChunkStream = Frames;
+
+    async fn read_chunk(
+        &self,
+        request: Request<v1::ReadChunkRequest>,
+    ) -> Result<Response<Frames>, Status> {
+        let wanted = request.into_inner();
+        let Ok(digest) = <[u8; 32]>::try_from(wanted.digest) else {
+            let message = "digest is to be 32 bytes long";
+            return Err(bad_request("digest", message.to_owned()));
+        };
+        let range = wanted.start..wanted.end;
+        let admission = self.admit(&range, wanted.size_bytes, "chunk")?;
+        let made = self.0.shared.shelf.made();
+        let Some(made) = made.open(&Digest(digest), wanted.size_bytes) else {
+            return Err(Status::not_found("it does not have this chunk"));
+        };
+        let at = At::Sending(Held::Chunk(made), range.clone());
+        Ok(Response::new(self.answer(at, range, admission)))
+    }
+}
+
+impl Desk {
+    /// Lets a question in that makes sense.
+    fn admit(&self, range: &Range<u64>, size_bytes: u64, of: &str) -> Result<Admission, Status> {
+        let fits = range.start < range.end && range.end <= size_bytes;
+        if !fits || range.end - range.start > STRIPE_BYTES {
+            let message =
+                format!("end is to be after start, within the {of}, and 8 MiB on at most");
+            return Err(bad_request("end", message));
+        }
+        let admission = self.0.shared.shelf.admit();
+        admission.ok_or_else(|| Status::resource_exhausted("it serves as many as it can"))
+    }
+
+    fn answer(&self, at: At, range: Range<u64>, admission: Admission) -> Frames {
         let answer = Answer {
-            at: At::Fetching(fetching.boxed()),
+            at,
             range,
             hasher: sha2::Sha256::new(),
-            traffic: Arc::clone(&shared.traffic),
+            traffic: Arc::clone(&self.0.shared.traffic),
             _admission: admission,
         };
         let frames = stream::try_unfold(Some(answer), |answer| async {
@@ -195,7 +247,7 @@ impl PeerService for Desk {
                 None => Ok(None),
             }
         });
-        Ok(Response::new(frames.boxed()))
+        frames.boxed()
     }
 }
 

@@ -1,15 +1,17 @@
-//! What this node has fetched of remote Sources for its site: every byte once, for itself and for its neighbours alike.
+//! What this node has fetched of remote Sources for its site: every byte once, for itself and for its neighbours alike. And the
+//! Chunks that it made.
 //!
-//! Half of its room is for what lingers, shared by the Sources that are open; the other half for what is being served, so that
-//! the number of transfers at once follows from it. What was not used for a while goes.
+//! Half of its room is for what lingers, shared by the Sources that are open, and all Chunks together count as one more; the other
+//! half for what is being served, so that the number of transfers at once follows from it. What was not used for a while goes.
 
+use super::made::Fresh;
 use super::{Traffic, lock};
 use crate::scratch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use recode_store::ranges::{Cache, Fetch, Guard, Options};
 use recode_store::{Error, Location, Source};
-use recode_types::SourceIdentity;
+use recode_types::{ArtifactRef, SourceIdentity};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ pub struct Shelf {
     transfers: Arc<Semaphore>,
     next: AtomicU64,
     open: Mutex<HashMap<SourceIdentity, Arc<Slot>>>,
+    made: Fresh,
     traffic: Arc<Traffic>,
 }
 
@@ -86,6 +89,7 @@ impl Shelf {
             path: dir.clone(),
             source,
         })?;
+        let made = Fresh::create(&dir.join("made"))?;
         let transfers = (room_bytes / 2 / STRIPE_BYTES).clamp(1, MOST_TRANSFERS);
         Ok(Self {
             dir,
@@ -93,6 +97,7 @@ impl Shelf {
             transfers: Arc::new(Semaphore::new(transfers as usize)),
             next: AtomicU64::new(0),
             open: Mutex::default(),
+            made,
             traffic,
         })
     }
@@ -146,6 +151,22 @@ impl Shelf {
         opened.await?.acquire(std::slice::from_ref(&range)).await
     }
 
+    /// The Chunks that this node made.
+    pub fn made(&self) -> &Fresh {
+        &self.made
+    }
+
+    /// Keeps a Chunk that this node made, the file at `path`, for a while; what was kept for longest makes room.
+    /// # Errors
+    /// What the operating system says: it is not kept, and the file is where it was or gone.
+    pub fn keep_made(&self, chunk: &ArtifactRef, path: &Path) -> std::io::Result<()> {
+        let open = lock(&self.open);
+        let most = self.keep_bytes / (open.len() as u64 + 1);
+        self.made.keep(chunk, path, most, Instant::now())?;
+        self.share_out(&open);
+        Ok(())
+    }
+
     fn cache(&self, source: Source) -> Result<Cache, Error> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let options = Options {
@@ -184,12 +205,15 @@ impl Shelf {
     pub fn tidy(&self, now: Instant) {
         let mut open = lock(&self.open);
         open.retain(|_, slot| now.saturating_duration_since(*lock(&slot.used)) < UNUSED);
+        self.made.tidy(now);
         self.share_out(&open);
     }
 
-    /// Each Source has an equal part of the room.
+    /// Each Source has an equal part of the room, and so have the Chunks where there are any.
     fn share_out(&self, open: &HashMap<SourceIdentity, Arc<Slot>>) {
-        let each = self.keep_bytes / (open.len() as u64).max(1);
+        let sharers = open.len() as u64 + u64::from(!self.made.is_empty());
+        let each = self.keep_bytes / sharers.max(1);
+        self.made.shrink(each);
         for cache in open.values().filter_map(|slot| slot.cache.get()) {
             cache.keep(each);
         }

@@ -2,6 +2,7 @@
 
 use super::frames::Matched;
 use super::{Attempt, failure, from_store, resources};
+use crate::peer::Neighbours;
 use recode_media::args::encode::FusedCheck;
 use recode_media::clip::Clip;
 use recode_media::mp4::{ChunkIndex, check_units, read_rows};
@@ -113,7 +114,7 @@ pub(super) fn check_times(
 }
 
 /// Digest of what all Chunks of a Rendition must agree on.
-fn params(index: &ChunkIndex) -> Digest {
+pub(super) fn params(index: &ChunkIndex) -> Digest {
     Digest::of(&index.sample_description)
 }
 
@@ -196,9 +197,10 @@ pub(super) async fn store(
         "mp4",
     );
     let cache = attempt.context.cache.as_ref().zip(build);
-    let take = match cache {
-        Some(_) => Take::Copy,
-        None => Take::Move,
+    let near = near(attempt);
+    let take = match (cache, &near) {
+        (None, None) => Take::Move,
+        _ => Take::Copy,
     };
     let artifact = attempt
         .store
@@ -222,10 +224,20 @@ pub(super) async fn store(
         scores,
         reused: false,
     };
-    if let Some((cache, build)) = attempt.context.cache.as_ref().zip(build) {
+    if let Some((cache, build)) = cache {
         cache.keep(build, &chunk, &made.path);
     }
+    if let Some(near) = near {
+        near.keep(&chunk.artifact, &made.path);
+    }
     Ok(chunk)
+}
+
+/// The nodes of this site, one of which may join the Chunk: where it is stored on a disk that all of them have, they read it
+/// there.
+fn near(attempt: &Attempt) -> Option<Neighbours> {
+    let neighbours = attempt.context.sources.neighbours();
+    neighbours.filter(|_| !attempt.store.is_local()).cloned()
 }
 
 /// A Chunk that was finished before, under the same address by the same build. Scored jobs make their Chunks again:
@@ -260,11 +272,19 @@ pub(super) async fn from_cache(
         attempt.attempt,
         "mp4",
     );
+    let near = near(attempt);
+    let take = match &near {
+        None => Take::Move,
+        Some(_) => Take::Copy,
+    };
     chunk.artifact = attempt
         .store
-        .put_file(&key, &to, Take::Move)
+        .put_file(&key, &to, take)
         .await
         .map_err(from_store)?;
+    if let Some(near) = near {
+        near.keep(&chunk.artifact, &to);
+    }
     chunk.output = wanted.output;
     chunk.segment = work.segment.index;
     chunk.reused = true;

@@ -98,11 +98,17 @@ async fn stitch(store: &WorkStore, work: &StitchWork, local_store: bool) -> Resu
     let list = store.get(&work.chunks).await.map_err(from_store)?;
     let list: Vec<ChunkFacts> =
         serde_json::from_slice(&list).map_err(|e| super::failure(FailureClass::Unknown, e))?;
-    let chunks: u64 = list.iter().map(|chunk| chunk.artifact.size_bytes).sum();
+    let sizes = list.iter().map(|chunk| chunk.artifact.size_bytes);
+    let chunks: u64 = sizes.clone().sum();
+    let on_the_way = match local_store {
+        true => 0,
+        false => super::stitch::on_disk(sizes),
+    };
     let whole = work.whole.iter().map(|(_, artifact)| artifact.size_bytes);
     let tracks = whole.sum::<u64>() + work.audio.as_ref().map_or(0, |a| a.size_bytes);
-    let times = u64::from(!local_store) + u64::from(remote_output);
-    Ok((chunks + tracks) * times)
+    let fetched = u64::from(!local_store) * tracks;
+    let written = u64::from(remote_output) * (chunks + tracks);
+    Ok(on_the_way + fetched + written)
 }
 
 fn output_is_local(output: &OutputRequest) -> bool {

@@ -96,6 +96,15 @@ impl Ground {
     pub async fn with(nats: Option<nats::Settings>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = format!("file://{}", folder.path().join("store").display());
+        Self::of(folder, nats, store).await
+    }
+
+    /// With a work store at this URL.
+    pub async fn on(store: &str) -> Self {
+        Self::of(tempfile::tempdir().unwrap(), None, store.to_owned()).await
+    }
+
+    async fn of(folder: tempfile::TempDir, nats: Option<nats::Settings>, store: String) -> Self {
         let config = assembly::Config {
             embedded: false,
             nats,

@@ -1,12 +1,13 @@
 //! Neighbours that lie, stall, or have no room.
 
 use super::site::{Neighbour, film, introduce, read_all, where_home};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use recode_proto::v1::peer_service_server::{PeerService, PeerServiceServer};
 use recode_proto::v1::{self, peer_service_client::PeerServiceClient};
 use recode_testkit::http::Server;
-use recode_types::Digest;
+use recode_types::{ArtifactRef, Digest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -73,6 +74,15 @@ impl PeerService for Bad {
             Badly::BreaksOff => whole(size / 2).collect(),
         };
         Ok(Response::new(stream::iter(frames).map(Ok).boxed()))
+    }
+
+    type ReadChunkStream = Self::ReadSourceStream;
+
+    async fn read_chunk(
+        &self,
+        _: Request<v1::ReadChunkRequest>,
+    ) -> Result<Response<Self::ReadChunkStream>, Status> {
+        Err(Status::unimplemented("as an earlier build says"))
     }
 }
 
@@ -206,6 +216,78 @@ async fn a_node_reads_nothing_of_its_own_for_others_and_refuses_what_makes_no_se
         tonic::Code::InvalidArgument,
     )
     .await;
+}
+
+/// A Chunk of which only its maker knows.
+fn chunk(node: &Neighbour) -> (ArtifactRef, Bytes) {
+    let bytes = film(20 << 20);
+    let path = node.scratch().join("chunk");
+    std::fs::write(&path, &bytes).unwrap();
+    let artifact = ArtifactRef {
+        key: "jobs/job_1/chunks/x/0.1.mp4".into(),
+        size_bytes: bytes.len() as u64,
+        digest: Digest::of(&bytes),
+    };
+    node.neighbours.keep(&artifact, &path);
+    assert!(!path.exists(), "it is taken");
+    (artifact, bytes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_gives_parts_of_the_chunks_it_made_to_who_knows_their_digest() {
+    let site = [Neighbour::start(), Neighbour::start()];
+    let (artifact, bytes) = chunk(&site[0]);
+    let (maker, asker) = (site[0].address(), &site[1].neighbours);
+    let part = 5..(8 << 20) + 5;
+    let stranger = asker.chunk(&maker, &artifact, part.clone()).await;
+    assert_eq!(stranger, None, "it is of another site");
+    introduce(&site, &[]);
+    let got = asker.chunk(&maker, &artifact, part.clone()).await;
+    assert!(got.unwrap() == bytes[5..(8 << 20) + 5]);
+    let address = format!("http://{maker}");
+    let right = v1::ReadChunkRequest {
+        digest: artifact.digest.0.to_vec(),
+        size_bytes: artifact.size_bytes,
+        start: part.start,
+        end: part.end,
+    };
+    let check = |change: &dyn Fn(&mut v1::ReadChunkRequest), expected: tonic::Code| {
+        let mut request = right.clone();
+        change(&mut request);
+        let address = address.clone();
+        async move {
+            let mut client = PeerServiceClient::connect(address).await.unwrap();
+            let refused = client.read_chunk(request.clone()).await;
+            let refused = refused.expect_err("refused");
+            assert_eq!(refused.code(), expected, "{request:?}: {refused}");
+        }
+    };
+    check(&|r| r.digest[3] ^= 1, tonic::Code::NotFound).await;
+    check(&|r| r.size_bytes += 1, tonic::Code::NotFound).await;
+    check(&|r| r.digest.truncate(31), tonic::Code::InvalidArgument).await;
+    check(&|r| r.end = r.start, tonic::Code::InvalidArgument).await;
+    check(&|r| r.end += 1, tonic::Code::InvalidArgument).await;
+    check(
+        &|r| (r.start, r.end) = (20 << 20, (20 << 20) + 1),
+        tonic::Code::InvalidArgument,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_earlier_build_that_serves_no_chunks_is_still_asked_for_sources() {
+    let film = film(16 << 20);
+    let server = Server::start(film.clone()).unwrap();
+    let site = [Neighbour::start()];
+    let (address, asked, _serving) = bad(Badly::Full).await;
+    introduce(&site, std::slice::from_ref(&address));
+    let (artifact, _) = chunk(&site[0]);
+    let got = site[0].neighbours.chunk(&address, &artifact, 0..10).await;
+    assert_eq!(got, None);
+    let all = [site[0].address(), address.clone()];
+    let url = where_home(&server, &all, &address, 2..=2).await;
+    read_all(&site[0].open(&url).await, &film, 8 << 20).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "it is left alone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

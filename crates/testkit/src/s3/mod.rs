@@ -39,7 +39,7 @@ struct State {
     sent: BTreeMap<String, u64>,
     /// By kind of request and name of fault.
     struck: BTreeMap<(Kind, &'static str), u64>,
-    script: Vec<(Kind, Fault)>,
+    script: Vec<(Kind, String, Fault)>,
     rules: Rules,
     random: Option<fastrand::Rng>,
     /// The first answers to questions, for [`Fault::Stale`].
@@ -196,7 +196,13 @@ impl Server {
     /// Lets the next request of a kind go wrong. Faults of one kind happen in the order they were asked for, before those of
     /// rules.
     pub fn inject(&self, kind: Kind, fault: Fault) {
-        lock(&self.state).script.push((kind, fault));
+        self.inject_at(kind, "", fault);
+    }
+
+    /// Lets the next request of a kind go wrong that is about a key that holds `key`. As [`Server::inject`] otherwise.
+    pub fn inject_at(&self, kind: Kind, key: &str, fault: Fault) {
+        let mut state = lock(&self.state);
+        state.script.push((kind, key.to_owned(), fault));
     }
 
     /// Adds a rule, after those that are there: of several that strike at once the first one does.
@@ -227,9 +233,12 @@ impl State {
 
     /// What goes wrong with this request.
     fn strike(&mut self, kind: Kind, path: &str) -> Option<Fault> {
-        let scripted = self.script.iter().position(|(of, _)| *of == kind);
+        let scripted = self
+            .script
+            .iter()
+            .position(|(of, key, _)| *of == kind && path.contains(key.as_str()));
         let fault = match scripted {
-            Some(at) => Some(self.script.remove(at).1),
+            Some(at) => Some(self.script.remove(at).2),
             None => {
                 self.random();
                 let State { rules, random, .. } = self;

@@ -3,12 +3,12 @@
 use super::Dispatcher;
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
-use recode_core::leader::{Registry, Verdict, cheapest, fit, foretell, judge, nearness};
+use recode_core::leader::{Registry, Verdict, cheapest, fit, foretell, judge, nearness, sites};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
 use recode_core::schedule::{self, FreeNode, Held, Problem};
 use recode_core::{Command, Outcome, Rejected, State};
 use recode_store::digest_of;
-use recode_types::task::{AttemptOutcome, Grant, Work};
+use recode_types::task::{AttemptOutcome, Grant, ListedChunk, Work};
 use recode_types::{AttemptToken, JobId, NodeId, NodeOrders, TaskId};
 use serde::Serializer as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -252,10 +252,11 @@ impl Dispatcher {
             Order::Work(work) => Some(grant(&self.parts.store, *work)),
             Order::Stitch(order) => {
                 let (store, one_list) = (self.parts.store.clone(), self.one_list.clone());
+                let near = sites::around(&self.registry.sites(), node);
                 let stored = async move {
                     let alone = one_list.acquire_owned().await;
                     let _alone = alone.expect("it is never closed");
-                    let stored = store_list(&store, token.task.job, *order).await;
+                    let stored = store_list(&store, token.task.job, *order, near).await;
                     (node, token, stored.map(|work| grant(&store, work)))
                 };
                 self.storing.spawn(runtime::task(stored));
@@ -289,12 +290,23 @@ fn worked(outcome: &AttemptOutcome) -> Option<Duration> {
     (!result.is_reused()).then_some(Duration::from_millis(usage.wall_ms))
 }
 
-/// Stores the list of Chunks of a stitch, which can be long.
-async fn store_list(store: &Store, job: JobId, order: StitchOrder) -> Result<Work, String> {
+/// Stores the list of Chunks of a stitch, which can be long. `near`: where Nodes serve the one that stitches.
+async fn store_list(
+    store: &Store,
+    job: JobId,
+    order: StitchOrder,
+    near: BTreeMap<NodeId, String>,
+) -> Result<Work, String> {
     let listed = runtime::behind(move || {
+        let chunks = order.chunks().zip(order.makers());
+        let listed = chunks.map(|(facts, maker)| {
+            runtime::others_first();
+            let maker = near.get(&maker).cloned().unwrap_or_default();
+            ListedChunk { facts, maker }
+        });
         let mut json = Vec::new();
         let mut list = serde_json::Serializer::new(&mut json);
-        let written = list.collect_seq(order.chunks().inspect(|_| runtime::others_first()));
+        let written = list.collect_seq(listed);
         written.expect("plain data always serialises");
         let (_, digest) = digest_of(&mut Polite(json.as_slice()), |_| Ok(()))?;
         Ok::<_, std::io::Error>((digest, json, order))

@@ -1,26 +1,36 @@
 //! Chunks to Output: checked, joined, muxed with everything else, checked again, published.
 
+mod away;
+mod body;
+mod chunks;
+mod feed;
+mod look;
+mod reader;
+
 use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, from_store, joints, peak, resources, rows};
 use crate::source::Source;
+pub(super) use away::on_disk;
+use chunks::Chunks;
 use recode_media::args::mux::{self, Cover, Cut, MuxInputs, SourceFile, VideoInput};
 use recode_media::bytes::FileSource;
-use recode_media::mp4::{Span, Stitched, Stitcher, read_chunk, read_rows};
+use recode_media::mp4::{Stitched, Stitcher};
 use recode_media::run::{Invocation, spawn};
 use recode_media::{index, score};
 use recode_store::Location;
 use recode_types::request::OutputRequest;
-use recode_types::task::{ChunkFacts, Failure, FailureClass, OutputFacts, StitchWork, TaskResult};
+use recode_types::task::{
+    ChunkFacts, Failure, FailureClass, ListedChunk, OutputFacts, StitchWork, TaskResult,
+};
 use recode_types::{
     ArtifactRef, Container, Rational, ScoreSummary, Segment, SourceFacts, TrackKind,
 };
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::AsyncWriteExt as _;
+use std::time::Duration;
 
-/// Bytes moved from a Chunk into FFmpeg's pipe at a time.
-const COPY_BYTES: usize = 1 << 20;
+/// How long FFmpeg may be silent where it waits for Chunks from elsewhere: whoever reads them gives up sooner by itself.
+const WAITS_FOR_CHUNKS: Duration = Duration::from_secs(600);
 const MICRO: Rational = Rational::new(1, 1_000_000);
 
 /// Makes one Output.
@@ -31,7 +41,9 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         .load(&attempt.store, &work.facts)
         .await?;
     let segments: Vec<Segment> = read_json(attempt, &work.segments).await?;
-    let chunks: Vec<ChunkFacts> = read_json(attempt, &work.chunks).await?;
+    let listed: Vec<ListedChunk> = read_json(attempt, &work.chunks).await?;
+    let (chunks, makers): (Vec<ChunkFacts>, Vec<String>) =
+        listed.into_iter().map(|c| (c.facts, c.maker)).unzip();
     joints::check(&chunks).map_err(|e| failure(FailureClass::IndexLied, e))?;
 
     let facts = &loaded.facts;
@@ -40,16 +52,11 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         .sources
         .open(&facts.identity.url, Some(&facts.identity))
         .await?;
-    let mut paths = Vec::with_capacity(chunks.len());
-    for chunk in &chunks {
-        let name = format!("chunk-{}", chunk.segment);
-        paths.push(artifact_path(attempt, &chunk.artifact, &name).await?);
-    }
+    let parts = Chunks::find(attempt, &chunks, makers).await?;
     let to_end = segments.last().is_some_and(|s| is_last(&loaded.table, s));
     let (table, segments) = match facts.rows_estimated {
         true => {
-            let found = paths.iter().map(|path| read_rows(path));
-            let found = found.collect::<Result<_, _>>().map_err(resources)?;
+            let found = parts.rows()?;
             let rendition = &work.output.rendition;
             let gop = rendition.gop.filter(|_| rendition.fps.is_none());
             let whole = rows::assemble(found, &segments, gop);
@@ -69,8 +76,8 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
     let mut stitcher = Stitcher::new(times.time_base);
     let mut sizes = Vec::with_capacity(chunks.len());
     let mut pts = Vec::new();
-    for (path, segment) in paths.iter().zip(&segments) {
-        let index = read_chunk(path).map_err(|e| failure(FailureClass::Unknown, e))?;
+    for (number, segment) in segments.iter().take(chunks.len()).enumerate() {
+        let index = parts.index(number)?;
         let shown = times.of_segment(segment);
         stitcher
             .push(&index, &shown)
@@ -108,7 +115,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         &source,
         stitched,
         &times,
-        paths,
+        parts,
         publication.path(),
     )
     .await?;
@@ -165,7 +172,7 @@ async fn mux_all(
     source: &Source,
     stitched: Stitched,
     times: &Timeline<'_>,
-    chunks: Vec<PathBuf>,
+    chunks: Chunks,
     out: &Path,
 ) -> Result<Vec<String>, Failure> {
     let audio = match &work.audio {
@@ -202,14 +209,17 @@ async fn mux_all(
     tracing::debug!(args = ?plan.args, "muxing");
     let mut invocation = Invocation::new(plan.args).writing(out).with_stdin();
     invocation.reads = inputs.reads().map(Path::to_owned).collect();
+    if !chunks.are_here() {
+        invocation.patience = WAITS_FOR_CHUNKS;
+    }
     let mut child = spawn(&attempt.context.ffmpeg, invocation)
         .await
         .map_err(|e| e.failure)?;
     let stdin = child.stdin.take().expect("asked for");
-    let (fed, ended) = tokio::join!(
-        feed(stitched, chunks, stdin),
-        child.wait(attempt.on_progress())
-    );
+    // A Chunk that cannot be read ends FFmpeg at once; a pipe that it has closed is judged by how it ended.
+    let (fed, ended) = tokio::try_join!(chunks.feed(stitched, stdin), async {
+        Ok(child.wait(attempt.on_progress()).await)
+    })?;
     match ended {
         Ok(finished) => attempt.used(&finished.usage),
         Err(error) => {
@@ -275,38 +285,6 @@ pub async fn covers(
         attempt.used(&finished.usage);
     }
     Ok(covers)
-}
-
-/// Writes the stitched track into `to`: the header, then every span of every Chunk. One file is open at a time.
-async fn feed(
-    stitched: Stitched,
-    paths: Vec<PathBuf>,
-    mut to: impl tokio::io::AsyncWrite + Unpin,
-) -> std::io::Result<()> {
-    to.write_all(&stitched.header).await?;
-    drop(stitched.header);
-    let mut open: Option<(u32, std::fs::File)> = None;
-    let mut spans = stitched.spans.into_iter().peekable();
-    let mut buffer = vec![0u8; COPY_BYTES];
-    while let Some(Span { chunk, mut range }) = spans.next() {
-        // Chunks hold their packets one after another: neighbouring spans are one read.
-        while let Some(next) = spans.next_if(|n| n.chunk == chunk && n.range.start == range.end) {
-            range.end = next.range.end;
-        }
-        if open.as_ref().is_none_or(|(n, _)| *n != chunk) {
-            open = Some((chunk, std::fs::File::open(&paths[chunk as usize])?));
-        }
-        let (_, file) = open.as_mut().expect("opened just now");
-        file.seek(SeekFrom::Start(range.start))?;
-        let mut left = (range.end - range.start) as usize;
-        while left > 0 {
-            let n = left.min(COPY_BYTES);
-            file.read_exact(&mut buffer[..n])?;
-            to.write_all(&buffer[..n]).await?;
-            left -= n;
-        }
-    }
-    to.shutdown().await
 }
 
 /// The muxed file has exactly the table's frames at the table's times.
