@@ -135,6 +135,48 @@ impl ByteSource for FileSource {
     }
 }
 
+/// A file whose first bytes are replaced by others, and whose end may be left out: what it is once it is put together elsewhere.
+#[derive(Clone, Debug)]
+pub struct Headed {
+    /// What comes first.
+    pub head: Bytes,
+    /// The file.
+    pub file: Arc<File>,
+    /// Where its bytes go on behind `head`.
+    pub from: u64,
+    /// Where they end.
+    pub end: u64,
+}
+
+impl ByteSource for Headed {
+    fn size(&self) -> u64 {
+        self.head.len() as u64 + self.end.saturating_sub(self.from)
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Bytes>> {
+        let head = self.head.len() as u64;
+        let read = || {
+            if range.start > range.end || range.end > self.size() {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            if range.end <= head {
+                return Ok(self.head.slice(range.start as usize..range.end as usize));
+            }
+            let at = |n: u64| self.from + n.saturating_sub(head);
+            let rest = read_at(&self.file, at(range.start)..at(range.end))?;
+            match range.start < head {
+                true => Ok([&self.head[range.start as usize..], &rest].concat().into()),
+                false => Ok(rest),
+            }
+        };
+        Box::pin(std::future::ready(read()))
+    }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
+}
+
 /// Bytes in memory, for tests and for parts that were fetched already.
 impl ByteSource for Bytes {
     fn size(&self) -> u64 {
@@ -238,6 +280,24 @@ mod tests {
         assert_eq!(source.bytes_read(), 3);
         assert!(ready(source.read(8..11)).is_err());
         assert!(FileSource::open(dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_file_with_another_head_reads_as_one() {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, b"0123456789").unwrap();
+        let source = Headed {
+            head: Bytes::from_static(b"abcd"),
+            file: Arc::new(file),
+            from: 2,
+            end: 9,
+        };
+        assert_eq!(source.size(), 11);
+        for range in [0..11, 1..3, 2..4, 3..6, 4..11, 5..5] {
+            let wanted = &b"abcd2345678"[range.start as usize..range.end as usize];
+            assert_eq!(&ready(source.read(range)).unwrap()[..], wanted);
+        }
+        assert!(ready(source.read(8..12)).is_err());
     }
 
     #[test]

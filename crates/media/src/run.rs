@@ -23,11 +23,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::oneshot;
 
+mod brake;
 mod cards;
 mod device;
 mod failure;
 mod watchdog;
 
+pub use brake::Brake;
 pub use device::{Trouble, trouble};
 pub use failure::classify;
 pub(crate) use failure::without_prefix;
@@ -180,6 +182,7 @@ pub struct Child {
     patience: Duration,
     wall: Option<Duration>,
     stderr_bytes: usize,
+    brake: Brake,
 }
 
 /// The process group of a child. Kills never race with the reuse of its number: it is reaped under the same lock.
@@ -191,10 +194,14 @@ struct Group {
 
 impl Group {
     fn kill(&self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         if !*reaped {
-            // Only "no such process" is possible here, and then there is nothing left to kill.
-            let _ = rustix::process::kill_process_group(self.pid, rustix::process::Signal::KILL);
+            // Only "no such process" is possible here, and then there is nothing left to tell.
+            let _ = rustix::process::kill_process_group(self.pid, signal);
         }
     }
 
@@ -352,6 +359,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
     let stdout = child.stdout.take().map(ChildStdout::from_std).transpose();
     let stderr = ChildStderr::from_std(child.stderr.take().expect("stderr is a pipe"));
     let progress = tokio::net::unix::pipe::Receiver::from_owned_fd(read);
+    let brake = Brake::on(group.0.clone());
     let stdin = stdin.map_err(|e| refused(&e))?;
     let stdout = stdout.map_err(|e| refused(&e))?;
     let stderr = stderr.map_err(|e| refused(&e))?;
@@ -369,6 +377,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         patience,
         wall,
         stderr_bytes,
+        brake,
     })
 }
 
@@ -413,6 +422,11 @@ impl Child {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
+    /// For whoever has to let it stand still.
+    pub fn brake(&self) -> Brake {
+        self.brake.clone()
+    }
+
     /// Waits for the end. `on_progress` sees every report.
     /// # Errors
     /// [`Error`] with its class: it ended badly, hung, or ran too long.
@@ -430,6 +444,7 @@ impl Child {
             patience,
             wall,
             stderr_bytes,
+            brake,
         } = self;
         // Unless the caller took them, nobody will use these: an open pipe would keep the child waiting.
         drop((stdin, stdout));
@@ -471,7 +486,8 @@ impl Child {
                 ended = &mut end => break ended,
                 _ = &mut pumps, if !pumped => pumped = true,
                 _ = tick.tick(), if stopped.is_none() => {
-                    stopped = watchdog.check(started.elapsed(), steps.load(Ordering::Relaxed));
+                    let steps = steps.load(Ordering::Relaxed) + brake.looks();
+                    stopped = watchdog.check(started.elapsed(), steps);
                     if stopped.is_some() {
                         group.0.kill();
                     }

@@ -86,6 +86,11 @@ impl Budget {
         }
     }
 
+    /// All bytes that may be claimed.
+    pub fn total_bytes(&self) -> u64 {
+        u64::from(self.total_units) * UNIT_BYTES
+    }
+
     /// Bytes that nobody has claimed.
     pub fn free_bytes(&self) -> u64 {
         u64::from(self.ledger().free) * UNIT_BYTES

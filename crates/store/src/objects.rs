@@ -1,8 +1,12 @@
 //! The one adapter between `object_store` and the rest of this crate: what its errors mean, how long to insist, and how
 //! to tell one's own lost success from somebody else's object.
 
+mod content;
 mod fault;
 mod upload;
+
+pub(crate) use content::{Content, PartDigest, marked};
+pub(crate) use upload::{IN_FLIGHT as PARTS_IN_FLIGHT, MOST_PARTS, Upload, part_size};
 
 use crate::budget::Budget;
 use crate::error::Error;
@@ -33,6 +37,9 @@ const IN_FLIGHT: usize = 4;
 /// Name of the user metadata that carries the digest.
 const DIGEST: &str = "recode-sha256";
 
+/// Name of the user metadata that tells one upload from all others, where the digest is not known when it begins.
+const MARK: &str = "recode-upload";
+
 /// What a create-only write found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -48,6 +55,8 @@ pub(crate) struct Head {
     pub(crate) size: u64,
     pub(crate) etag: Option<String>,
     pub(crate) digest: Option<Digest>,
+    /// See [`MARK`].
+    pub(crate) mark: Option<String>,
 }
 
 /// As much of a range as has come.
@@ -140,12 +149,11 @@ impl Objects {
             .get_opts(&self.key(key)?, options)
             .await
             .map_err(|e| self.error(key, &e))?;
+        let said = |name: &'static str| found.attributes.get(&Attribute::Metadata(name.into()));
         Ok(Head {
             size: found.meta.size,
-            digest: found
-                .attributes
-                .get(&Attribute::Metadata(DIGEST.into()))
-                .and_then(|v| v.parse().ok()),
+            digest: said(DIGEST).and_then(|v| v.parse().ok()),
+            mark: said(MARK).map(|v| v.to_string()),
             etag: found.meta.e_tag,
         })
     }

@@ -2,10 +2,11 @@
 //!
 //! A local Output is written beside its target under `.NAME.recode-XXXX.part`, synced, and renamed without replacing. The
 //! part file is locked while its process lives: parts that nobody locks were left by dead processes and are removed by
-//! the next Output of the same name. An Output in S3 is written into scratch first and then uploaded: create-only where one
-//! request can carry it, else after a look at the key; afterwards it is compared with what was sent.
+//! the next Output of the same name. An Output in S3 is written into scratch first and then uploaded, or uploaded while it is
+//! written ([`Publication::follow`]): create-only, and compared afterwards with what was sent.
 
 use crate::error::Error;
+use crate::follow::{Ending, Follower, Layout};
 use crate::local::{self, blocking};
 use crate::objects::{Objects, Written};
 use crate::retry::PATIENCE;
@@ -201,21 +202,55 @@ impl Publication {
                 let written = objects
                     .put_file(&key, &part.path, &digest, !overwrite, ledger.as_ref())
                     .await?;
-                let url = objects.name(&key);
-                match written {
-                    Written::New => Ok(Published {
-                        url,
-                        size_bytes: size,
-                    }),
-                    // Nothing was there when we began, so these bytes came from an earlier try of this very Output.
-                    Written::SameAlready => Ok(Published {
-                        url,
-                        size_bytes: size,
-                    }),
-                    Written::OtherAlready => Err(Error::Exists { what: url }),
-                }
+                published(&objects, &key, written, size)
             }
         }
+    }
+
+    /// Begins to upload the file while it is written: from now on it may only grow, but for what lies in the front of
+    /// `layout`. `None`: it stays on this machine, or its file system makes no holes.
+    ///
+    /// # Errors
+    /// The store does not begin the upload.
+    pub async fn follow(&self, layout: Layout) -> Result<Option<Follower>, Error> {
+        match &self.target {
+            Target::File(_) => Ok(None),
+            Target::Object {
+                objects,
+                key,
+                ledger,
+            } => Follower::begin(objects, key, &self.part.path, layout, ledger.as_ref()).await,
+        }
+    }
+
+    /// [`Publication::commit`] of what a [`Follower`] has sent, and of the rest. Nothing has the name before.
+    ///
+    /// # Errors
+    /// As [`Publication::commit`]; then nothing of the upload is left.
+    pub async fn commit_followed(
+        self,
+        follower: Follower,
+        ending: &Ending,
+    ) -> Result<Published, Error> {
+        let Target::Object { objects, key, .. } = &self.target else {
+            unreachable!("only objects are followed");
+        };
+        let (written, size) = follower.finish(ending, !self.overwrite).await?;
+        published(objects, key, written, size)
+    }
+}
+
+fn published(
+    objects: &Objects,
+    key: &str,
+    written: Written,
+    size_bytes: u64,
+) -> Result<Published, Error> {
+    let url = objects.name(key);
+    match written {
+        // Nothing was there when we began, so bytes that are the same came from an earlier try of this very Output.
+        Written::New | Written::SameAlready => Ok(Published { url, size_bytes }),
+        Written::OtherAlready => Err(Error::Exists { what: url }),
     }
 }
 

@@ -23,6 +23,7 @@ pub fn plan(
         covers,
         cut,
         out,
+        sent: false,
     };
     mux::plan(facts, output, &inputs)
 }

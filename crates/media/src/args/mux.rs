@@ -47,6 +47,9 @@ pub struct MuxInputs<'a> {
     pub cut: Cut,
     /// The file to write. Replaced if it exists.
     pub out: &'a Path,
+    /// The file is sent while it is written, and what comes first in it in the end ([`crate::mp4::index_first`]) is
+    /// put there by the sender.
+    pub sent: bool,
 }
 
 impl MuxInputs<'_> {
@@ -513,7 +516,9 @@ fn push_globals(
 fn push_muxer(list: &mut List, output: &OutputRequest, inputs: &MuxInputs<'_>) {
     match output.container {
         Container::Mp4 | Container::Mov => {
-            list.opt("-movflags", "+faststart");
+            if !inputs.sent {
+                list.opt("-movflags", "+faststart");
+            }
             // The clock of late starts; old FFmpeg would take milliseconds.
             list.opt("-movie_timescale", 90_000);
         }

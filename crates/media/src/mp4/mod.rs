@@ -5,6 +5,7 @@ pub(crate) mod boxes;
 mod chunk;
 mod edit;
 mod fragments;
+mod front;
 mod groups;
 mod grown;
 mod join;
@@ -18,6 +19,7 @@ pub(crate) mod write;
 pub use chunk::{
     ChunkError, ChunkIndex, ChunkSample, append_rows, check_units, read_chunk, read_rows,
 };
+pub use front::{index_first, takes_packets};
 pub use groups::closed_groups;
 pub use grown::read_grown;
 pub use join::{JoinError, Shown, join};

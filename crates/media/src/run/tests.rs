@@ -143,6 +143,44 @@ async fn dropping_a_child_kills_its_whole_group() {
 }
 
 #[tokio::test]
+async fn a_child_stands_still_for_as_long_as_it_has_to_and_is_not_blamed() {
+    let dir = tempfile::tempdir().unwrap();
+    let ffmpeg = script(dir.path(), "while :; do echo x; done");
+    let mut busy = Invocation::new(vec![]).with_stdout();
+    busy.patience = Duration::from_millis(200);
+    let mut child = spawn(&ffmpeg, busy).await.unwrap();
+    let (pid, brake) = (child.pid(), child.brake());
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(')')
+            .next()
+            .unwrap()
+            .trim()
+            .chars()
+            .next()
+            .unwrap()
+    };
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let waiting = tokio::spawn(child.wait(|_| {}));
+    lines.next_line().await.unwrap();
+    // Longer than its patience.
+    for _ in 0..50 {
+        brake.set(true);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(state(), 'T');
+    assert!(!waiting.is_finished(), "it was blamed");
+    brake.set(false);
+    // More than a pipe holds.
+    for _ in 0..100_000 {
+        lines.next_line().await.unwrap();
+    }
+    brake.set(true);
+    waiting.abort();
+    gone(pid).await;
+}
+
+#[tokio::test]
 async fn a_hanging_child_is_stopped_and_so_is_an_endless_one() {
     let dir = tempfile::tempdir().unwrap();
     let ffmpeg = script(dir.path(), "exec sleep 600");

@@ -15,6 +15,7 @@ mod process;
 mod room;
 mod rows;
 mod stitch;
+mod streamed;
 mod tail;
 mod timeline;
 

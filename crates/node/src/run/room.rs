@@ -3,6 +3,7 @@
 //! A guess need not be good: it decides who waits. Where nobody has done the like before, it is that of a large encode; later
 //! it is the most that the like has used, and a fifth.
 
+use super::streamed::{Size, held_bytes};
 use super::{Context, from_store};
 use crate::budget::{Budget, Claim, Full, Likeness};
 use crate::scratch::used_bytes;
@@ -55,7 +56,11 @@ pub async fn guess(context: &Context, store: &WorkStore, grant: &Grant) -> Resul
             seconds * SOUND * tracks.len() as u64
         }
         Work::Whole { facts: at, .. } => facts(at).await?.facts.identity.size_bytes / 2,
-        Work::Stitch(work) => stitch(store, work, is_local(&grant.work_store)).await?,
+        Work::Stitch(work) => {
+            let facts = &facts(&work.facts).await?.facts;
+            let total = context.scratch.budget().map(Budget::total_bytes);
+            stitch(store, facts, work, is_local(&grant.work_store), total).await?
+        }
         // Nothing is known of the Source but where it is.
         _ => SMALL,
     };
@@ -90,7 +95,13 @@ fn encode(facts: &SourceFacts, work: &EncodeWork, local_store: bool) -> u64 {
     read + rewrapped.map_or(0, |artifact| artifact.size_bytes) + made
 }
 
-async fn stitch(store: &WorkStore, work: &StitchWork, local_store: bool) -> Result<u64, Failure> {
+async fn stitch(
+    store: &WorkStore,
+    facts: &SourceFacts,
+    work: &StitchWork,
+    local_store: bool,
+    budget_bytes: Option<u64>,
+) -> Result<u64, Failure> {
     let remote_output = !output_is_local(&work.output);
     if local_store && !remote_output {
         return Ok(0);
@@ -98,17 +109,20 @@ async fn stitch(store: &WorkStore, work: &StitchWork, local_store: bool) -> Resu
     let list = store.get(&work.chunks).await.map_err(from_store)?;
     let list: Vec<ChunkFacts> =
         serde_json::from_slice(&list).map_err(|e| super::failure(FailureClass::Unknown, e))?;
-    let sizes = list.iter().map(|chunk| chunk.artifact.size_bytes);
-    let chunks: u64 = sizes.clone().sum();
     let on_the_way = match local_store {
         true => 0,
-        false => super::stitch::on_disk(sizes),
+        false => super::stitch::on_disk(list.iter().map(|chunk| chunk.artifact.size_bytes)),
     };
     let whole = work.whole.iter().map(|(_, artifact)| artifact.size_bytes);
     let tracks = whole.sum::<u64>() + work.audio.as_ref().map_or(0, |a| a.size_bytes);
     let fetched = u64::from(!local_store) * tracks;
-    let written = u64::from(remote_output) * (chunks + tracks);
-    Ok(on_the_way + fetched + written)
+    let size = Size::of(facts, work, &list);
+    let made = match size.layout(&work.output, budget_bytes) {
+        Some(layout) => held_bytes(&layout),
+        None if remote_output => size.bytes,
+        None => 0,
+    };
+    Ok(on_the_way + fetched + made)
 }
 
 fn output_is_local(output: &OutputRequest) -> bool {

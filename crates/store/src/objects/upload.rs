@@ -3,6 +3,7 @@
 //! A request that failed may have been carried out. So no error of a write is believed before the key was looked at: what
 //! is there is ours when its size and digest are, whoever the store says was first.
 
+use super::content::Content;
 use super::{DIGEST, Objects, PART, Written};
 use crate::error::Error;
 use crate::local::blocking;
@@ -17,13 +18,15 @@ use object_store::{
     Attribute, Attributes, MultipartId, ObjectStore as _, PutMode, PutMultipartOptions, PutOptions,
 };
 use recode_types::Digest;
-use sha2::Digest as _;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Parts under way for one upload.
-const IN_FLIGHT: usize = 4;
+pub(crate) const IN_FLIGHT: usize = 4;
+
+/// The most parts an upload may have in S3.
+pub(crate) const MOST_PARTS: u64 = 10_000;
 
 impl Objects {
     /// Creates an object, and only if there is none. One that takes several requests is written down in `ledger` meanwhile.
@@ -88,7 +91,8 @@ impl Objects {
                 Ok(_) => return Ok(Written::New),
                 // Said as well when an earlier request of ours was carried out unheard, and for "try again".
                 Err(object_store::Error::AlreadyExists { .. }) => {
-                    match self.compare(key, bytes.len() as u64, digest).await? {
+                    let content = Content::Whole(*digest);
+                    match self.compare(key, bytes.len() as u64, &content).await? {
                         Some(written) => return Ok(written),
                         None => self.conflict(key),
                     }
@@ -108,31 +112,19 @@ impl Objects {
         ledger: Option<&Ledger>,
     ) -> Result<Written, Error> {
         let size = body.size();
+        let content = Content::Whole(*digest);
         // Spares the bytes; what decides is the completion, which the store refuses where the key is taken by then.
-        if create_only && let Some(written) = self.compare(key, size, digest).await? {
+        if create_only && let Some(written) = self.compare(key, size, &content).await? {
             return Ok(written);
         }
-        let upload = self.begin_upload(key, attributes(digest)).await?;
-        let note = match ledger {
-            Some(ledger) => match ledger.begun(self.name(key), &upload.id).await {
-                Ok(note) => Some(note),
-                Err(e) => {
-                    upload.abort().await;
-                    return Err(e);
-                }
-            },
-            None => None,
-        };
-        let sent = upload.send(body).await;
-        let written = match sent {
-            Ok(parts) => upload.complete(parts, size, digest, create_only).await,
-            Err(e) => Err(e),
-        };
-        let over = matches!(written, Ok(Written::New)) || upload.abort().await;
-        if let (Some(ledger), Some(note), true) = (ledger, &note, over) {
-            ledger.ended(note).await;
+        let upload = self.begin_upload(key, attributes(digest), ledger).await?;
+        match upload.send(body).await {
+            Ok(parts) => upload.complete(parts, size, &content, create_only).await,
+            Err(e) => {
+                upload.abort().await;
+                Err(e)
+            }
         }
-        written
     }
 
     /// Gives an upload up. One that is completed or given up already is no error.
@@ -147,10 +139,16 @@ impl Objects {
         }
     }
 
-    async fn begin_upload(&self, key: &str, attributes: Attributes) -> Result<Upload<'_>, Error> {
+    /// Begins an upload in parts, written down in `ledger` for as long as it lasts.
+    pub(crate) async fn begin_upload(
+        &self,
+        key: &str,
+        attributes: Attributes,
+        ledger: Option<&Ledger>,
+    ) -> Result<Upload, Error> {
         let at = self.key(key)?;
         let mut tries = self.tries(PATIENCE);
-        loop {
+        let id = loop {
             let options = PutMultipartOptions {
                 attributes: attributes.clone(),
                 ..PutMultipartOptions::default()
@@ -162,31 +160,41 @@ impl Objects {
                 begun => begun,
             };
             match begun {
-                Ok(id) => {
-                    return Ok(Upload {
-                        objects: self,
-                        key: key.to_owned(),
-                        at,
-                        id,
-                    });
-                }
+                Ok(id) => break id,
                 Err(e) => tries.again(self.error(key, &e)).await?,
             }
+        };
+        let mut upload = Upload {
+            objects: self.clone(),
+            key: key.to_owned(),
+            at,
+            id,
+            note: None,
+        };
+        if let Some(ledger) = ledger {
+            match ledger.begun(self.name(key), &upload.id).await {
+                Ok(note) => upload.note = Some((ledger.clone(), note)),
+                Err(e) => {
+                    upload.abort().await;
+                    return Err(e);
+                }
+            }
         }
+        Ok(upload)
     }
 
     /// What is at `key`, compared with what should be there. `None`: nothing is.
-    pub(super) async fn compare(
+    pub(crate) async fn compare(
         &self,
         key: &str,
         size: u64,
-        digest: &Digest,
+        content: &Content,
     ) -> Result<Option<Written>, Error> {
         let mut tries = self.tries(PATIENCE);
         let found = loop {
             match self.head(key, PATIENCE).await {
-                // The same digest of another length cannot be: the answer was damaged.
-                Ok(found) if found.size != size && found.digest == Some(*digest) => {
+                // The same bytes of another length cannot be: the answer was damaged.
+                Ok(found) if found.size != size && content.says(&found) == Some(true) => {
                     let said = format!("its length is said to be {}", found.size);
                     tries.again(self.broken(key, &said)).await?;
                 }
@@ -196,24 +204,15 @@ impl Objects {
             }
         };
         let same = found.size == size
-            && match found.digest {
-                Some(found) => found == *digest,
-                // The store keeps no metadata: the bytes have to speak.
-                None => self.digest(key, size).await? == *digest,
+            && match content.says(&found) {
+                Some(same) => same,
+                // The store keeps no metadata, or nothing that could be compared: the bytes have to speak.
+                None => content.is_in(self.stream(key.to_owned(), size)).await?,
             };
         Ok(Some(match same {
             true => Written::SameAlready,
             false => Written::OtherAlready,
         }))
-    }
-
-    async fn digest(&self, key: &str, size: u64) -> Result<Digest, Error> {
-        let mut blocks = self.stream(key.to_owned(), size);
-        let mut hasher = sha2::Sha256::new();
-        while let Some(block) = blocks.try_next().await? {
-            hasher.update(&block);
-        }
-        Ok(Digest(hasher.finalize().into()))
     }
 
     /// The key was taken a moment ago and is free now, or the look at it was an old one.
@@ -223,14 +222,21 @@ impl Objects {
 }
 
 /// A multipart upload under way.
-struct Upload<'a> {
-    objects: &'a Objects,
+pub(crate) struct Upload {
+    objects: Objects,
     key: String,
     at: Key,
     id: MultipartId,
+    /// Where it is written down, and under which key.
+    note: Option<(Ledger, String)>,
 }
 
-impl Upload<'_> {
+impl Upload {
+    /// The object's name for people.
+    pub(crate) fn name(&self) -> String {
+        self.objects.name(&self.key)
+    }
+
     /// All parts, some at a time.
     async fn send(&self, body: Body) -> Result<Vec<PartId>, Error> {
         let part = part_size(body.size());
@@ -243,7 +249,7 @@ impl Upload<'_> {
     }
 
     /// A part that is sent again takes the place of the first.
-    async fn put_part(&self, number: usize, bytes: Bytes) -> Result<PartId, Error> {
+    pub(crate) async fn put_part(&self, number: usize, bytes: Bytes) -> Result<PartId, Error> {
         let mut tries = self.objects.tries(PATIENCE);
         loop {
             let put = self
@@ -263,12 +269,28 @@ impl Upload<'_> {
         }
     }
 
-    /// Makes the parts an object and looks at it. An error of the request is believed only when the object is not there.
-    async fn complete(
+    /// Makes the parts an object, or throws them away.
+    pub(crate) async fn complete(
         &self,
         parts: Vec<PartId>,
         size: u64,
-        digest: &Digest,
+        content: &Content,
+        create_only: bool,
+    ) -> Result<Written, Error> {
+        let written = self.finish(parts, size, content, create_only).await;
+        match written {
+            Ok(Written::New) => self.ended().await,
+            _ => self.abort().await,
+        }
+        written
+    }
+
+    /// Makes the parts an object and looks at it. An error of the request is believed only when the object is not there.
+    async fn finish(
+        &self,
+        parts: Vec<PartId>,
+        size: u64,
+        content: &Content,
         create_only: bool,
     ) -> Result<Written, Error> {
         let store = match create_only {
@@ -286,9 +308,11 @@ impl Upload<'_> {
                     Err(e) => failed = Some(self.error(&e)),
                 }
             }
-            let found = self.objects.compare(&self.key, size, digest).await?;
+            let found = self.objects.compare(&self.key, size, content).await?;
             let failed = match (found, failed) {
-                (Some(Written::SameAlready), _) => return Ok(Written::New),
+                // Refused because of the same bytes, or done and not heard: then there is nothing to throw away.
+                (Some(Written::SameAlready), Some(_)) => return Ok(Written::SameAlready),
+                (Some(Written::SameAlready), None) => return Ok(Written::New),
                 (Some(found), Some(_)) if create_only => return Ok(found),
                 (Some(_), None) => {
                     return Err(Error::Damaged {
@@ -324,14 +348,19 @@ impl Upload<'_> {
         }
     }
 
-    /// Throws the parts away. `false`: that is left to whoever reads the ledger, or to the bucket's own rule.
-    async fn abort(&self) -> bool {
+    /// Throws the parts away. Where that fails, it is left to whoever reads the ledger, or to the bucket's own rule.
+    pub(crate) async fn abort(&self) {
         match self.objects.give_up(&self.key, &self.id).await {
-            Ok(()) => true,
+            Ok(()) => self.ended().await,
             Err(error) => {
                 tracing::warn!(%error, upload = self.id, "an upload could not be given up");
-                false
             }
+        }
+    }
+
+    async fn ended(&self) {
+        if let Some((ledger, note)) = &self.note {
+            ledger.ended(note).await;
         }
     }
 
@@ -373,8 +402,7 @@ impl Body {
 }
 
 /// Parts of 8 MiB, larger when the object would need more than the 10,000 parts S3 allows.
-fn part_size(size: u64) -> u64 {
-    const MOST_PARTS: u64 = 10_000;
+pub(crate) fn part_size(size: u64) -> u64 {
     PART.max(size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20))
 }
 

@@ -4,6 +4,7 @@
 mod cache;
 mod conformance;
 mod faults;
+mod follow;
 mod publish;
 mod source;
 

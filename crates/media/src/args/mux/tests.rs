@@ -80,6 +80,7 @@ fn inputs(out: &Path) -> MuxInputs<'_> {
         covers: Vec::new(),
         cut: Cut::default(),
         out,
+        sent: false,
     }
 }
 

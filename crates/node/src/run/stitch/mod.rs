@@ -7,13 +7,15 @@ mod feed;
 mod look;
 mod reader;
 
+use super::streamed::{Size, Streamed};
 use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, from_store, joints, peak, resources, rows};
+use crate::budget::Budget;
 use crate::source::Source;
 pub(super) use away::on_disk;
 use chunks::Chunks;
 use recode_media::args::mux::{self, Cover, Cut, MuxInputs, SourceFile, VideoInput};
-use recode_media::bytes::FileSource;
+use recode_media::bytes::{ByteSource, FileSource, Headed};
 use recode_media::mp4::{Stitched, Stitcher};
 use recode_media::run::{Invocation, spawn};
 use recode_media::{index, score};
@@ -108,33 +110,56 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
 
     let location = Location::parse(&work.output.url).map_err(from_store)?;
     let publication = attempt.publication(&location, work.overwrite).await?;
-    let warnings = mux_all(
-        attempt,
-        &work,
-        &loaded,
-        &source,
-        stitched,
-        &times,
-        parts,
-        publication.path(),
-    )
-    .await?;
-    check_output(
-        publication.path(),
-        &times,
-        &work,
-        &segments,
-        &attempt.context.ffmpeg,
-    )
-    .await?;
-    source.recheck().await?;
-
-    let merged = merge_scores(attempt, &work, &chunks).await?;
-    attempt
-        .room
-        .note_publication(publication.path())
-        .map_err(resources)?;
-    let published = publication.commit().await.map_err(from_store)?;
+    let budget_bytes = attempt.context.scratch.budget().map(Budget::total_bytes);
+    let layout = Size::of(facts, &work, &chunks).layout(&work.output, budget_bytes);
+    let mut streamed = Streamed::begin(&publication, layout).await?;
+    let made = async {
+        let warnings = mux_all(
+            attempt,
+            &work,
+            &loaded,
+            &source,
+            stitched,
+            &times,
+            parts,
+            publication.path(),
+            streamed.as_mut(),
+        )
+        .await?;
+        let finished = streamed.as_ref().map(Streamed::finished).transpose()?;
+        check_output(
+            publication.path(),
+            finished.as_ref(),
+            &times,
+            &work,
+            &segments,
+            &attempt.context.ffmpeg,
+        )
+        .await?;
+        source.recheck().await?;
+        let merged = merge_scores(attempt, &work, &chunks).await?;
+        attempt
+            .room
+            .note_publication(publication.path())
+            .map_err(resources)?;
+        Ok::<_, Failure>((warnings, finished, merged))
+    };
+    let (warnings, merged, published) = match (made.await, streamed) {
+        (Ok((warnings, Some(finished), merged)), Some(streamed)) => {
+            let published = streamed.commit(publication, finished).await?;
+            (warnings, merged, published)
+        }
+        (Ok((warnings, _, merged)), _) => {
+            let published = publication.commit().await.map_err(from_store)?;
+            (warnings, merged, published)
+        }
+        (Err(failure), streamed) => {
+            if let Some(streamed) = streamed {
+                streamed.abort().await;
+            }
+            return Err(failure);
+        }
+    };
     attempt.usage.bytes_written += published.size_bytes;
     let (mut scores, mut score_frames_url) = (Vec::new(), None);
     if let Some((pooled, per_frame)) = merged {
@@ -174,6 +199,7 @@ async fn mux_all(
     times: &Timeline<'_>,
     chunks: Chunks,
     out: &Path,
+    streamed: Option<&mut Streamed>,
 ) -> Result<Vec<String>, Failure> {
     let audio = match &work.audio {
         Some(artifact) => Some((
@@ -204,6 +230,7 @@ async fn mux_all(
             duration_us: work.duration_us,
         },
         out,
+        sent: streamed.is_some(),
     };
     let plan = mux::plan(facts, &work.output, &inputs);
     tracing::debug!(args = ?plan.args, "muxing");
@@ -216,10 +243,17 @@ async fn mux_all(
         .await
         .map_err(|e| e.failure)?;
     let stdin = child.stdin.take().expect("asked for");
+    let brake = child.brake();
     // A Chunk that cannot be read ends FFmpeg at once; a pipe that it has closed is judged by how it ended.
-    let (fed, ended) = tokio::try_join!(chunks.feed(stitched, stdin), async {
-        Ok(child.wait(attempt.on_progress()).await)
-    })?;
+    let making = async {
+        tokio::try_join!(chunks.feed(stitched, stdin), async {
+            Ok(child.wait(attempt.on_progress()).await)
+        })
+    };
+    let (fed, ended) = match streamed {
+        Some(streamed) => streamed.beside(&brake, making).await??,
+        None => making.await?,
+    };
     match ended {
         Ok(finished) => attempt.used(&finished.usage),
         Err(error) => {
@@ -287,9 +321,11 @@ pub async fn covers(
     Ok(covers)
 }
 
-/// The muxed file has exactly the table's frames at the table's times.
+/// The muxed file has exactly the table's frames at the table's times. `finished`: what is to be looked at in place of the file
+/// at `path`, of which most has been sent away.
 async fn check_output(
     path: &Path,
+    finished: Option<&Headed>,
     times: &Timeline<'_>,
     work: &StitchWork,
     segments: &[Segment],
@@ -312,8 +348,15 @@ async fn check_output(
             (time_base, pts)
         }
         _ => {
-            let file = FileSource::open(path).map_err(resources)?;
-            let index = index::read(&file)
+            let whole;
+            let file: &dyn ByteSource = match finished {
+                Some(finished) => finished,
+                None => {
+                    whole = FileSource::open(path).map_err(resources)?;
+                    &whole
+                }
+            };
+            let index = index::read(file)
                 .await
                 .map_err(|e| wrong(e.to_string()))?
                 .ok_or_else(|| wrong("it has no index".into()))?;

@@ -1,0 +1,212 @@
+//! A large Output that does not stay on this machine is sent while FFmpeg writes it, so that scratch holds a few parts of it
+//! and never the whole.
+//!
+//! [`Size::layout`] decides, without IO. MP4 and MOV only: what FFmpeg writes twice of the others lies at the front as well,
+//! but what they hold is known only from their packets, and the check of an Output reads those when all is there.
+
+use super::{failure, from_store, resources};
+use recode_media::bytes::Headed;
+use recode_media::mp4;
+use recode_media::run::Brake;
+use recode_store::{Ending, Follower, Growth, Layout, Location, Publication};
+use recode_types::request::OutputRequest;
+use recode_types::task::{ChunkFacts, Failure, FailureClass, StitchWork};
+use recode_types::{Container, SourceFacts};
+use std::fs::File;
+use std::io;
+
+/// Outputs of this size are large on any node.
+const LARGE: u64 = 512 << 20;
+
+/// And those that would take more than one part in so many of what a node may use of scratch.
+const PART_OF_BUDGET: u64 = 4;
+
+/// What an index usually says of one packet: how long it is, when it is shown and decoded, and where it is where none of its
+/// track lies beside it. An index that is larger makes its parts larger, and nothing else.
+const INDEX_PACKET: u64 = 24;
+
+/// Packets of a second of sound.
+const SOUND_PACKETS: u64 = 50;
+
+/// What is in an index besides: covers, titles, descriptions.
+const INDEX_HEAD: u64 = 1 << 20;
+
+/// Parts that may lie there settled besides those that are being sent.
+const PARTS_AHEAD: u64 = 2;
+
+/// How large an Output is likely to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// All of it.
+    pub bytes: u64,
+    /// Its index, where that comes first.
+    pub index_bytes: u64,
+}
+
+impl Size {
+    /// From what goes into it.
+    pub fn of(facts: &SourceFacts, work: &StitchWork, chunks: &[ChunkFacts]) -> Self {
+        let video: u64 = chunks.iter().map(|chunk| chunk.artifact.size_bytes).sum();
+        let whole = work.whole.iter().map(|(_, artifact)| artifact.size_bytes);
+        let sound = work.audio.as_ref().map_or(0, |audio| audio.size_bytes);
+        let frames: u64 = chunks.iter().map(|chunk| u64::from(chunk.frames)).sum();
+        let us = work.duration_us.or(facts.duration_us).unwrap_or(0).max(0);
+        let others = facts.tracks.len().saturating_sub(1) as u64;
+        let packets = frames + others * (us as u64 / 1_000_000 + 1) * SOUND_PACKETS;
+        Self {
+            bytes: video + whole.sum::<u64>() + sound,
+            index_bytes: INDEX_HEAD + packets * INDEX_PACKET,
+        }
+    }
+
+    /// How an Output of this size is sent while it is made, on a node that may use so much of scratch. `None`: it is
+    /// small, stays here, or has to be whole before it can be checked.
+    pub fn layout(&self, output: &OutputRequest, budget_bytes: Option<u64>) -> Option<Layout> {
+        let quicktime = matches!(output.container, Container::Mp4 | Container::Mov);
+        let remote = Location::parse(&output.url).is_ok_and(|location| !location.is_local());
+        let layout = Layout::of(self.bytes, self.index_bytes);
+        let share = budget_bytes.map_or(u64::MAX, |bytes| bytes / PART_OF_BUDGET);
+        let large = self.bytes >= LARGE.min(share) && self.bytes >= 2 * held_bytes(&layout);
+        (quicktime && remote && large).then_some(layout)
+    }
+}
+
+/// What an Output that is sent while it is made takes of scratch.
+pub fn held_bytes(layout: &Layout) -> u64 {
+    layout.front_bytes() + most_backlog(layout)
+}
+
+/// More than this behind the front, and FFmpeg has to wait.
+fn most_backlog(layout: &Layout) -> u64 {
+    layout.moving_bytes() + PARTS_AHEAD * layout.part_bytes
+}
+
+/// An Output that is being sent.
+pub struct Streamed(Follower);
+
+impl Streamed {
+    /// Begins to send what will be written. `None`: it stays here, or its file system makes no holes.
+    /// # Errors
+    /// The store does not take it.
+    pub async fn begin(
+        publication: &Publication,
+        layout: Option<Layout>,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(layout) = layout else {
+            return Ok(None);
+        };
+        tracing::debug!(?layout, "sending the output while it is made");
+        let follower = publication.follow(layout).await.map_err(from_store)?;
+        Ok(follower.map(Self))
+    }
+
+    /// Sends while it is made. FFmpeg stands still while its file is too far ahead: holding back what it reads would not do, as
+    /// it keeps seconds of film to itself where a track says little, and writes them when all others have ended. `make` is
+    /// dropped when sending fails.
+    /// # Errors
+    /// Sending failed, not the making.
+    pub async fn beside<T>(
+        &mut self,
+        brake: &Brake,
+        make: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let most = most_backlog(&self.0.layout());
+        let mut growth = Quicktime::default();
+        let sending = self.0.run(&mut growth, |held| brake.set(held > most));
+        tokio::select! {
+            made = make => Ok(made),
+            failed = sending => match failed {
+                Err(failed) => Err(from_store(failed)),
+            },
+        }
+    }
+
+    /// What it will be, now that FFmpeg has ended.
+    /// # Errors
+    /// FFmpeg left no finished file.
+    pub fn finished(&self) -> Result<Headed, Failure> {
+        mp4::index_first(self.0.file()).map_err(|e| match e.kind() {
+            io::ErrorKind::InvalidData => failure(FailureClass::Unknown, e),
+            _ => resources(e),
+        })
+    }
+
+    /// Sends what is left and gives it its name.
+    /// # Errors
+    /// As [`Publication::commit`].
+    pub async fn commit(
+        self,
+        publication: Publication,
+        finished: Headed,
+    ) -> Result<recode_store::publish::Published, Failure> {
+        let ending = Ending {
+            head: finished.head,
+            from: finished.from,
+            end: finished.end,
+        };
+        let committed = publication.commit_followed(self.0, &ending).await;
+        committed.map_err(from_store)
+    }
+
+    /// Throws away what was sent.
+    pub async fn abort(self) {
+        self.0.abort().await;
+    }
+}
+
+/// Behind its front an MP4 is final until its index comes.
+#[derive(Default)]
+struct Quicktime {
+    settled: u64,
+}
+
+impl Growth for Quicktime {
+    fn settled(&mut self, file: &File, size: u64) -> io::Result<u64> {
+        // After the size was taken: the length of the media is filled in before the index is written.
+        if mp4::takes_packets(file)? {
+            self.settled = size;
+        }
+        Ok(self.settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn output(url: &str, container: &str) -> OutputRequest {
+        serde_json::from_value(serde_json::json!({
+            "url": url, "container": container, "tracks": "all",
+            "rendition": {
+                "codec": "h264", "encoder": "libx264", "rate": { "crf": 23000 }, "preset": "fast",
+                "profile": "quality", "scale": "source", "deinterlace": "off"
+            }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_large_quicktime_that_does_not_stay_here_is_sent_while_it_is_made() {
+        let sent = |megabytes: u64, url: &str, container: &str, budget: Option<u64>| {
+            let size = Size {
+                bytes: megabytes * MIB,
+                index_bytes: 2 * MIB,
+            };
+            let layout = size.layout(&output(url, container), budget.map(|mb| mb * MIB));
+            layout.is_some()
+        };
+        let s3 = "s3://films/out.mp4";
+        assert!(sent(600, s3, "mp4", None) && sent(600, s3, "mov", Some(10_000)));
+        assert!(!sent(500, s3, "mp4", None), "it is small");
+        assert!(!sent(600, "file:///out.mp4", "mp4", None), "it stays here");
+        for whole in ["mkv", "webm", "ts"] {
+            assert!(!sent(600, s3, whole, None), "{whole}");
+        }
+        // A quarter of what the node may use.
+        assert!(sent(250, s3, "mp4", Some(1000)) && !sent(249, s3, "mp4", Some(1000)));
+        // Nothing would be won: sending takes 56 MiB itself.
+        assert!(sent(112, s3, "mp4", Some(100)) && !sent(111, s3, "mp4", Some(100)));
+    }
+}

@@ -1,0 +1,319 @@
+//! Outputs that are larger than what a node may use of scratch. A program of its own, because the S3 settings come from the
+//! environment, which is set once, before anything reads it.
+
+use recode_node::proof::Proofs;
+use recode_node::run::{self, AttemptProgress, Context, Inputs};
+use recode_node::scratch::{Scratch, used_bytes};
+use recode_node::slots::Slots;
+use recode_node::source::Sources;
+use recode_node::toolchain::{self, Ffmpeg};
+use recode_store::{WorkStore, key};
+use recode_testkit::s3::{Fault, Kind, Server};
+use recode_types::source::ReadMode;
+use recode_types::task::{
+    AttemptOutcome, ChunkFacts, EncodeRendition, EncodeWork, FailureClass, Grant, OutputFacts,
+    StitchWork, TaskResult, Work,
+};
+use recode_types::{
+    ArtifactRef, Digest, FrameTable, JobId, Knob, OutputRequest, Segment, SourceFacts, TaskId,
+    TaskKey,
+};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+const JOB: JobId = JobId(7);
+const MIB: u64 = 1 << 20;
+/// What the node may use.
+const BUDGET: u64 = 80 * MIB;
+/// The front of an MP4, what is being sent and what waits for it, each part 8 MiB; and what comes between two looks.
+const MOST_USED: u64 = (1 + 4 + 2) * 8 * MIB + 16 * MIB;
+
+/// A node's inside, and the encoded Chunks of a film.
+struct Bench {
+    folder: tempfile::TempDir,
+    ffmpeg: Arc<Ffmpeg>,
+    store: WorkStore,
+    facts: ArtifactRef,
+    frames: u64,
+    segments: ArtifactRef,
+    chunks: ArtifactRef,
+}
+
+fn request(url: &str, container: &str) -> OutputRequest {
+    serde_json::from_value(serde_json::json!({
+        "url": url, "container": container, "tracks": "all",
+        "rendition": {
+            "codec": "h264", "encoder": "libx264", "rate": { "crf": 1000 }, "preset": "ultrafast",
+            "profile": "quality", "scale": "source", "deinterlace": "off"
+        }
+    }))
+    .unwrap()
+}
+
+/// Noise, which nobody can make small, with sound and a subtitle.
+fn film(ffmpeg: &Ffmpeg, folder: &Path) -> PathBuf {
+    let line = |n: u32| format!("{n}\n00:00:{n:02},000 --> 00:00:{n:02},500\nLine {n}\n\n");
+    let text: String = (1..28).map(line).collect();
+    std::fs::write(folder.join("s.srt"), text).unwrap();
+    let film = folder.join("film.mp4");
+    let made = Command::new(&ffmpeg.path)
+        .args("-v error -f lavfi -i color=gray:s=640x360:r=25:d=28,noise=alls=90:allf=t".split(' '))
+        .args("-f lavfi -i sine=d=28 -i".split(' '))
+        .arg(folder.join("s.srt"))
+        .args(
+            "-map 0 -map 1 -map 2 -c:v mpeg4 -q:v 3 -g 50 -bf 0 -c:a aac -c:s mov_text".split(' '),
+        )
+        .arg(&film)
+        .status();
+    assert!(made.unwrap().success());
+    film
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ffmpeg = Arc::new(toolchain::find(None).unwrap());
+        let film = film(&ffmpeg, folder.path());
+        let url = format!("file://{}", folder.path().join("store").display());
+        let store = WorkStore::open(&url).await.unwrap();
+        let none = ArtifactRef {
+            key: String::new(),
+            size_bytes: 0,
+            digest: Digest([0; 32]),
+        };
+        let mut bench = Self {
+            folder,
+            ffmpeg,
+            store,
+            facts: none.clone(),
+            frames: 0,
+            segments: none.clone(),
+            chunks: none,
+        };
+        let probe = Work::Probe {
+            source: format!("file://{}", film.display()),
+            deep: false,
+            start_us: None,
+            duration_us: None,
+        };
+        let (probed, _) = bench.run(TaskKey::Probe { deep: false }, probe).await;
+        let TaskResult::Probed { facts } = done(probed) else {
+            panic!("a probe");
+        };
+        let bytes = bench.store.get(&facts).await.unwrap();
+        bench.facts = facts;
+        let facts: SourceFacts = serde_json::from_slice(&bytes).unwrap();
+        let table = bench.store.get(&facts.table.unwrap()).await.unwrap();
+        let table = FrameTable::decode(&table).unwrap();
+        let half = table.rows.len() as u32 / 2 / 50 * 50;
+        let end = table.rows.len() as u32;
+        let mut segments = Vec::new();
+        for (first_row, last_row) in [(0, half), (half, end)] {
+            let pts = |row: u32| table.rows.get(row as usize).map(|row| row.pts);
+            segments.push(Segment {
+                index: segments.len() as u32,
+                first_row,
+                rows: last_row - first_row,
+                start_pts: pts(first_row).unwrap(),
+                end_pts: pts(last_row).unwrap_or(table.end_pts()),
+            });
+        }
+        let mut chunks: Vec<ChunkFacts> = Vec::new();
+        for segment in &segments {
+            let encoded = bench.encode(*segment).await;
+            chunks.extend(encoded);
+        }
+        bench.frames = u64::from(end);
+        let put = async |json: Vec<u8>| {
+            let key = key::of_plan(JOB, &Digest::of(&json), "json");
+            bench.store.put(&key, json).await.unwrap()
+        };
+        let put_segments = put(serde_json::to_vec(&segments).unwrap()).await;
+        let put_chunks = put(serde_json::to_vec(&chunks).unwrap()).await;
+        (bench.segments, bench.chunks) = (put_segments, put_chunks);
+        bench
+    }
+
+    async fn encode(&self, segment: Segment) -> Vec<ChunkFacts> {
+        let key = TaskKey::Encode {
+            group: 0,
+            segment: segment.index,
+        };
+        let work = EncodeWork {
+            facts: self.facts.clone(),
+            read_mode: ReadMode::Clip,
+            params: vec![None],
+            renditions: vec![EncodeRendition {
+                output: 0,
+                rendition: request("file:///out.mp4", "mp4").rendition,
+                knob: Knob {
+                    quality_milli: 1000,
+                    peak: None,
+                    buffer_start_milli: 900,
+                },
+                address: Digest::of(segment.index.to_string().as_bytes()),
+            }],
+            segment,
+            start_us: None,
+            score: Vec::new(),
+            verify_full: false,
+            split_tail: false,
+        };
+        let (encoded, _) = self.run_within(key, Work::Encode(work), None).await;
+        let TaskResult::Encoded { chunks } = done(encoded) else {
+            panic!("an encode");
+        };
+        chunks
+    }
+
+    async fn run(&self, key: TaskKey, work: Work) -> (AttemptOutcome, u64) {
+        self.run_within(key, work, Some(BUDGET)).await
+    }
+
+    /// Runs an Attempt on a node of its own. Returns the most that it had on the disk too.
+    async fn run_within(
+        &self,
+        key: TaskKey,
+        work: Work,
+        budget: Option<u64>,
+    ) -> (AttemptOutcome, u64) {
+        let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
+        let scratch = folder.path().join("scratch");
+        let context = Arc::new(Context {
+            ffmpeg: Arc::clone(&self.ffmpeg),
+            scratch: Scratch::open(&scratch).unwrap().with_budget(budget),
+            sources: Sources::new(&scratch),
+            inputs: Inputs::default(),
+            cache: None,
+            proofs: Proofs::default(),
+        });
+        let grant = Grant {
+            task: TaskId { job: JOB, key },
+            attempt: 1,
+            work_store: self.store.url().to_owned(),
+            work,
+        };
+        let (progress, _follow) = watch::channel(AttemptProgress::default());
+        let held = Slots::new(1, 1, 1).hold(true);
+        let most = AtomicU64::new(0);
+        let looks = async {
+            loop {
+                most.fetch_max(used_bytes(&scratch), Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = run::run(context, grant, held, progress) => ended,
+            () = looks => unreachable!("it looks for ever"),
+        };
+        (ended.expect("nobody else is there"), most.into_inner())
+    }
+
+    async fn join(&self, output: OutputRequest) -> (AttemptOutcome, u64) {
+        let work = StitchWork {
+            facts: self.facts.clone(),
+            output_index: 0,
+            output,
+            segments: self.segments.clone(),
+            chunks: self.chunks.clone(),
+            audio: None,
+            audio_tracks: Vec::new(),
+            whole: Vec::new(),
+            overwrite: false,
+            start_us: None,
+            duration_us: None,
+            score: Vec::new(),
+        };
+        self.run(TaskKey::Stitch { output: 0 }, Work::Stitch(work))
+            .await
+    }
+}
+
+fn done(outcome: AttemptOutcome) -> TaskResult {
+    match outcome {
+        AttemptOutcome::Done { result, .. } => result,
+        failed => panic!("{failed:?}"),
+    }
+}
+
+fn stitched(outcome: AttemptOutcome) -> OutputFacts {
+    match done(outcome) {
+        TaskResult::Stitched { output } => output,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// One test, as it is the environment of one server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_larger_than_scratch_is_sent_while_it_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).unwrap();
+    server.create_bucket("films").unwrap();
+    for (name, value) in server.env() {
+        // SAFETY: the only test of this program, and the first thing it does; nothing reads the environment yet.
+        unsafe { std::env::set_var(name, value) };
+    }
+    let bench = Bench::new().await;
+    for container in ["mp4", "mov"] {
+        // What the ordinary way makes: it writes beside its target, and scratch does not matter.
+        let local = bench.folder.path().join(format!("local.{container}"));
+        let url = format!("file://{}", local.display());
+        let (ordinary, _) = bench.join(request(&url, container)).await;
+        let ordinary = stitched(ordinary);
+        assert!(
+            ordinary.size_bytes > BUDGET * 3 / 2,
+            "{}",
+            ordinary.size_bytes
+        );
+
+        let url = format!("s3://films/out.{container}");
+        let (sent, most) = bench.join(request(&url, container)).await;
+        let sent = stitched(sent);
+        assert!(most <= MOST_USED, "{container}: {most} bytes of scratch");
+        let wanted = OutputFacts {
+            url: url.clone(),
+            ..ordinary
+        };
+        assert_eq!(sent, wanted);
+        assert_eq!(sent.frames, bench.frames);
+        let there = server.path_of("films", &format!("out.{container}"));
+        assert!(std::fs::read(&there).unwrap() == std::fs::read(&local).unwrap());
+        assert_eq!(server.open_uploads().unwrap(), 0);
+    }
+
+    // Nothing gets the name, and nothing is left, when the store does not take it.
+    server.add_rule("part:refuse=403:100%".parse().unwrap());
+    let (refused, _) = bench.join(request("s3://films/refused.mp4", "mp4")).await;
+    server.clear_rules();
+    let AttemptOutcome::Failed { failure, .. } = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(failure.class, FailureClass::BadInput, "{failure:?}");
+    assert!(!server.path_of("films", "refused.mp4").exists());
+    assert_eq!(server.open_uploads().unwrap(), 0);
+    assert!(
+        bench
+            .store
+            .list("jobs")
+            .await
+            .unwrap()
+            .iter()
+            .all(|listed| !listed.key.ends_with(".upload"))
+    );
+
+    // A store that is slow for a while: FFmpeg waits for it.
+    for _ in 0..3 {
+        server.inject(Kind::Part, Fault::Refuse(503));
+    }
+    let (sent, most) = bench.join(request("s3://films/slow.mp4", "mp4")).await;
+    stitched(sent);
+    assert!(most <= MOST_USED, "{most} bytes of scratch");
+    assert!(
+        std::fs::read(server.path_of("films", "slow.mp4")).unwrap()
+            == std::fs::read(server.path_of("films", "out.mp4")).unwrap()
+    );
+}
