@@ -57,12 +57,12 @@ fn request(url: &str, container: &str) -> OutputRequest {
 /// Noise, which nobody can make small, with sound and a subtitle.
 fn film(ffmpeg: &Ffmpeg, folder: &Path) -> PathBuf {
     let line = |n: u32| format!("{n}\n00:00:{n:02},000 --> 00:00:{n:02},500\nLine {n}\n\n");
-    let text: String = (1..28).map(line).collect();
+    let text: String = (1..16).map(line).collect();
     std::fs::write(folder.join("s.srt"), text).unwrap();
     let film = folder.join("film.mp4");
     let made = Command::new(&ffmpeg.path)
-        .args("-v error -f lavfi -i color=gray:s=640x360:r=25:d=28,noise=alls=90:allf=t".split(' '))
-        .args("-f lavfi -i sine=d=28 -i".split(' '))
+        .args("-v error -f lavfi -i color=gray:s=640x360:r=25:d=16,noise=alls=90:allf=t".split(' '))
+        .args("-f lavfi -i sine=d=16 -i".split(' '))
         .arg(folder.join("s.srt"))
         .args(
             "-map 0 -map 1 -map 2 -c:v mpeg4 -q:v 3 -g 50 -bf 0 -c:a aac -c:s mov_text".split(' '),
@@ -270,6 +270,11 @@ async fn an_output_larger_than_scratch_is_sent_while_it_is_made() {
             ordinary.size_bytes
         );
 
+        // Once the store refuses parts for a while: FFmpeg could write everything meanwhile.
+        let refusals = if container == "mov" { 24 } else { 0 };
+        for _ in 0..refusals {
+            server.inject(Kind::Part, Fault::Refuse(503));
+        }
         let url = format!("s3://films/out.{container}");
         let (sent, most) = bench.join(request(&url, container)).await;
         let sent = stitched(sent);
@@ -303,17 +308,5 @@ async fn an_output_larger_than_scratch_is_sent_while_it_is_made() {
             .unwrap()
             .iter()
             .all(|listed| !listed.key.ends_with(".upload"))
-    );
-
-    // A store that is slow for a while: FFmpeg waits for it.
-    for _ in 0..3 {
-        server.inject(Kind::Part, Fault::Refuse(503));
-    }
-    let (sent, most) = bench.join(request("s3://films/slow.mp4", "mp4")).await;
-    stitched(sent);
-    assert!(most <= MOST_USED, "{most} bytes of scratch");
-    assert!(
-        std::fs::read(server.path_of("films", "slow.mp4")).unwrap()
-            == std::fs::read(server.path_of("films", "out.mp4")).unwrap()
     );
 }

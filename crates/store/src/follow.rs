@@ -171,7 +171,7 @@ impl Follower {
     /// # Errors
     /// A part could not be sent, or the file not be read: call [`Follower::abort`].
     /// # Cancel safety
-    /// Parts that are on their way go on in [`Follower::finish`].
+    /// Parts that are on their way go on when the Output is committed.
     pub async fn run(
         &mut self,
         growth: &mut dyn Growth,
