@@ -1,6 +1,7 @@
 //! Why a run failed, from how it ended and what it printed. Pure.
 
 use super::{Trouble, plain};
+use recode_sandbox::cgroup::Shortage;
 use recode_types::task::{Failure, FailureClass};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -85,6 +86,20 @@ pub fn classify(status: ExitStatus, stderr_tail: &str) -> Failure {
         message,
         stderr_tail: Some(stderr_tail.to_owned()),
     }
+}
+
+/// A run that failed in a control group that was short of something: that is why, whatever FFmpeg made of it.
+pub(super) fn explain(failure: &mut Failure, shortage: Shortage) {
+    let remedy = match shortage {
+        Shortage::Memory { .. } => {
+            "a later attempt gets three times as much, if the machine has it; else use a smaller picture or a quicker preset, a \
+             machine with more memory, or --run-memory"
+        }
+        Shortage::MemoryAround => "use fewer --workers or a machine with more memory",
+        Shortage::Tasks { .. } => "use fewer outputs",
+    };
+    failure.class = FailureClass::OutOfResources;
+    failure.message = format!("ffmpeg {shortage}; {remedy}");
 }
 
 /// Whether FFmpeg has told of a disk without room, whatever its exit status says.
@@ -172,6 +187,22 @@ mod tests {
     fn check(raw: i32, tail: &str, class: FailureClass, message: &str) {
         let failure = classify(ExitStatus::from_raw(raw), tail);
         assert_eq!((failure.class, failure.message.as_str()), (class, message));
+    }
+
+    #[test]
+    fn who_was_short_of_something_is_told_so_whatever_its_end() {
+        let mut failure = classify(ExitStatus::from_raw(9), "");
+        let limit_bytes = 256_000_000;
+        explain(&mut failure, Shortage::Memory { limit_bytes });
+        assert_eq!(failure.class, FailureClass::OutOfResources);
+        let begin =
+            "ffmpeg needed more than the 256 MB of memory that it may have; a later attempt";
+        assert!(failure.message.starts_with(begin), "{}", failure.message);
+        let tail = "[error] Invalid data found when processing input";
+        let mut failure = classify(ExitStatus::from_raw(256), tail);
+        explain(&mut failure, Shortage::Tasks { limit: 9 });
+        assert_eq!(failure.class, FailureClass::OutOfResources);
+        assert_eq!(failure.stderr_tail.as_deref(), Some(tail));
     }
 
     #[test]

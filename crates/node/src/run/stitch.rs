@@ -117,7 +117,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         &times,
         &work,
         &segments,
-        &attempt.context.ffmpeg,
+        &attempt.ffmpeg,
     )
     .await?;
     source.recheck().await?;
@@ -202,7 +202,7 @@ async fn mux_all(
     tracing::debug!(args = ?plan.args, "muxing");
     let mut invocation = Invocation::new(plan.args).writing(out).with_stdin();
     invocation.reads = inputs.reads().map(Path::to_owned).collect();
-    let mut child = spawn(&attempt.context.ffmpeg, invocation)
+    let mut child = spawn(&attempt.ffmpeg, invocation)
         .await
         .map_err(|e| e.failure)?;
     let stdin = child.stdin.take().expect("asked for");
@@ -269,7 +269,7 @@ pub async fn covers(
         let invocation = Invocation::new(cover.args(facts, source))
             .reading(&source.path)
             .writing(&cover.path);
-        let finished = recode_media::run::run(&attempt.context.ffmpeg, invocation)
+        let finished = recode_media::run::run(&attempt.ffmpeg, invocation)
             .await
             .map_err(|e| e.failure)?;
         attempt.used(&finished.usage);
