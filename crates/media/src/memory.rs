@@ -78,6 +78,11 @@ impl Allowance {
         }
     }
 
+    /// Whether it is that one.
+    pub fn is_larger(self) -> bool {
+        self.is_larger
+    }
+
     /// Bytes for a run that is likely to need `need` at most.
     pub fn limit(self, need: u64) -> u64 {
         let usual = need.saturating_mul(MARGIN).max(LEAST);

@@ -187,6 +187,8 @@ pub struct Child {
     args: Vec<OsString>,
     patience: Duration,
     wall: Option<Duration>,
+    /// It has the larger class of memory.
+    is_larger: bool,
     stderr_bytes: usize,
 }
 
@@ -300,6 +302,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         args,
         patience,
         wall,
+        is_larger: ffmpeg.allowance.is_larger(),
         stderr_bytes,
     })
 }
@@ -359,6 +362,7 @@ impl Child {
             args,
             patience,
             wall,
+            is_larger,
             stderr_bytes,
         } = self;
         // Unless the caller took them, nobody will use these: an open pipe would keep the child waiting.
@@ -449,7 +453,7 @@ impl Child {
         if !status.success() || failure::tells_full(&stderr_tail) {
             let mut failure = classify(status, &stderr_tail);
             if let Some(shortage) = shortage {
-                failure::explain(&mut failure, shortage);
+                failure::explain(&mut failure, shortage, is_larger);
             }
             return Err(failed(failure, Some(status), usage, stderr));
         }

@@ -103,8 +103,12 @@ async fn a_picture_that_needs_more_memory_than_a_run_may_have_fails_its_job_and_
     let job = ground.submit_another(&short(&ground)).await;
     assert_eq!(failures(&ground, job).await, []);
     assert_eq!(ground.state(job).await, JobState::Done);
+    // It takes its groups with it.
+    let pid = node.id();
+    assert!(!groups_of(pid).is_empty());
     node.signal(Signal::TERM);
     assert_eq!(node.exit_code().await, 0);
+    assert_eq!(groups_of(pid), Vec::<PathBuf>::new());
     ground.stop().await;
 }
 

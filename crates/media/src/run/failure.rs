@@ -88,13 +88,14 @@ pub fn classify(status: ExitStatus, stderr_tail: &str) -> Failure {
     }
 }
 
-/// A run that failed in a control group that was short of something: that is why, whatever FFmpeg made of it.
-pub(super) fn explain(failure: &mut Failure, shortage: Shortage) {
+/// A run that failed in a control group that was short of something: that is why, whatever FFmpeg made of it. `is_larger`: it
+/// had the larger class of memory.
+pub(super) fn explain(failure: &mut Failure, shortage: Shortage, is_larger: bool) {
     let remedy = match shortage {
-        Shortage::Memory { .. } => {
-            "a later attempt gets three times as much, if the machine has it; else use a smaller picture or a quicker preset, a \
-             machine with more memory, or --run-memory"
+        Shortage::Memory { .. } if is_larger => {
+            "use a smaller picture, a quicker preset, a machine with more memory, or a higher --run-memory where the node's is too low"
         }
+        Shortage::Memory { .. } => "another attempt may have up to three times as much",
         Shortage::MemoryAround => "use fewer --workers or a machine with more memory",
         Shortage::Tasks { .. } => "use fewer outputs",
     };
@@ -193,14 +194,19 @@ mod tests {
     fn who_was_short_of_something_is_told_so_whatever_its_end() {
         let mut failure = classify(ExitStatus::from_raw(9), "");
         let limit_bytes = 256_000_000;
-        explain(&mut failure, Shortage::Memory { limit_bytes });
-        assert_eq!(failure.class, FailureClass::OutOfResources);
-        let begin =
-            "ffmpeg needed more than the 256 MB of memory that it may have; a later attempt";
-        assert!(failure.message.starts_with(begin), "{}", failure.message);
+        let begin = "ffmpeg needed more than the 256 MB of memory that it may have; ";
+        for (is_larger, end) in [
+            (false, "another attempt may have"),
+            (true, "use a smaller picture"),
+        ] {
+            explain(&mut failure, Shortage::Memory { limit_bytes }, is_larger);
+            assert_eq!(failure.class, FailureClass::OutOfResources);
+            let said = failure.message.strip_prefix(begin).unwrap();
+            assert!(said.starts_with(end), "{said}");
+        }
         let tail = "[error] Invalid data found when processing input";
         let mut failure = classify(ExitStatus::from_raw(256), tail);
-        explain(&mut failure, Shortage::Tasks { limit: 9 });
+        explain(&mut failure, Shortage::Tasks { limit: 9 }, false);
         assert_eq!(failure.class, FailureClass::OutOfResources);
         assert_eq!(failure.stderr_tail.as_deref(), Some(tail));
     }

@@ -109,28 +109,37 @@ impl Groups {
             &text("/proc/self/mountinfo"),
             named,
         );
-        // What cannot be made is said by whoever claims it.
-        let make = |group: &Path| drop(std::fs::create_dir_all(group));
         let unified = places.unified.as_deref();
         if let Some(group) = unified.filter(|_| named.is_some()) {
-            make(group);
+            // It shows what it has when it is there. Whether it has to be is seen then.
+            let _ = std::fs::create_dir_all(group);
         }
         let controllers = unified.map(|at| text(&at.join("cgroup.controllers").to_string_lossy()));
         let choices = places.choose(&controllers.unwrap_or_default());
+        let mut unmade = None;
         if named.is_some() {
-            choices.iter().for_each(|choice| make(&choice.above));
+            for group in choices.iter().map(|choice| &choice.above) {
+                if let Err(e) = std::fs::create_dir_all(group) {
+                    unmade = Some(format!("{} cannot be made ({e})", group.display()));
+                }
+            }
             if let Some(unused) = unified.filter(|at| !choices.iter().any(|c| c.above == *at)) {
                 let _ = std::fs::remove_dir(unused);
             }
         }
-        let (groups, missing) = Self::among(&choices, named.is_some());
-        match named.filter(|_| missing.is_some()) {
-            None => Ok((groups, missing)),
-            Some(named) => Err(Error(format!(
-                "--cgroup {}: {}; name one that this user may write and that holds no process, or leave it to --cgroup auto",
+        let refused = |named: &Path, why: &str| {
+            Err(Error(format!(
+                "--cgroup {}: {why}; name one that this user may write and that holds no process, or leave it to --cgroup auto",
                 named.display(),
-                missing.expect("looked at above")
-            ))),
+            )))
+        };
+        if let (Some(named), Some(why)) = (named, &unmade) {
+            return refused(named, why);
+        }
+        let (groups, missing) = Self::among(&choices, named.is_some());
+        match (named, &missing) {
+            (Some(named), Some(why)) => refused(named, why),
+            _ => Ok((groups, missing)),
         }
     }
 
