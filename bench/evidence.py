@@ -51,7 +51,7 @@ ENCODES = (*(f"crates/types/src/{noun}.rs" for noun in TYPES), "crates/media", "
 SIMULATED = ("crates/types", "crates/core", "crates/proto", "crates/coordinator", "crates/sim", "proto", "Cargo.lock",
              "Cargo.toml")  # fmt: skip
 SCOPES = {"2.2": SIMULATED, "1.3": ENCODES, "1.4": ENCODES, "1.6": ENCODES, "1.7": ENCODES, "1.8": (*ENCODES, "crates/core/src/machine"),
-          "3.10": ("crates/sandbox", "crates/media/src/sandbox.rs"),
+          "3.10": ("crates/sandbox", "crates/media/src/sandbox.rs", "crates/media/src/run"),
           "2.6": ("crates/coordinator", "crates/core", "crates/types"),
           "2.11": ("crates/coordinator", "crates/core", "crates/types", "crates/proto", "crates/testkit", "proto"),
           "3.2": ("crates/core/src/plan", "crates/core/src/schedule", "crates/types")}  # fmt: skip

@@ -1,14 +1,23 @@
 //! `sandbox-cost`: what the sandbox adds to one start of FFmpeg, and to an encode.
 //!
-//! Both sides are the same command line; one is started by `recode-sandbox` with every layer this machine has, as a node would.
+//! Both sides are the same command line; one is started by `recode-sandbox` with every layer this machine has, and in a control
+//! group of its own where this user may have one, as a node would. Making the group and removing it count.
 
 use crate::figure::Sheet;
 use crate::measure::{self, Run};
 use crate::tools::Tools;
 use crate::{client, plain};
 use anyhow::{Context as _, Result, ensure};
+use recode_sandbox::cgroup::{Groups, Limits, RunGroup, Wish};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
+
+/// Wider than any run here needs: nothing is to be met.
+const LIMITS: Limits = Limits {
+    memory_bytes: 4_000_000_000,
+    tasks: 1000,
+};
 
 /// The helper, and the layers it showed.
 #[derive(Clone, Debug)]
@@ -49,7 +58,14 @@ impl Helper {
     }
 
     /// The program under all layers, allowed to read and to write some places; its arguments are still to be added.
-    pub fn command(&self, program: &Path, reads: &[&Path], writes: &[&Path]) -> Command {
+    /// `group`: the folder of its control group, where the helper puts it there.
+    pub fn command(
+        &self,
+        program: &Path,
+        reads: &[&Path],
+        writes: &[&Path],
+        group: Option<i32>,
+    ) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("run");
         for layer in &self.layers {
@@ -60,6 +76,9 @@ impl Helper {
         }
         for path in writes {
             command.arg("--write").arg(path);
+        }
+        if let Some(fd) = group {
+            command.args(["--group", &fd.to_string()]);
         }
         command.args(["--descriptors", "256", "--"]).arg(program);
         command
@@ -82,24 +101,40 @@ pub fn run(
     let source = folder.path().join("clip.mp4");
     plain::head(tools, clip, seconds, &source)?;
     let out = folder.path().join("out.mp4");
+    let (groups, _) = Groups::open(&Wish::Auto)?;
     let against = format!(
-        "the same command without sandbox, interleaved; layers {}",
+        "the same command without sandbox, interleaved; layers {}; control groups {groups}",
         helper.layers.join(" ")
     );
     let source_text = client::path_text(&source)?;
     let out_text = client::path_text(&out)?;
     let pair = |args: &[&str], number: usize| -> Result<(Run, Run)> {
-        let mut plain = Command::new(&tools.ffmpeg);
-        let mut confined = helper.command(&tools.ffmpeg, &[&source], &[folder.path()]);
-        for command in [&mut plain, &mut confined] {
+        let run = |mut command: Command| {
             command.args(["-nostdin", "-hide_banner", "-loglevel", "error"]);
             command.args(args).env_clear();
-        }
-        let mut both = [plain, confined];
+            measure::run(&mut command)?.succeeded("ffmpeg")
+        };
+        let confined = || {
+            let begun = Instant::now();
+            let group = groups.make(LIMITS)?;
+            let fd = group.as_ref().and_then(RunGroup::unified);
+            let mut command = helper.command(&tools.ffmpeg, &[&source], &[folder.path()], fd);
+            if let Some(group) = &group {
+                group.admit(&mut command, true);
+            }
+            let mut run = run(command)?;
+            let short = group.and_then(RunGroup::end);
+            ensure!(short.is_none(), "ffmpeg was short of something: {short:?}");
+            run.wall = begun.elapsed().as_secs_f64();
+            Ok(run)
+        };
         let mut runs = Vec::with_capacity(2);
         for which in [number % 2, (number + 1) % 2] {
-            let run = measure::run(&mut both[which])?.succeeded("ffmpeg")?;
-            runs.push((which, run));
+            let run = match which {
+                0 => run(Command::new(&tools.ffmpeg)),
+                _ => confined(),
+            };
+            runs.push((which, run?));
         }
         runs.sort_by_key(|(which, _)| *which);
         let mut runs = runs.into_iter().map(|(_, run)| run);

@@ -6,6 +6,7 @@ pub mod clip;
 pub mod hardware;
 pub mod index;
 mod matroska;
+pub mod memory;
 pub mod mp4;
 pub mod parse;
 pub mod probe;

@@ -2,6 +2,7 @@
 
 use crate::args::list::List;
 use crate::args::origin;
+use crate::memory;
 use crate::parse::banner::{Banner, tag};
 use crate::parse::framecrc::{self, Item};
 use crate::parse::progress::Progress;
@@ -305,7 +306,8 @@ pub async fn deep(
     );
     list.opt("-f", "framecrc").flag("pipe:1");
     origin::pin(&mut list, 0);
-    let invocation = Invocation::new(list.0).reading(source);
+    let mut invocation = Invocation::new(list.0).reading(source);
+    invocation.need_bytes = memory::of_decode(threads);
     let child = run::spawn(ffmpeg, invocation.with_stdout()).await?;
     let mut rows = Rows::default();
     let finished = child

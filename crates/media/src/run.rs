@@ -4,41 +4,46 @@
 //! moments when this process dies, however it dies. Bounded memory whatever the child prints. Knows nothing of what the
 //! arguments mean.
 
+use crate::memory;
 use crate::parse::progress::{Progress, Reader};
 use crate::sandbox::{self, Limits, NotBegun, Prepared};
 use crate::toolchain::Ffmpeg;
 use recode_sandbox::Profile;
+use recode_sandbox::cgroup::{self, RunGroup};
 use recode_types::Engine;
 use recode_types::task::{Failure, FailureClass};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
-use tokio::sync::oneshot;
 
 mod brake;
 mod cards;
 mod device;
 mod failure;
+mod process;
 mod watchdog;
 
 pub use brake::Brake;
 pub use device::{Trouble, trouble};
 pub use failure::classify;
 pub(crate) use failure::without_prefix;
+use process::{End, Kill, start};
 use watchdog::Watchdog;
 
 /// Lines of stderr that are kept.
 const TAIL_LINES: usize = 100;
 /// Bytes of one line of stderr that are kept.
 const LINE_BYTES: usize = 2_000;
+
+/// No run that anyone waits for takes longer, and no slot is to be lost for ever.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What to run, and how.
 #[derive(Clone, Debug)]
@@ -63,12 +68,14 @@ pub struct Invocation {
     pub patience: Duration,
     /// Killed when it has run this long.
     pub wall: Option<Duration>,
+    /// Memory that it is likely to need at most, in bytes; see [`crate::memory`].
+    pub need_bytes: u64,
     /// Keep the first bytes of stderr up to this length as well; see [`Finished::stderr`].
     pub stderr_bytes: usize,
 }
 
 impl Invocation {
-    /// With no file, no pipe but stderr, default limits, and the usual patience of 30 s.
+    /// With no file, no pipe but stderr, default limits, the usual patience of 30 s, and a week.
     pub fn new(args: Vec<OsString>) -> Self {
         Self {
             args,
@@ -80,7 +87,8 @@ impl Invocation {
             limits: Limits::default(),
             directory: None,
             patience: Duration::from_secs(30),
-            wall: None,
+            wall: Some(LONGEST),
+            need_bytes: crate::memory::UNKNOWN,
             stderr_bytes: 0,
         }
     }
@@ -173,7 +181,7 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     stderr: ChildStderr,
     progress: tokio::net::unix::pipe::Receiver,
-    end: tokio::task::JoinHandle<std::io::Result<(ExitStatus, ChildUsage)>>,
+    end: tokio::task::JoinHandle<std::io::Result<End>>,
     group: Kill,
     /// FFmpeg itself; in a PID namespace its helper leads the group.
     pid: rustix::process::Pid,
@@ -181,97 +189,10 @@ pub struct Child {
     args: Vec<OsString>,
     patience: Duration,
     wall: Option<Duration>,
+    /// It has the larger class of memory.
+    is_larger: bool,
     stderr_bytes: usize,
     brake: Brake,
-}
-
-/// The process group of a child. Kills never race with the reuse of its number: it is reaped under the same lock.
-#[derive(Debug)]
-struct Group {
-    pid: rustix::process::Pid,
-    reaped: Mutex<bool>,
-}
-
-impl Group {
-    fn kill(&self) {
-        self.signal(rustix::process::Signal::KILL);
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*reaped {
-            // Only "no such process" is possible here, and then there is nothing left to tell.
-            let _ = rustix::process::kill_process_group(self.pid, signal);
-        }
-    }
-
-    /// Blocks until the child has ended.
-    fn reap(&self) -> std::io::Result<(ExitStatus, ChildUsage)> {
-        use rustix::process::{WaitId, WaitIdOptions};
-        loop {
-            match rustix::process::waitid(
-                WaitId::Pid(self.pid),
-                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-            ) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
-                Ok(_) => break,
-            }
-        }
-        let mut reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = rustix::process::kill_process_group(self.pid, rustix::process::Signal::KILL);
-        *reaped = true;
-        let mut status = 0;
-        // SAFETY: all zeroes is a valid rusage, and wait4 writes through two pointers to live values of the right type.
-        #[allow(unsafe_code)]
-        let (pid, usage) = unsafe {
-            let mut usage: libc::rusage = std::mem::zeroed();
-            let pid = libc::wait4(self.pid.as_raw_nonzero().get(), &mut status, 0, &mut usage);
-            (pid, usage)
-        };
-        if pid < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        let time = |t: libc::timeval| {
-            Duration::from_secs(t.tv_sec.unsigned_abs())
-                + Duration::from_micros(t.tv_usec.unsigned_abs())
-        };
-        let usage = ChildUsage {
-            cpu: time(usage.ru_utime) + time(usage.ru_stime),
-            wall: Duration::ZERO,
-            peak_rss_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
-        };
-        Ok((ExitStatus::from_raw(status), usage))
-    }
-}
-
-/// Kills its group when dropped.
-#[derive(Debug)]
-struct Kill(Arc<Group>);
-impl Drop for Kill {
-    fn drop(&mut self) {
-        self.0.kill();
-    }
-}
-
-type Start = Box<dyn FnOnce() + Send>;
-
-/// The thread that starts every child. A child dies with the thread that started it (that is how Linux counts), so that
-/// thread must be one that lives as long as the process.
-fn starter() -> &'static mpsc::Sender<Start> {
-    static STARTER: OnceLock<mpsc::Sender<Start>> = OnceLock::new();
-    STARTER.get_or_init(|| {
-        let (tx, rx) = mpsc::channel::<Start>();
-        std::thread::Builder::new()
-            .name("ffmpeg-starter".to_owned())
-            .spawn(move || {
-                for start in rx {
-                    start();
-                }
-            })
-            .expect("a thread can be started at the first use of ffmpeg");
-        tx
-    })
 }
 
 /// Starts FFmpeg, in its sandbox.
@@ -292,6 +213,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         directory,
         patience,
         wall,
+        need_bytes,
         stderr_bytes,
     } = invocation;
     let with = |failure| Error {
@@ -304,6 +226,8 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
     let refused = |e: &std::io::Error| with(failure::not_started(&ffmpeg.path, e));
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| refused(&e.into()))?;
+    let within = confine(ffmpeg, need_bytes, &writes).await;
+    let within = within.map_err(|e| with(failure::not_confined(&e)))?;
     let profile = Profile {
         reads,
         writes,
@@ -311,8 +235,14 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         limits,
         ..Profile::default()
     };
-    let prepared = sandbox::prepare(&ffmpeg.sandbox, &ffmpeg.path, profile, Some(&write))
-        .map_err(|e| refused(&e))?;
+    let prepared = sandbox::prepare(
+        &ffmpeg.sandbox,
+        &ffmpeg.path,
+        profile,
+        Some(&write),
+        within.as_ref(),
+    )
+    .map_err(|e| refused(&e))?;
     let Prepared {
         mut command,
         tells,
@@ -337,7 +267,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         command.current_dir(directory);
     }
     tracing::debug!(args = ?command.get_args().collect::<Vec<_>>(), "starting ffmpeg");
-    let (mut child, group) = start(command, [Some(write), tells])
+    let (mut child, group) = start(command, [Some(write), tells], within)
         .await
         .map_err(|e| refused(&e))?;
     let reaper = group.0.clone();
@@ -376,36 +306,35 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         args,
         patience,
         wall,
+        is_larger: ffmpeg.allowance.is_larger(),
         stderr_bytes,
         brake,
     })
 }
 
-/// Spawns a command on the starter's thread. `held`: descriptors that are the child's alone from then on.
-async fn start(
-    mut command: std::process::Command,
-    held: [Option<OwnedFd>; 2],
-) -> std::io::Result<(std::process::Child, Kill)> {
-    let (tx, rx) = oneshot::channel();
-    starter()
-        .send(Box::new(move || {
-            let child = command.spawn().map(|child| {
-                let pid = rustix::process::Pid::from_child(&child);
-                let group = Group {
-                    pid,
-                    reaped: Mutex::new(false),
-                };
-                (child, Kill(Arc::new(group)))
-            });
-            drop(held);
-            if let Err(Ok((_, group))) = tx.send(child) {
-                // Nobody waits any more.
-                group.0.kill();
-                let _ = group.0.reap();
-            }
-        }))
-        .expect("the starter lives as long as the process");
-    rx.await.expect("the starter answers every request")
+/// A control group for a run, where there are any.
+/// # Errors
+/// Why there is none, as a part of a sentence.
+async fn confine(
+    ffmpeg: &Ffmpeg,
+    need_bytes: u64,
+    writes: &[PathBuf],
+) -> Result<Option<RunGroup>, String> {
+    let memory_bytes = ffmpeg
+        .allowance
+        .limit(need_bytes)
+        .saturating_add(memory::of_files(writes));
+    let limits = cgroup::Limits {
+        memory_bytes,
+        tasks: memory::tasks(),
+    };
+    let groups = ffmpeg.groups.clone();
+    // The kernel may make one wait while others move.
+    let made = tokio::task::spawn_blocking(move || groups.make(limits)).await;
+    let made = made
+        .map_err(std::io::Error::other)
+        .and_then(std::convert::identity);
+    made.map_err(|e| format!("its control group: {e}"))
 }
 
 /// Everything the helper says before its program begins.
@@ -443,6 +372,7 @@ impl Child {
             args,
             patience,
             wall,
+            is_larger,
             stderr_bytes,
             brake,
         } = self;
@@ -511,7 +441,11 @@ impl Child {
             usage,
             stderr,
         };
-        let (status, mut usage) = match ended {
+        let End {
+            status,
+            mut usage,
+            shortage,
+        } = match ended {
             Ok(end) => end,
             Err(e) => {
                 return Err(failed(
@@ -529,12 +463,11 @@ impl Child {
         }
         // FFmpeg 5 ends with success where the last bytes found no room.
         if !status.success() || failure::tells_full(&stderr_tail) {
-            return Err(failed(
-                classify(status, &stderr_tail),
-                Some(status),
-                usage,
-                stderr,
-            ));
+            let mut failure = classify(status, &stderr_tail);
+            if let Some(shortage) = shortage {
+                failure::explain(&mut failure, shortage, is_larger);
+            }
+            return Err(failed(failure, Some(status), usage, stderr));
         }
         let progress = *last.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Finished {

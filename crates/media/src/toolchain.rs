@@ -4,7 +4,8 @@
 //! our own executable), `PATH`. What a build showed is remembered in the state directory by path, size and modification
 //! time, since asking costs three processes.
 
-use crate::sandbox;
+use crate::memory::Allowance;
+use crate::sandbox::{self, Groups};
 use recode_sandbox::{Policy, Sandbox};
 use recode_types::Digest;
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ pub enum Error {
 }
 
 /// A usable FFmpeg build.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ffmpeg {
     /// The executable.
     pub path: PathBuf,
@@ -76,6 +77,10 @@ pub struct Ffmpeg {
     pub sandbox: Sandbox,
     /// What the user should hear about a sandbox that is not whole.
     pub warning: Option<String>,
+    /// Where its runs get control groups of their own. None, until [`Ffmpeg::within`] gives it some.
+    pub groups: Groups,
+    /// How much memory its runs may have in there.
+    pub allowance: Allowance,
     shown: Shown,
     stamp: Stamp,
     memory: Option<PathBuf>,
@@ -113,6 +118,8 @@ impl Ffmpeg {
         Self {
             sandbox: Sandbox::off(),
             warning: None,
+            groups: Groups::off(),
+            allowance: Allowance::default(),
             shown: Shown {
                 version_line: String::new(),
                 avcodec: (0, 0),
@@ -127,6 +134,23 @@ impl Ffmpeg {
             path,
             memory: None,
             identity: OnceLock::new(),
+        }
+    }
+
+    /// With a control group around each of its runs, in which that may have so much memory.
+    pub fn within(self, groups: Groups, allowance: Allowance) -> Self {
+        Self {
+            groups,
+            allowance,
+            ..self
+        }
+    }
+
+    /// For the second try of a run that had too little memory.
+    pub fn roomier(&self) -> Self {
+        Self {
+            allowance: self.allowance.larger(),
+            ..self.clone()
         }
     }
 
@@ -284,6 +308,8 @@ fn open_confined(path: &Path, state: Option<&Path>, policy: Policy) -> Result<Ff
         path,
         sandbox,
         warning,
+        groups: Groups::off(),
+        allowance: Allowance::default(),
         shown,
         stamp,
         memory,

@@ -23,5 +23,6 @@ pub mod units;
 
 // The client finds FFmpeg and checks an encoder's words before it starts a node, so that mistakes are said at once.
 pub use recode_media::args::encoder;
+pub use recode_media::memory;
 pub use recode_media::sandbox;
 pub use recode_media::toolchain;

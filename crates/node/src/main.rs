@@ -9,8 +9,9 @@ use recode_mesh::subjects::UNNAMED;
 use recode_node::assembly::{Config, start};
 use recode_node::labels;
 use recode_node::leaving::{self, Cause, Farewell};
+use recode_node::memory::{self, Allowance};
 use recode_node::peer;
-use recode_node::sandbox::Policy;
+use recode_node::sandbox::{Groups, Policy, Wish};
 use recode_node::toolchain;
 use recode_types::amount;
 use std::path::PathBuf;
@@ -106,6 +107,20 @@ struct Flags {
     )]
     sandbox: Policy,
 
+    /// Control groups that hold each FFmpeg: auto for groups below the node's own, as far as it may make any, off, or the path of
+    /// one that the node may divide, as in /recode
+    #[arg(
+        long,
+        env = "RECODE_CGROUP",
+        default_value = "auto",
+        value_name = "auto|off|PATH"
+    )]
+    cgroup: Wish,
+
+    /// Memory that one FFmpeg may have, as in 2GB; a second try gets three times as much [default: by picture and encoder]
+    #[arg(long, env = "RECODE_RUN_MEMORY", value_name = "SIZE", value_parser = run_memory)]
+    run_memory: Option<u64>,
+
     /// What to log, as in `info` or `recode_node=debug`
     #[arg(
         long,
@@ -163,6 +178,16 @@ fn budget(text: &str) -> Result<u64, String> {
     }
 }
 
+/// FFmpeg takes nearly as much by itself.
+const LEAST_MEMORY: u64 = 64_000_000;
+
+fn run_memory(text: &str) -> Result<u64, String> {
+    match amount::bytes(text)? {
+        small if small < LEAST_MEMORY => Err("give it 64MB or more".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
@@ -188,22 +213,31 @@ async fn run() -> anyhow::Result<Farewell> {
         Some(nats) => nats.at(),
         None => flags.coordinator.clone(),
     };
-    let ffmpeg = Arc::new(toolchain::find_confined(None, flags.sandbox)?);
+    let ffmpeg = toolchain::find_confined(None, flags.sandbox)?;
+    let (groups, missing) = Groups::open(&flags.cgroup)?;
+    let allowance = Allowance::new(flags.run_memory, memory::of_machine(groups.memory_bytes()));
+    let ffmpeg = Arc::new(ffmpeg.within(groups, allowance));
     if let Some(warning) = &ffmpeg.warning {
         tracing::warn!("{warning}");
     }
-    tracing::info!(layers = %ffmpeg.sandbox, "sandbox");
+    tracing::info!(layers = %ffmpeg.sandbox, groups = %ffmpeg.groups, "sandbox");
+    if let Some(missing) = missing {
+        tracing::warn!(
+            missing,
+            "FFmpeg is not held by control groups in every way; docs/nodes.md says how it can be"
+        );
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut memory = flags.scratch.clone().into_os_string();
-    memory.push(".measured.json");
+    let mut measured = flags.scratch.clone().into_os_string();
+    measured.push(".measured.json");
     let habits = flags.leaving.habits();
     let mut labels = flags.labels.into_iter().collect();
     labels::complete(&mut labels, &habits.lookout).await;
     let mut running = start(Config {
         coordinator: flags.coordinator,
         nats,
-        measured: flags.measure.then(|| memory.into()),
+        measured: flags.measure.then(|| measured.into()),
         scratch: flags.scratch,
         scratch_budget: flags.scratch_budget,
         workers: flags.workers,

@@ -1,7 +1,7 @@
 //! Carrying out a [`Profile`], inside the helper and nowhere else: a process with one thread that becomes the program.
 //!
 //! ```text
-//!  namespaces ─► limits ─► (PID namespace: a keeper stays outside and repeats the program's end as its own)
+//!  namespaces ─► limits ─► (PID namespace: a keeper stays outside and repeats the program's end as its own) ─► control group
 //!            ─► capabilities ─► no new privileges ─► Landlock ─► seccomp ─► exec
 //! ```
 //!
@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod files;
+mod group;
 mod keeper;
 mod mounts;
 mod namespaces;
@@ -144,6 +145,7 @@ pub fn run(order: &Order, status: &Status) -> Result<Infallible, Error> {
 /// [`Error`]; the process may be confined in part and should end.
 pub fn confine(profile: &Profile, program: Option<&Path>, status: &Status) -> Result<(), Error> {
     let parent = rustix::process::getppid();
+    let group = profile.group.map(group::Group::open).transpose()?;
     let has = |layer| profile.layers.contains(&layer);
     for path in &profile.writes {
         make(path)?;
@@ -158,8 +160,10 @@ pub fn confine(profile: &Profile, program: Option<&Path>, status: &Status) -> Re
     }
     let limits = profile.limits.apply();
     limits.map_err(|e| Error::system("resource limits cannot be set", e))?;
-    if has(Layer::Pid) {
-        keeper::split(status)?;
+    match &group {
+        group if has(Layer::Pid) => keeper::split(status, group.as_ref())?,
+        Some(group) => group.enter()?,
+        None => {}
     }
     if !profile.layers.is_empty() {
         let dropped = capabilities::drop_all_but_files();

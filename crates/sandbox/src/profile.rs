@@ -27,6 +27,8 @@ pub struct Profile {
     pub environment: Vec<OsString>,
     /// Where the helper tells what became of its start; see [`crate::sandbox::Start`]. Closed when the program begins.
     pub status: Option<RawFd>,
+    /// The folder of a control group of the second version that the program is to begin in. Closed likewise.
+    pub group: Option<RawFd>,
 }
 
 /// What the helper is asked to do.
@@ -78,8 +80,10 @@ impl Profile {
         for entry in &self.environment {
             push("--env", entry);
         }
-        if let Some(fd) = self.status {
-            push("--status", OsStr::new(&fd.to_string()));
+        for (name, fd) in [("--status", self.status), ("--group", self.group)] {
+            if let Some(fd) = fd {
+                push(name, OsStr::new(&fd.to_string()));
+            }
         }
         args.push("--".into());
         args
@@ -128,6 +132,7 @@ impl Order {
                 "--descriptors" => profile.limits.descriptors = Some(read(&name, &value)?),
                 "--env" => profile.environment.push(value),
                 "--status" => profile.status = Some(read(&name, &value)?),
+                "--group" => profile.group = Some(read(&name, &value)?),
                 _ => return Err(Unreadable(format!("{name} is no argument"))),
             }
         }
@@ -161,6 +166,7 @@ mod tests {
             descriptors in proptest::option::of(any::<u64>()),
             environment in proptest::collection::vec("[A-Z]{1,9}=[ -~]{0,9}".prop_map(OsString::from), 0..3),
             status in proptest::option::of(0..99),
+            group in proptest::option::of(0..99),
             args in proptest::collection::vec("[ -~]{0,9}".prop_map(OsString::from), 0..5),
         ) {
             let profile = Profile {
@@ -171,6 +177,7 @@ mod tests {
                 limits: Limits { file_bytes, memory_bytes: None, cpu_seconds: Some(7), descriptors },
                 environment,
                 status,
+                group,
             };
             let mut sent = profile.to_args();
             prop_assert_eq!(sent.remove(0), RUN);

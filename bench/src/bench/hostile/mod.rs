@@ -228,7 +228,7 @@ impl Stage {
     /// FFmpeg, or the attacker in its place, as a node would start it, or as it is.
     fn start(&self, program: &Path, reads: &[&Path], confined: bool) -> Command {
         let mut command = match confined {
-            true => self.helper.command(program, reads, &[&self.room]),
+            true => self.helper.command(program, reads, &[&self.room], None),
             false => Command::new(program),
         };
         command.env_clear();

@@ -28,6 +28,31 @@ pub enum Verdict {
     },
 }
 
+/// Nodes whose Chunks do not fit those that are there already. Call it before anything else is placed: what the log is about to
+/// refuse need not be seen refused.
+pub fn apart(
+    registry: &mut Registry,
+    state: &State,
+    ended: &BTreeMap<AttemptToken, (NodeId, AttemptOutcome)>,
+) -> Vec<Verdict> {
+    let verdicts = ended.iter().filter_map(|(token, (node, outcome))| {
+        let output = state.jobs.get(&token.task.job)?.differs(outcome)?;
+        set_apart(registry, token.task.job, output, *node)
+    });
+    verdicts.collect()
+}
+
+/// What people are told of it, unless it was known.
+fn set_apart(registry: &mut Registry, job: JobId, output: u16, node: NodeId) -> Option<Verdict> {
+    let name = registry.name(node);
+    let text = format!(
+        "the encoder of {node} ({name}) gives output {output} other parameter sets than its other chunks have: neither it nor \
+         another node with its build of FFmpeg gets more of that output"
+    );
+    let new = registry.set_apart(job, output, node);
+    new.then_some(Verdict::Apart { node, job, text })
+}
+
 /// Call it when the log has taken what `ended`, Attempts with their Nodes; `outcomes`, in the same order, is what it said of each.
 /// Answers what is new.
 pub fn judge(
@@ -54,15 +79,7 @@ pub fn judge(
         };
         if let Some(output) = job.and_then(|job| job.differs(outcome)) {
             let job = token.task.job;
-            if registry.set_apart(job, output, *node) {
-                let name = registry.name(*node);
-                let text = format!(
-                    "the encoder of {node} ({name}) gives output {output} other parameter sets than its other chunks have: \
-                     neither it nor another node with its build of FFmpeg gets more of that output"
-                );
-                let node = *node;
-                verdicts.push(Verdict::Apart { node, job, text });
-            }
+            verdicts.extend(set_apart(registry, job, output, *node));
         } else if let Some(pause) = registry.failed(*node, token, class, now) {
             verdicts.push(Verdict::Suspended { node: *node, pause });
         }

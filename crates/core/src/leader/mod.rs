@@ -14,7 +14,7 @@ pub mod registry;
 pub mod sites;
 
 pub use foretell::foretell;
-pub use judge::{Verdict, judge};
+pub use judge::{Verdict, apart, judge};
 pub use nearness::Nearness;
 pub use registry::{Difference, Registry};
 pub use sites::{Member, Sites, Told};

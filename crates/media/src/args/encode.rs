@@ -364,4 +364,4 @@ fn escape(value: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

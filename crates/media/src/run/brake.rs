@@ -1,6 +1,6 @@
 //! A child that gets ahead of others stands still.
 
-use super::Group;
+use super::process::Group;
 use rustix::process::Signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! Why a run failed, from how it ended and what it printed. Pure.
 
 use super::{Trouble, plain};
+use recode_sandbox::cgroup::Shortage;
 use recode_types::task::{Failure, FailureClass};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -85,6 +86,21 @@ pub fn classify(status: ExitStatus, stderr_tail: &str) -> Failure {
         message,
         stderr_tail: Some(stderr_tail.to_owned()),
     }
+}
+
+/// A run that failed in a control group that was short of something: that is why, whatever FFmpeg made of it. `is_larger`: it
+/// had the larger class of memory.
+pub(super) fn explain(failure: &mut Failure, shortage: Shortage, is_larger: bool) {
+    let remedy = match shortage {
+        Shortage::Memory { .. } if is_larger => {
+            "use a smaller picture, a quicker preset, a machine with more memory, or a higher --run-memory where the node's is too low"
+        }
+        Shortage::Memory { .. } => "another attempt may have up to three times as much",
+        Shortage::MemoryAround => "use fewer --workers or a machine with more memory",
+        Shortage::Tasks { .. } => "use fewer outputs",
+    };
+    failure.class = FailureClass::OutOfResources;
+    failure.message = format!("ffmpeg {shortage}; {remedy}");
 }
 
 /// Whether FFmpeg has told of a disk without room, whatever its exit status says.
@@ -172,6 +188,27 @@ mod tests {
     fn check(raw: i32, tail: &str, class: FailureClass, message: &str) {
         let failure = classify(ExitStatus::from_raw(raw), tail);
         assert_eq!((failure.class, failure.message.as_str()), (class, message));
+    }
+
+    #[test]
+    fn who_was_short_of_something_is_told_so_whatever_its_end() {
+        let mut failure = classify(ExitStatus::from_raw(9), "");
+        let limit_bytes = 256_000_000;
+        let begin = "ffmpeg needed more than the 256 MB of memory that it may have; ";
+        for (is_larger, end) in [
+            (false, "another attempt may have"),
+            (true, "use a smaller picture"),
+        ] {
+            explain(&mut failure, Shortage::Memory { limit_bytes }, is_larger);
+            assert_eq!(failure.class, FailureClass::OutOfResources);
+            let said = failure.message.strip_prefix(begin).unwrap();
+            assert!(said.starts_with(end), "{said}");
+        }
+        let tail = "[error] Invalid data found when processing input";
+        let mut failure = classify(ExitStatus::from_raw(256), tail);
+        explain(&mut failure, Shortage::Tasks { limit: 9 }, false);
+        assert_eq!(failure.class, FailureClass::OutOfResources);
+        assert_eq!(failure.stderr_tail.as_deref(), Some(tail));
     }
 
     #[test]

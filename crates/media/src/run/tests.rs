@@ -142,6 +142,68 @@ async fn dropping_a_child_kills_its_whole_group() {
     gone(grandchild).await;
 }
 
+/// With control groups that serve for `one`, and `bytes` of memory for each run; `None`: this user may have none here.
+fn held(ffmpeg: Ffmpeg, one: cgroup::Use, bytes: u64) -> Option<Ffmpeg> {
+    let (groups, missing) = cgroup::Groups::open(&cgroup::Wish::Auto).unwrap();
+    if !groups.uses().contains(&one) {
+        eprintln!("NOT TESTED: control groups, since {}", missing.unwrap());
+        return None;
+    }
+    let allowance = memory::Allowance::new(Some(bytes), None);
+    Some(ffmpeg.within(groups, allowance))
+}
+
+#[tokio::test]
+async fn too_much_memory_is_out_of_resources_and_a_larger_class_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    // Keeps what it reads.
+    let ffmpeg = script(
+        dir.path(),
+        "head -c 100000000 /dev/zero | tail -c 100000000",
+    );
+    let Some(ffmpeg) = held(ffmpeg, cgroup::Use::Memory, 64_000_000) else {
+        return;
+    };
+    let keep = || Invocation::new(vec![]).with_stdout();
+    let child = spawn(&ffmpeg, keep()).await.unwrap();
+    let error = child.wait_lines(|_| {}, |_| {}).await.unwrap_err();
+    assert_eq!(error.failure.class, FailureClass::OutOfResources);
+    let said = &error.failure.message;
+    assert!(
+        said.starts_with("ffmpeg needed more than the 64 MB"),
+        "{said}"
+    );
+    let child = spawn(&ffmpeg.roomier(), keep()).await.unwrap();
+    child.wait_lines(|_| {}, |_| {}).await.unwrap();
+    // A signal from elsewhere is still one.
+    let ffmpeg = script(dir.path(), "kill -9 $$").within(ffmpeg.groups, ffmpeg.allowance);
+    let error = run(&ffmpeg, Invocation::new(vec![])).await.unwrap_err();
+    assert_eq!(error.failure.class, FailureClass::Killed);
+}
+
+#[tokio::test]
+async fn who_has_left_the_group_of_a_child_ends_with_it_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    // It ends with its input.
+    let body = "setsid sh -c 'echo $$; exec sleep 600' & read word; exit 0";
+    for is_dropped in [true, false] {
+        let ffmpeg = script(dir.path(), body);
+        let Some(ffmpeg) = held(ffmpeg, cgroup::Use::Kill, 64_000_000) else {
+            return;
+        };
+        let both = Invocation::new(vec![]).with_stdin().with_stdout();
+        let mut child = spawn(&ffmpeg, both).await.unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let left: u32 = lines.next_line().await.unwrap().unwrap().parse().unwrap();
+        assert!(alive(left));
+        match is_dropped {
+            true => drop(child),
+            false => drop(child.wait(|_| {}).await.unwrap()),
+        }
+        gone(left).await;
+    }
+}
+
 #[tokio::test]
 async fn a_child_stands_still_for_as_long_as_it_has_to_and_is_not_blamed() {
     let dir = tempfile::tempdir().unwrap();

@@ -120,6 +120,13 @@ impl Proofs {
         shared.offer.borrow().withholds(encoder).map(str::to_owned)
     }
 
+    /// Most memory that a sample took of this encoder; `None`: that was not measured.
+    pub fn peak_bytes(&self, encoder: &str) -> Option<u64> {
+        let offer = self.0.as_ref()?.offer.borrow();
+        let peak = offer.proof(encoder)?.peak_rss_bytes;
+        (peak > 0).then_some(peak)
+    }
+
     /// Waits for a session of a card; `None` where no limit is known.
     pub async fn session(&self, engine: Engine) -> Option<Session> {
         let free = Arc::clone(&lock(&self.0.as_ref()?.sessions).get(&engine)?.free);

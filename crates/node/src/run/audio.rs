@@ -2,6 +2,7 @@
 
 use super::{Attempt, Cut, failure, from_store, resources};
 use recode_media::args::{audio, whole};
+use recode_media::memory::UNKNOWN_ENCODE;
 use recode_media::run::Invocation;
 use recode_store::Take;
 use recode_types::request::OutputRequest;
@@ -28,7 +29,7 @@ pub async fn run(
     let path = source.rest(&loaded).await?;
     let out = attempt.room.file("audio.mp4");
     let args = audio::args(&loaded.facts, output, tracks, cut.into(), &path, &out);
-    finish(attempt, args, &path, out, "audio.mp4").await
+    finish(attempt, invocation(args, &path, &out), out, "audio.mp4").await
 }
 
 /// Encodes a further video track.
@@ -58,26 +59,30 @@ pub async fn whole(
         output,
         track,
         cut: cut.into(),
-        major: attempt.context.ffmpeg.major(),
+        major: attempt.ffmpeg.major(),
         source: &path,
         out: &out,
     }
     .build()
     .map_err(|e| failure(FailureClass::BadInput, e))?;
     attempt.held.start().await;
-    finish(attempt, args, &path, out, name).await
+    let mut invocation = invocation(args, &path, &out);
+    invocation.need_bytes = UNKNOWN_ENCODE;
+    finish(attempt, invocation, out, name).await
+}
+
+fn invocation(args: Vec<OsString>, source: &Path, out: &Path) -> Invocation {
+    tracing::debug!(?args, "encoding a track");
+    Invocation::new(args).reading(source).writing(out)
 }
 
 async fn finish(
     attempt: &mut Attempt,
-    args: Vec<OsString>,
-    source: &Path,
+    invocation: Invocation,
     out: PathBuf,
     name: &str,
 ) -> Result<TaskResult, Failure> {
-    tracing::debug!(?args, "encoding a track");
-    let invocation = Invocation::new(args).reading(source).writing(&out);
-    let child = recode_media::run::spawn(&attempt.context.ffmpeg, invocation).await;
+    let child = recode_media::run::spawn(&attempt.ffmpeg, invocation).await;
     let ended = match child {
         Ok(child) => child.wait(attempt.on_progress()).await,
         Err(error) => Err(error),

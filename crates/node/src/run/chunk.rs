@@ -146,7 +146,7 @@ async fn decode(
     wanted: &EncodeRendition,
     made: &MadeChunk,
 ) -> Result<(), Failure> {
-    let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
+    let ffmpeg = Arc::clone(&attempt.ffmpeg);
     let whole = grade == Grade::Full || verify::decodes_whole(wanted.rendition.codec);
     let depth = if whole {
         verify::Depth::Full

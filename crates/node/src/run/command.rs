@@ -25,7 +25,7 @@ pub async fn run(attempt: &mut Attempt, work: CommandWork) -> Result<TaskResult,
     let line = recode_command::parse(&request).map_err(|e| failure(FailureClass::BadInput, e))?;
     let needs = line.needs(&request).capabilities;
     for encoder in needs.iter().filter(|name| *name != CAPABILITY) {
-        let ffmpeg = &attempt.context.ffmpeg;
+        let ffmpeg = &attempt.ffmpeg;
         let has = ffmpeg.require_encoder(encoder);
         has.map_err(|e| failure(FailureClass::MissingCapability, e))?;
     }
@@ -129,6 +129,7 @@ async fn ffmpeg(
         reads: inputs.to_vec(),
         // Numbered files have names that only FFmpeg knows.
         writes: vec![attempt.room.path().to_owned()],
+        need_bytes: recode_media::memory::UNKNOWN_ENCODE,
         ..Invocation::new(args)
     };
     let capabilities = line.capabilities();
@@ -136,7 +137,7 @@ async fn ffmpeg(
         .iter()
         .filter_map(|name| Engine::of_encoder(name));
     let invocation = invocation.on_cards(engines);
-    let ffmpeg = std::sync::Arc::clone(&attempt.context.ffmpeg);
+    let ffmpeg = std::sync::Arc::clone(&attempt.ffmpeg);
     let child = spawn(&ffmpeg, invocation).await.map_err(|e| e.failure)?;
     let finished = child.wait(attempt.on_progress()).await;
     let finished = finished.map_err(|e| for_people(e.failure, inputs, &outputs))?;
@@ -265,7 +266,7 @@ impl Publishing {
 
 /// Video frames and duration of a file; zero where it is none that FFmpeg reads as media.
 async fn look(attempt: &mut Attempt, path: &Path) -> Result<(u64, i64), Failure> {
-    let ffmpeg = std::sync::Arc::clone(&attempt.context.ffmpeg);
+    let ffmpeg = std::sync::Arc::clone(&attempt.ffmpeg);
     let Ok(prelude) = recode_media::probe::prelude(&ffmpeg, path).await else {
         return Ok((0, 0));
     };

@@ -18,7 +18,7 @@ pub async fn run(
 ) -> Result<TaskResult, Failure> {
     let source = attempt.context.sources.open(url, None).await?;
     let path = source.whole().await?;
-    let ffmpeg = std::sync::Arc::clone(&attempt.context.ffmpeg);
+    let ffmpeg = std::sync::Arc::clone(&attempt.ffmpeg);
     let prelude = recode_media::probe::prelude(&ffmpeg, &path)
         .await
         .map_err(|e| e.failure())?;

@@ -66,6 +66,8 @@ pub struct AttemptProgress {
 pub struct Attempt {
     /// Shared things.
     pub context: Arc<Context>,
+    /// The FFmpeg in use, with as much memory as this try may have.
+    pub ffmpeg: Arc<Ffmpeg>,
     /// The Task.
     pub task: TaskId,
     /// Which try.
@@ -219,8 +221,14 @@ async fn prepare(
         .scratch
         .room(&grant.task.key.to_string())
         .map_err(resources)?;
+    // One before may have had too little memory. If it ended otherwise, nothing is lost: more is allowed, not set aside.
+    let ffmpeg = match grant.attempt {
+        ..=1 => Arc::clone(&context.ffmpeg),
+        _ => Arc::new(context.ffmpeg.roomier()),
+    };
     let attempt = Attempt {
         context,
+        ffmpeg,
         task: grant.task,
         attempt: grant.attempt,
         store,

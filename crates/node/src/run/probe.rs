@@ -43,7 +43,7 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
     }
     let (index, prelude) = look(attempt, &source, deep).await?;
     attempt.used(&prelude.usage);
-    let mut facts = facts_of(&source, &prelude, &attempt.context.ffmpeg);
+    let mut facts = facts_of(&source, &prelude, &attempt.ffmpeg);
     let mut found = Found {
         table: None,
         index: None,
@@ -56,7 +56,7 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
         facts.deep = found.deep;
         if probe::may_be_damaged(&facts.format, &facts.tracks) {
             let path = source.whole().await?;
-            probe::mark_damage(&attempt.context.ffmpeg, &path, &mut facts.tracks)
+            probe::mark_damage(&attempt.ffmpeg, &path, &mut facts.tracks)
                 .await
                 .map_err(|e| e.failure)?;
         }
@@ -114,7 +114,7 @@ async fn look(
     source: &Arc<Source>,
     deep: bool,
 ) -> Result<(Option<SourceIndex>, Prelude), Failure> {
-    let ffmpeg = &attempt.context.ffmpeg;
+    let ffmpeg = &attempt.ffmpeg;
     if let Some(path) = source.local_path() {
         let (index, prelude) = tokio::join!(index::read(&**source), probe::prelude(ffmpeg, path));
         // FFmpeg's word on what it cannot open counts before ours.
@@ -179,7 +179,7 @@ async fn look_at_cues(
     index: &SourceIndex,
 ) -> Result<Option<Prelude>, Failure> {
     let path = sparse_head(attempt, source, index).await?;
-    let prelude = match probe::prelude(&attempt.context.ffmpeg, &path).await {
+    let prelude = match probe::prelude(&attempt.ffmpeg, &path).await {
         Ok(prelude) => prelude,
         Err(error) => {
             tracing::info!(%error, "the first clusters do not do; fetching the whole source");
@@ -326,7 +326,7 @@ async fn frames(
         facts.decode_threads = probe::plain_threads(cores, picture.height);
     }
     let scan = probe::deep(
-        &attempt.context.ffmpeg,
+        &attempt.ffmpeg,
         &path,
         picture.track,
         picture.time_base,
@@ -401,7 +401,7 @@ async fn rewrapped(
     picture: &Picture,
 ) -> Result<Option<(SourceIndex, FrameTable)>, Failure> {
     let path = source.whole().await?;
-    let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
+    let ffmpeg = Arc::clone(&attempt.ffmpeg);
     let scanned = probe::scan_packets(&ffmpeg, &path, picture.track, attempt.on_progress()).await;
     let (_, packets, usage) = scanned.map_err(|e| e.failure())?;
     attempt.used(&usage);

@@ -8,6 +8,7 @@ use super::{Attempt, Loaded, failure};
 use crate::proof::no_session;
 use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
 use recode_media::args::{Input, Span};
+use recode_media::memory;
 use recode_media::mp4::{ChunkIndex, read_chunk};
 use recode_media::run::{Invocation, spawn};
 use recode_types::rendition::Scale;
@@ -16,6 +17,7 @@ use recode_types::{Engine, FrameTable, Segment};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What to make of one Segment.
 #[derive(Clone, Copy)]
@@ -110,7 +112,7 @@ pub(super) async fn one_process(
         ..
     } = order;
     let Feed { input, span, shift } = feed;
-    let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
+    let ffmpeg = Arc::clone(&attempt.ffmpeg);
     let video = loaded
         .facts
         .video
@@ -260,7 +262,7 @@ async fn decoded(
         .build()
         .map_err(|e| failure(FailureClass::BadInput, e))?;
     tracing::debug!(args = ?list, "encoding");
-    let invocation = Invocation::new(list)
+    let mut invocation = Invocation::new(list)
         .reading(&args.input.path)
         .writing(attempt.room.path())
         .on_cards(
@@ -269,7 +271,11 @@ async fn decoded(
                 .filter_map(|output| Engine::of_encoder(&output.rendition.encoder)),
         )
         .with_stdout();
-    let child = spawn(&attempt.context.ffmpeg, invocation)
+    let peak = |encoder: &str| attempt.context.proofs.peak_bytes(encoder);
+    invocation.need_bytes = memory::of_encode(args, peak);
+    let sizes = args.outputs.iter().map(|output| output.size);
+    invocation.wall = Some(longest(work.segment.rows, sizes));
+    let child = spawn(&attempt.ffmpeg, invocation)
         .await
         .map_err(|e| e.failure)?;
     let seen = Mutex::new(Vec::with_capacity(work.segment.rows as usize + 2));
@@ -304,6 +310,14 @@ async fn decoded(
     }
 }
 
+/// When this encode is taken for one that never ends, although it shows progress. Half a minute for each frame, and a minute for
+/// each megapixel of it: many times what the slowest presets take.
+fn longest(frames: u32, sizes: impl Iterator<Item = (u32, u32)>) -> Duration {
+    let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
+    let of_a_frame = 30 + 60 * sizes.map(pixels).sum::<u64>() / 1_000_000;
+    Duration::from_secs(3600 + u64::from(frames) * of_a_frame)
+}
+
 /// What was seen so far: whoever panicked while adding to it left it whole.
 pub(super) fn lock(seen: &Mutex<Vec<Seen>>) -> MutexGuard<'_, Vec<Seen>> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
@@ -334,6 +348,15 @@ fn size(wanted: &EncodeRendition, source: (u32, u32)) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_encode_may_take_minutes_for_each_frame_and_no_more() {
+        let hours =
+            |frames, sizes: &[(u32, u32)]| longest(frames, sizes.iter().copied()).as_secs() / 3600;
+        assert_eq!(hours(0, &[]), 1);
+        assert_eq!(hours(240, &[(1920, 1080)]), 11);
+        assert_eq!(hours(240, &[(1920, 1080), (3840, 2160)]), 44);
+    }
 
     #[test]
     fn signature_lines_are_read_and_headers_passed_over() {

@@ -31,6 +31,10 @@ impl Node {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits for its end.
     pub async fn exit_code(mut self) -> i32 {
         let ended = async {
@@ -138,9 +142,18 @@ impl Ground {
 
     /// Hands a Job in.
     pub async fn submit(&self, wanted: &JobRequest) -> JobId {
+        self.submit_as("a request", wanted).await
+    }
+
+    /// Hands a second one in.
+    pub async fn submit_another(&self, wanted: &JobRequest) -> JobId {
+        self.submit_as("another request", wanted).await
+    }
+
+    async fn submit_as(&self, name: &str, wanted: &JobRequest) -> JobId {
         let taken = async {
             loop {
-                match self.jobs.submit("a request", wanted).await {
+                match self.jobs.submit(name, wanted).await {
                     Ok((job, _)) => return job,
                     // A cluster learns what all its members know a moment after its start.
                     Err(recode_mesh::Error::Unavailable { .. }) => {

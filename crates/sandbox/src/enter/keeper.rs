@@ -8,6 +8,7 @@
 //! The keeper waits for the program, ends the namespace, and then ends as the program did: with its exit code, or by its
 //! signal. It holds no pipe of the program, and both children die with it.
 
+use super::group::Group;
 use super::{Error, Status, die_with_parent};
 use crate::sandbox::Start;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -15,10 +16,10 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
-/// Returns in the process that becomes the program.
+/// Returns in the process that becomes the program, which begins in `group`.
 /// # Errors
-/// [`Error::System`]: out of processes or descriptors.
-pub(super) fn split(status: &Status) -> Result<(), Error> {
+/// [`Error::System`]: out of processes or descriptors, or the group cannot be entered.
+pub(super) fn split(status: &Status, group: Option<&Group>) -> Result<(), Error> {
     let refused = |e: io::Error| Error::system("no process can be started", e);
     // Closed by the keeper's end, whoever brings it about.
     let (heard, held) =
@@ -27,9 +28,13 @@ pub(super) fn split(status: &Status) -> Result<(), Error> {
         drop(held);
         reap_for_ever(&heard)
     };
-    let Some(program) = fork().map_err(refused)? else {
+    let (program, outside) = fork_into(group).map_err(refused)?;
+    let Some(program) = program else {
         drop(held);
         die_with_parent()?;
+        if let Some(group) = outside {
+            group.enter()?;
+        }
         return match is_closed(&heard) {
             true => Err(Error::Orphan),
             false => Ok(()),
@@ -48,6 +53,15 @@ fn fork() -> io::Result<Option<Pid>> {
         ..0 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// As [`fork`], with the child in `group`; or not yet, where this kernel cannot do both at once: then the second value is the
+/// group that it still has to enter.
+fn fork_into(group: Option<&Group>) -> io::Result<(Option<Pid>, Option<&Group>)> {
+    match group.map(Group::fork) {
+        Some(Ok(child)) => Ok((child, None)),
+        _ => Ok((fork()?, group)),
     }
 }
 

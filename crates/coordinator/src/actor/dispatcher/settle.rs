@@ -3,7 +3,9 @@
 use super::Dispatcher;
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
-use recode_core::leader::{Registry, Verdict, cheapest, fit, foretell, judge, nearness, sites};
+use recode_core::leader::{
+    Registry, Verdict, apart, cheapest, fit, foretell, judge, nearness, sites,
+};
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
 use recode_core::schedule::{self, FreeNode, Held, Problem};
 use recode_core::{Command, Outcome, Rejected, State};
@@ -42,6 +44,9 @@ impl Dispatcher {
                 leases: returned.iter().map(|t| (t.task, t.attempt)).collect(),
             });
         }
+        let shared = self.parts.consensus.shared().clone();
+        let apart = shared.look(|state| apart(&mut self.registry, state, &finished));
+        self.tell(apart);
         commands.append(&mut self.warnings);
         let wanted = match std::mem::take(&mut self.due) {
             true => self.placements(&mut commands),
@@ -113,6 +118,11 @@ impl Dispatcher {
         let (shared, now) = (self.parts.consensus.shared().clone(), runtime::now());
         let verdicts =
             shared.look(|state| judge(&mut self.registry, state, finished, outcomes, now));
+        self.tell(verdicts);
+    }
+
+    /// Says what has changed for Nodes, in the log of this program and to watchers of Jobs.
+    fn tell(&mut self, verdicts: Vec<Verdict>) {
         for verdict in verdicts {
             match verdict {
                 Verdict::Suspended { node, pause } => {

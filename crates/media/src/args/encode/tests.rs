@@ -42,7 +42,7 @@ pub(crate) fn video() -> VideoFacts {
     }
 }
 
-fn args<'a>(video: &'a VideoFacts, renditions: &'a [Rendition]) -> EncodeArgs<'a> {
+pub(crate) fn args<'a>(video: &'a VideoFacts, renditions: &'a [Rendition]) -> EncodeArgs<'a> {
     EncodeArgs {
         input: Input {
             path: "/s/clip.mp4".into(),

@@ -133,7 +133,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
             &times,
             &work,
             &segments,
-            &attempt.context.ffmpeg,
+            &attempt.ffmpeg,
         )
         .await?;
         source.recheck().await?;
@@ -239,7 +239,7 @@ async fn mux_all(
     if !chunks.are_here() {
         invocation.patience = WAITS_FOR_CHUNKS;
     }
-    let mut child = spawn(&attempt.context.ffmpeg, invocation)
+    let mut child = spawn(&attempt.ffmpeg, invocation)
         .await
         .map_err(|e| e.failure)?;
     let stdin = child.stdin.take().expect("asked for");
@@ -313,7 +313,7 @@ pub async fn covers(
         let invocation = Invocation::new(cover.args(facts, source))
             .reading(&source.path)
             .writing(&cover.path);
-        let finished = recode_media::run::run(&attempt.context.ffmpeg, invocation)
+        let finished = recode_media::run::run(&attempt.ffmpeg, invocation)
             .await
             .map_err(|e| e.failure)?;
         attempt.used(&finished.usage);

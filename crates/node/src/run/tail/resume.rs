@@ -138,7 +138,7 @@ async fn look(attempt: &mut Attempt, order: Order<'_>) -> Result<Option<Head>, F
         let table = &order.loaded.table;
         let index = join(parts.collect(), table, work.segment, rows, &path).await?;
         // Nobody has decoded what came out of an encoder that did not end well.
-        let ffmpeg = Arc::clone(&attempt.context.ffmpeg);
+        let ffmpeg = Arc::clone(&attempt.ffmpeg);
         let decoded = verify::decode(&ffmpeg, &path, u64::from(rows), Depth::Full)
             .await
             .map_err(|e| e.failure())?;
