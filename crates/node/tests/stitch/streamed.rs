@@ -14,7 +14,7 @@ const IN_FRAMES: u64 = 100_000;
 async fn film() -> (Machine, Film) {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::alone(folder.path());
-    let film = Film::encoded(folder, "s3://work/w", &machine, (12, 1)).await;
+    let film = Film::encoded(folder, "s3://work/w", &machine, (12, 8)).await;
     let small = 8 << 20;
     assert!(
         film.bytes() > 2 * small,
