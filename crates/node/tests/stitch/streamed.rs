@@ -81,9 +81,9 @@ fn what_comes_damaged_or_short_once_is_read_again() {
         let end = bytes.len() - index.payload_bytes() as usize;
         let tail = &bytes[bytes.len() - end..];
         let sizes = tail.windows(4).position(|kind| kind == b"stsz").unwrap();
-        let times = tail.windows(4).position(|kind| kind == b"stts").unwrap();
+        let track = tail.windows(4).position(|kind| kind == b"tkhd").unwrap();
         // A bit of a frame's size, something at the other end, which is looked at next, and what only the digest of the index tells.
-        for place in [sizes as u64 + 18, 5, times as u64 + 18] {
+        for place in [sizes as u64 + 18, 5, track as u64 + 10] {
             server.inject_at(Kind::Get, film.key(last), Fault::FlipBit(place));
         }
         // The index is too short to be hit; then the frames.
