@@ -4,7 +4,7 @@
 use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
 use recode_media::args::{Clock, Input, Span, encoder};
 use recode_media::mp4::{
-    ChunkIndex, Part, Shown, check_units, closed_groups, join, read_chunk, read_grown,
+    ChunkIndex, Part, Shown, append_check, check_units, closed_groups, join, read_chunk, read_grown,
 };
 use recode_media::run::{self, Invocation};
 use recode_media::score::{self, FrameScores};
@@ -328,6 +328,7 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
         // What is no frame is all that the index takes: FFmpeg puts it at the end.
         let bytes = std::fs::read(path(false)).unwrap();
         let (size, others) = (bytes.len(), bytes.len() - plain.payload_bytes() as usize);
+        let whole_size = size;
         let end = Part::End(&bytes[size - others..]).index(size as u64, &plain.ftyp);
         assert_eq!(end.unwrap(), plain, "{name}");
         assert!(
@@ -337,6 +338,21 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
         );
         let whole = Part::Start(&bytes).index(size as u64, b"");
         assert_eq!(whole.unwrap(), plain, "{name}");
+        // With its digest, no damage to it goes unnoticed.
+        append_check(&path(false)).unwrap();
+        assert_eq!(read_chunk(&path(false)).unwrap(), plain, "{name}");
+        let mut bytes = std::fs::read(path(false)).unwrap();
+        let (size, others) = (bytes.len(), bytes.len() - plain.payload_bytes() as usize);
+        let last = size - others;
+        assert_eq!(size, whole_size + 40, "{name}");
+        for at in last..size {
+            bytes[at] ^= 0x10;
+            let read = Part::End(&bytes[last..]).index(size as u64, &plain.ftyp);
+            assert!(read.is_err() || read.unwrap() == plain, "{name}: byte {at}");
+            bytes[at] ^= 0x10;
+        }
+        let read = Part::End(&bytes[last..]).index(size as u64, &plain.ftyp);
+        assert_eq!(read.unwrap(), plain, "{name}");
         assert!(frames(&path(true), &index) == of_plain, "{name}");
         let wanted: Vec<i64> = (0..50).map(|frame| 512 * frame).collect();
         let groups = |index: &ChunkIndex| closed_groups(index, &wanted, TICKS);
@@ -395,6 +411,12 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
         let (size, others) = (bytes.len(), bytes.len() - index.payload_bytes() as usize);
         let start = Part::Start(&bytes[..others]).index(size as u64, b"");
         assert_eq!(start.unwrap(), index, "{name}");
+        append_check(&joined).unwrap();
+        assert_eq!(
+            std::fs::read(&joined).unwrap(),
+            bytes,
+            "nobody would read it"
+        );
         verify::decode(&ffmpeg, &joined, 50, verify::Depth::Full)
             .await
             .unwrap();

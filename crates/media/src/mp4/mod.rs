@@ -23,6 +23,6 @@ pub use front::{index_first, takes_packets};
 pub use groups::closed_groups;
 pub use grown::read_grown;
 pub use join::{JoinError, Shown, join};
-pub use part::Part;
+pub use part::{Part, append_check};
 pub(crate) use read::{looks_like, read};
 pub use stitched::{Span, StitchError, Stitched, Stitcher};

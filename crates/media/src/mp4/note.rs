@@ -1,6 +1,7 @@
 //! Boxes of our own at the end of an MP4 file: what we know of it beside what players read. They skip such boxes.
 
 use super::boxes::{measure, put};
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::path::Path;
 pub fn append(path: &Path, kind: &[u8; 4], body: &[u8]) -> std::io::Result<()> {
     let mut boxed = Vec::with_capacity(8 + body.len());
     put(&mut boxed, kind, |out| out.extend_from_slice(body));
-    let mut file = std::fs::File::options().append(true).open(path)?;
+    let mut file = File::options().append(true).open(path)?;
     file.write_all(&boxed)
 }
 
@@ -19,7 +20,17 @@ pub fn append(path: &Path, kind: &[u8; 4], body: &[u8]) -> std::io::Result<()> {
 /// # Errors
 /// What the operating system says.
 pub fn read(path: &Path, kind: &[u8; 4]) -> std::io::Result<Option<Vec<u8>>> {
-    let file = std::fs::File::open(path)?;
+    let file = File::open(path)?;
+    let Some((at, header, length)) = place(&file, kind)? else {
+        return Ok(None);
+    };
+    let mut body = vec![0; (length - header) as usize];
+    file.read_exact_at(&mut body, at + header)?;
+    Ok(Some(body))
+}
+
+/// Where the first box of this kind begins, and the lengths of its header and of all of it; `None`: there is none that is whole.
+pub(super) fn place(file: &File, kind: &[u8; 4]) -> std::io::Result<Option<(u64, u64, u64)>> {
     let size = file.metadata()?.len();
     let mut at = 0;
     while at + 8 <= size {
@@ -29,9 +40,7 @@ pub fn read(path: &Path, kind: &[u8; 4]) -> std::io::Result<Option<Vec<u8>>> {
             break;
         };
         if &found == kind && length <= size - at {
-            let mut body = vec![0; (length - header) as usize];
-            file.read_exact_at(&mut body, at + header)?;
-            return Ok(Some(body));
+            return Ok(Some((at, header, length)));
         }
         at = at.saturating_add(length);
     }

@@ -1,17 +1,43 @@
 //! Reading a Chunk of which only a part is here.
 //!
 //! ```text
-//!   FFmpeg's:   [ftyp][free][mdat: frames ......................][moov][rows]
+//!   FFmpeg's:   [ftyp][free][mdat: frames ...............][moov][rows][check]
 //!   joined:     [ftyp][moov][mdat: frames ..................................]
 //! ```
 //!
 //! Either way the index is at one end. A part as long as everything that is no frame is holds all of it, from whichever end it
-//! is taken, and how long that is follows from the length of the Chunk and that of its frames.
+//! is taken, and how long that is follows from the length of the Chunk and that of its frames. A digest of the Chunk says nothing of
+//! a part, so the index at its end brings one of its own ([`append_check`]).
 
 use super::boxes::{Box, children, measure};
 use super::chunk::{ChunkError, ChunkIndex, ROWS, of_tracks};
+use super::note;
 use super::read::tracks;
-use recode_types::FrameTable;
+use recode_types::{Digest, FrameTable};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// The box at the end of a Chunk that has the SHA-256 of what comes before it, from the index on.
+const CHECK: &[u8; 4] = b"rcck";
+
+/// Puts a digest of the index at the end of a Chunk, unless its index is at its beginning. It is part of the Chunk's bytes from
+/// then on.
+/// # Errors
+/// What the operating system says.
+pub fn append_check(path: &Path) -> std::io::Result<()> {
+    let file = File::open(path)?;
+    let Some((at, ..)) = note::place(&file, b"moov")? else {
+        return Ok(());
+    };
+    let frames = note::place(&file, b"mdat")?;
+    if frames.is_some_and(|(frames, ..)| frames > at) {
+        return Ok(());
+    }
+    let mut index = vec![0; (file.metadata()?.len() - at) as usize];
+    file.read_exact_at(&mut index, at)?;
+    note::append(path, CHECK, &Digest::of(&index).0)
+}
 
 /// One end of a Chunk, or all of it.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +52,14 @@ impl<'a> Part<'a> {
     /// What [`super::read_chunk`] reads of all of it. `size`: of the whole Chunk in bytes; `ftyp`: the box that another Chunk
     /// of the Rendition begins with, for a part that does not begin one.
     /// # Errors
-    /// [`ChunkError::Shape`]: the part does not hold the index, or it is none.
+    /// [`ChunkError::Shape`]: the part does not hold the index, or it is none, or not the one that was written.
     pub fn index(self, size: u64, ftyp: &[u8]) -> Result<ChunkIndex, ChunkError> {
         let boxes = self.boxes();
+        if let Self::End(bytes) = self
+            && !is_as_written(bytes, &boxes)
+        {
+            return Err(ChunkError::Shape("its index is damaged"));
+        }
         let moov = boxes.iter().find(|found| &found.kind == b"moov");
         let moov = moov.ok_or(ChunkError::Shape("it has no index"))?;
         let own = boxes.iter().find(|found| &found.kind == b"ftyp");
@@ -83,6 +114,20 @@ fn boxes_to_the_end(bytes: &[u8]) -> Vec<Box<'_>> {
         fits.then_some(boxes)
     });
     tiled.unwrap_or_default()
+}
+
+/// Whether these boxes, which are the last of `bytes`, are those whose digest is in the last one. Where there is none, nobody can
+/// tell.
+fn is_as_written(bytes: &[u8], boxes: &[Box<'_>]) -> bool {
+    let [before @ .., check] = boxes else {
+        return true;
+    };
+    if &check.kind != CHECK {
+        return true;
+    }
+    let length: usize = before.iter().map(|found| found.whole.len()).sum();
+    let end = bytes.len() - check.whole.len();
+    Digest::of(&bytes[end - length..end]).0 == check.body
 }
 
 /// One of no stated length reaches to the end, wherever that is: nobody writes such a one here.

@@ -5,7 +5,7 @@ use super::{Attempt, failure, from_store, resources};
 use crate::peer::Neighbours;
 use recode_media::args::encode::FusedCheck;
 use recode_media::clip::Clip;
-use recode_media::mp4::{ChunkIndex, check_units, read_rows};
+use recode_media::mp4::{ChunkIndex, append_check, check_units, read_rows};
 use recode_media::score;
 use recode_media::verify::{self, Grade};
 use recode_store::Take;
@@ -189,6 +189,7 @@ pub(super) async fn store(
         score_frames = Some(artifact);
     }
     let params = params(&made.index);
+    append_check(&made.path).map_err(resources)?;
     let key = recode_store::key::chunk(
         attempt.task.job,
         &wanted.address,

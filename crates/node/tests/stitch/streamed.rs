@@ -14,7 +14,7 @@ const IN_FRAMES: u64 = 100_000;
 async fn film() -> (Machine, Film) {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::alone(folder.path());
-    let film = Film::encoded(folder, "s3://work/w", &machine, (12, 1)).await;
+    let film = Film::encoded(folder, "s3://work/w", &machine, (12, 8)).await;
     let small = 8 << 20;
     assert!(
         film.bytes() > 2 * small,
@@ -81,13 +81,12 @@ fn what_comes_damaged_or_short_once_is_read_again() {
         let end = bytes.len() - index.payload_bytes() as usize;
         let tail = &bytes[bytes.len() - end..];
         let sizes = tail.windows(4).position(|kind| kind == b"stsz").unwrap();
-        // A bit of a frame's size, twice; and of frames, once their index was read.
-        for fault in [
-            Fault::FlipBit(sizes as u64 + 18),
-            Fault::FlipBit(sizes as u64 + 22),
-        ] {
-            server.inject_at(Kind::Get, film.key(last), fault);
+        let track = tail.windows(4).position(|kind| kind == b"tkhd").unwrap();
+        // A bit of a frame's size, something at the other end, which is looked at next, and what only the digest of the index tells.
+        for place in [sizes as u64 + 18, 5, track as u64 + 10] {
+            server.inject_at(Kind::Get, film.key(last), Fault::FlipBit(place));
         }
+        // The index is too short to be hit; then the frames.
         for fault in [Fault::FlipBit(IN_FRAMES), Fault::FlipBit(IN_FRAMES)] {
             server.inject_at(Kind::Get, film.key(last - 1), fault);
         }
@@ -101,11 +100,7 @@ fn what_comes_damaged_or_short_once_is_read_again() {
         let joined = film.join(&machine, 1, work).await.0.unwrap();
         assert_eq!(joined.frames, 12 * 24);
         let struck: u64 = server.struck().values().sum();
-        assert_eq!(struck, 8, "{:?}", server.struck());
-        assert!(
-            film.store.damaged_reads() == 0,
-            "another handle counts its own"
-        );
+        assert_eq!(struck, 9, "{:?}", server.struck());
     });
 }
 
