@@ -130,7 +130,8 @@ pub fn start(config: Config) -> Result<Running, Error> {
         .with_budget(left)
         .waiting(config.habits.waits_for_disk);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let heavy = config.workers.unwrap_or(cores).max(1);
+    let usual = || slots_of(cores, recode_media::memory::of_machine(None));
+    let heavy = config.workers.unwrap_or_else(usual).max(1);
     let slots = Slots::new(heavy, config.ahead.unwrap_or(1), LIGHT_SLOTS);
     let served = match &config.peer {
         Some(_) if !config.labels.contains_key(SITE) => return Err(peer::Error::NoSite.into()),
@@ -238,6 +239,13 @@ fn name_of(scratch: &Path) -> String {
     }
 }
 
+/// Encodes at once where nobody says how many: one for each core, as long as each has a gigabyte of memory, with which an encode of
+/// 1080p gets by.
+fn slots_of(cores: u32, memory_bytes: Option<u64>) -> u32 {
+    let most = memory_bytes.map_or(u64::MAX, |bytes| (bytes >> 30).max(1));
+    cores.min(u32::try_from(most).unwrap_or(u32::MAX))
+}
+
 /// Keeps account of what Attempts share, and lets go of what none of them uses any more.
 async fn account(scratch: Scratch, context: Arc<Context>) {
     let mut tick = tokio::time::interval(COUNT_SHARED);
@@ -254,4 +262,17 @@ fn host_name() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_machine_has_as_many_slots_as_it_has_gigabytes() {
+        assert_eq!(slots_of(8, Some(64 << 30)), 8);
+        assert_eq!(slots_of(8, Some((4 << 30) - 1)), 3);
+        assert_eq!(slots_of(2, Some(500 << 20)), 1);
+        assert_eq!(slots_of(8, None), 8);
+    }
 }

@@ -69,7 +69,7 @@ struct Flags {
     #[arg(long, env = "RECODE_SCRATCH_BUDGET", value_name = "SIZE", value_parser = budget)]
     scratch_budget: Option<u64>,
 
-    /// Encoders at once [default: one for each core]
+    /// Encoders at once [default: one for each core, as long as each has a gigabyte of memory]
     #[arg(long, env = "RECODE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 

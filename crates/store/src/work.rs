@@ -209,7 +209,7 @@ impl WorkStore {
         let mut reads = 1;
         loop {
             match self.get_once(artifact).await {
-                Err(e) => self.read_again(e, &mut reads)?,
+                Err(e) => self.read_again(artifact, e, &mut reads)?,
                 got => return got,
             }
         }
@@ -263,7 +263,13 @@ impl WorkStore {
     }
 
     /// Whether to read once more after `error`. A damaged file of this machine is damaged for good.
-    fn read_again(&self, error: Error, reads: &mut u32) -> Result<(), Error> {
+    fn read_again(
+        &self,
+        artifact: &ArtifactRef,
+        error: Error,
+        reads: &mut u32,
+    ) -> Result<(), Error> {
+        let error = self.never_changes(artifact, error);
         let remote = matches!(self.shared.backend, Backend::Objects { .. });
         if !matches!(error, Error::Damaged { .. }) {
             return Err(error);
@@ -275,6 +281,17 @@ impl WorkStore {
         }
         *reads += 1;
         Ok(())
+    }
+
+    /// An artifact that is not what it was has been damaged: nobody replaces it.
+    fn never_changes(&self, artifact: &ArtifactRef, error: Error) -> Error {
+        match error {
+            Error::Changed { detail, .. } => Error::Damaged {
+                what: format!("artifact {} in {}", artifact.key, self.url()),
+                detail,
+            },
+            error => error,
+        }
     }
 
     /// How often bytes were not those that were promised, as seen by this store and its clones.
@@ -290,7 +307,7 @@ impl WorkStore {
         let mut reads = 1;
         loop {
             match self.copy_once(artifact, to).await {
-                Err(e) => self.read_again(e, &mut reads)?,
+                Err(e) => self.read_again(artifact, e, &mut reads)?,
                 Ok(()) => return Ok(()),
             }
         }

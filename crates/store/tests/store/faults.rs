@@ -112,6 +112,26 @@ fn a_bit_turned_over_on_the_way_is_noticed_and_read_again() {
 const FAULTS: usize = 14;
 
 /// Every fault that a request of a kind can meet. The same for all kinds: what does not apply changes nothing.
+#[test]
+fn an_artifact_of_another_length_is_damaged_and_no_source_that_changed() {
+    let server = s3();
+    let dir = tempfile::tempdir().unwrap();
+    block_on(async {
+        let store = work().await;
+        let artifact = store.put(KEY, "ten bytes.").await.unwrap();
+        for other in ["nine byte", "eleven byte"] {
+            let path = server.path_of("films", &format!("work/{KEY}"));
+            std::fs::write(path, other).unwrap();
+            let read = store.get(&artifact).await;
+            assert!(matches!(read, Err(Error::Damaged { .. })), "{read:?}");
+            let to = dir.path().join("copy");
+            let read = store.get_to_file(&artifact, &to).await;
+            assert!(matches!(read, Err(Error::Damaged { .. })), "{read:?}");
+            assert!(!to.exists());
+        }
+    });
+}
+
 fn every_fault() -> Vec<Fault> {
     let mut faults = vec![
         Fault::Refuse(503),
