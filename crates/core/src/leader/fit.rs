@@ -67,3 +67,80 @@ fn add<'a>(
         avoid.extend(new);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, Bench, JOB};
+    use recode_types::task::FailureClass;
+    use recode_types::{AttemptToken, NodeHello, NodeReport};
+    use std::time::Instant;
+
+    const FIRST: NodeId = NodeId(1);
+    const SECOND: NodeId = NodeId(2);
+
+    /// Nodes 1, 2 ..., each with the encoders that it names.
+    fn registry(nodes: &[&[&str]], now: Instant) -> Registry {
+        let mut registry = Registry::new(now);
+        for (number, encoders) in nodes.iter().enumerate() {
+            let hello = NodeHello {
+                capabilities: encoders.iter().map(|e| (*e).to_owned()).collect(),
+                ..NodeHello::default()
+            };
+            let report = NodeReport {
+                hello: Some(hello),
+                free_heavy: 1,
+                ..NodeReport::default()
+            };
+            registry.opened(NodeId(number as u64 + 1), 1, report, now);
+        }
+        registry
+    }
+
+    /// Whom the first two Segments of a Job are kept from.
+    fn kept(registry: &mut Registry, now: Instant) -> [Vec<NodeId>; 2] {
+        let bench = Bench::running(fixture::small_request());
+        let mut tasks: Vec<ReadyTask> = bench.state.ready_heavy(bench.now_ms).take(2).collect();
+        let nodes = registry.free(now);
+        keep(registry, &bench.state, &mut tasks, &nodes);
+        [tasks[0].avoid.clone(), tasks[1].avoid.clone()]
+    }
+
+    fn first() -> AttemptToken {
+        let bench = Bench::running(fixture::small_request());
+        let task = bench.state.ready_heavy(bench.now_ms).next().unwrap();
+        AttemptToken {
+            task: task.id,
+            attempt: 1,
+        }
+    }
+
+    #[test]
+    fn what_failed_on_one_is_tried_on_another_as_long_as_there_is_one() {
+        let now = Instant::now();
+        let mut both = registry(&[&["libx264"], &["libx264"]], now);
+        both.failed(FIRST, &first(), FailureClass::Unknown, now);
+        assert_eq!(kept(&mut both, now), [vec![FIRST], vec![]]);
+        both.failed(SECOND, &first(), FailureClass::Unknown, now);
+        assert_eq!(kept(&mut both, now), [vec![], vec![]], "nobody is left");
+    }
+
+    #[test]
+    fn who_lacks_the_encoder_is_not_asked_as_long_as_another_has_it() {
+        let now = Instant::now();
+        let mut some = registry(&[&["libx265"], &["libx264"]], now);
+        assert_eq!(kept(&mut some, now), [vec![FIRST], vec![FIRST]]);
+        let mut none = registry(&[&["libx265"], &["libx265"]], now);
+        assert_eq!(kept(&mut none, now), [vec![], vec![]], "its end says why");
+    }
+
+    #[test]
+    fn whose_chunks_would_not_fit_gets_no_more_of_the_output() {
+        let now = Instant::now();
+        let mut both = registry(&[&["libx264"], &["libx264"]], now);
+        assert!(both.set_apart(JOB, 0, SECOND));
+        assert_eq!(kept(&mut both, now), [vec![SECOND], vec![SECOND]]);
+        both.forget_job(JOB);
+        assert_eq!(kept(&mut both, now), [vec![], vec![]]);
+    }
+}
