@@ -3,6 +3,8 @@
 
 use recode_coordinator::assembly;
 use recode_mesh::{Jobs, Leader, Nodes, Watched, nats};
+use recode_testkit::s3::Server;
+use recode_types::rendition::RateControl;
 use recode_types::{EventKind, JobId, JobRequest, JobState};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -191,6 +193,46 @@ impl Ground {
         };
         let seen = tokio::time::timeout(PATIENCE, seen).await;
         assert!(seen.is_ok(), "no end: {events:?}");
+    }
+
+    /// So many nodes of one site, which read from `server`; returns when all have reported. `peers`: they serve each other.
+    pub async fn site(&self, server: &Server, count: usize, peers: bool) -> Vec<Node> {
+        let mut running = Vec::new();
+        for number in 0..count {
+            let mut node = node();
+            node.args(["--coordinator", &self.address, "--label", "site=here"]);
+            let scratch = self.path(&format!("scratch-{peers}-{number}"));
+            node.arg("--scratch").arg(scratch);
+            if peers {
+                node.args(["--peer-listen", "127.0.0.1:0"]);
+            }
+            running.push(Node::spawn(node.envs(server.env())));
+        }
+        let all_there = async {
+            loop {
+                let (seen, _) = self.nodes.page(None).await.unwrap();
+                let heard: Vec<_> = seen.iter().filter_map(|node| node.heard.as_ref()).collect();
+                if heard.len() == count {
+                    assert_eq!(heard.iter().all(|one| !one.hello.peer.is_empty()), peers);
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let all_there = tokio::time::timeout(PATIENCE, all_there).await;
+        all_there.expect("they report");
+        running
+    }
+
+    /// One job of this quality, to its end.
+    pub async fn encode(&self, source: &str, crf: u32) {
+        let output = self.path(&format!("out-{crf}.mp4"));
+        let mut wanted = request(source, &output);
+        wanted.outputs[0].rendition.rate = Some(RateControl::Crf(crf * 1000));
+        let job = self.jobs.submit(&format!("request {crf}"), &wanted).await;
+        let (job, _) = job.unwrap();
+        self.watch(job, |_| false).await;
+        assert_eq!(self.state(job).await, JobState::Done);
     }
 
     pub async fn state(&self, job: JobId) -> JobState {

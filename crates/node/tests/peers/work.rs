@@ -1,10 +1,7 @@
 //! Nodes as processes that serve their site while they work.
 
-use crate::ground::{self, Ground, Node, PATIENCE, node, sample};
+use crate::ground::{Ground, node, sample};
 use recode_testkit::s3::{Kind, Server};
-use recode_types::JobState;
-use recode_types::rendition::RateControl;
-use std::time::Duration;
 
 /// Bytes of the source that the store sends for two jobs on three nodes of one site, as a part of its size. A job before them
 /// gives the nodes time to hear of each other.
@@ -15,38 +12,9 @@ async fn fetched(peers: bool) -> f64 {
     let server = Server::start(&s3).unwrap();
     server.create_bucket("media").unwrap();
     server.place("media", "film.mp4", &sample()).unwrap();
-    let mut running = Vec::new();
-    for number in 0..3 {
-        let mut node = node();
-        node.args(["--coordinator", &ground.address, "--label", "site=here"]);
-        node.arg("--scratch")
-            .arg(ground.path(&format!("scratch-{number}")));
-        if peers {
-            node.args(["--peer-listen", "127.0.0.1:0"]);
-        }
-        running.push(Node::spawn(node.envs(server.env())));
-    }
-    let all_there = async {
-        loop {
-            let (seen, _) = ground.nodes.page(None).await.unwrap();
-            let heard: Vec<_> = seen.iter().filter_map(|node| node.heard.as_ref()).collect();
-            if heard.len() == 3 {
-                assert_eq!(heard.iter().all(|one| !one.hello.peer.is_empty()), peers);
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let all_there = tokio::time::timeout(PATIENCE, all_there).await;
-    all_there.expect("they report");
+    let running = ground.site(&server, 3, peers).await;
     for crf in [27, 30, 33] {
-        let output = ground.path(&format!("out-{crf}.mp4"));
-        let mut wanted = ground::request("s3://media/film.mp4", &output);
-        wanted.outputs[0].rendition.rate = Some(RateControl::Crf(crf * 1000));
-        let job = ground.jobs.submit(&format!("request {crf}"), &wanted).await;
-        let (job, _) = job.unwrap();
-        ground.watch(job, |_| false).await;
-        assert_eq!(ground.state(job).await, JobState::Done);
+        ground.encode("s3://media/film.mp4", crf).await;
         if crf == 27 {
             server.reset();
         }
