@@ -28,6 +28,29 @@ const TOKEN_SECONDS: &str = "21600";
 /// The longest answer that is read.
 const MOST_BYTES: usize = 64 * 1024;
 
+/// Where the service is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Metadata {
+    /// It is not asked.
+    #[default]
+    Off,
+    /// At [`USUAL`], if it is there.
+    Auto,
+    /// At this URL; also asked if it did not answer at first.
+    At(String),
+}
+
+impl Metadata {
+    /// Where to ask, if anybody is to be asked.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Metadata::Off => None,
+            Metadata::Auto => Some(USUAL),
+            Metadata::At(url) => Some(url),
+        }
+    }
+}
+
 /// A question was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -192,12 +215,12 @@ async fn text(mut body: hyper::body::Incoming) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recode_testkit::metadata::Metadata;
+    use recode_testkit::metadata::Metadata as Stub;
     use std::time::Instant;
 
     #[tokio::test]
     async fn what_is_there_is_read_with_a_token_and_what_is_not_is_none() {
-        let stub = Metadata::start().unwrap();
+        let stub = Stub::start().unwrap();
         let mut service = Service::at(&stub.url()).unwrap();
         service.detect().await.unwrap();
         let kind = service.get("instance-type").await.unwrap();

@@ -1,8 +1,8 @@
 //! What a node says of its machine where its operator says nothing: the family of its processor or card, and the instance type that
 //! the metadata service names. Jobs ask for both.
 
-use crate::imds::{self, Service};
-use crate::leaving::spot::{Lookout, Metadata};
+use crate::imds::{Metadata, Service};
+use crate::leaving::spot::Lookout;
 use crate::proof;
 use recode_types::Machine;
 use std::collections::BTreeMap;
@@ -42,12 +42,7 @@ fn family(machine: &Machine) -> Option<&'static str> {
 }
 
 async fn instance(metadata: &Metadata) -> Option<String> {
-    let url = match metadata {
-        Metadata::Off => return None,
-        Metadata::Auto => imds::USUAL,
-        Metadata::At(url) => url,
-    };
-    let mut service = Service::at(url).ok()?;
+    let mut service = Service::at(metadata.url()?).ok()?;
     service.detect().await.ok()?;
     let said = service.get("instance-type").await.ok()??;
     (!said.is_empty()).then_some(said)

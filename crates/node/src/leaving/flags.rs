@@ -1,7 +1,8 @@
 //! The flags that say when a node leaves, and how much time it takes.
 
-use super::spot::{Lookout, Metadata};
+use super::spot::Lookout;
 use super::{Cause, Habits, Leave};
+use crate::imds::Metadata;
 use crate::imds::Service;
 use crate::units::wait;
 use clap::Args;

@@ -5,22 +5,10 @@
 //! Deliberately silent where there is no such service: it is looked for once, and never spoken to again.
 
 use super::{Cause, Leave};
-use crate::imds::{self, Service};
+use crate::imds::{self, Metadata, Service};
 use serde::Deserialize;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
-
-/// Where the metadata service is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Metadata {
-    /// It is not asked.
-    #[default]
-    Off,
-    /// At [`imds::USUAL`], if it is there.
-    Auto,
-    /// At this URL; also asked if it did not answer at first.
-    At(String),
-}
 
 /// What to look at, and how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,11 +31,10 @@ struct InstanceAction {
 
 /// Looks out until a notice has come; a hint before it is passed on too. Returns at once where there is no service.
 pub async fn look_out(lookout: Lookout, wishes: mpsc::Sender<Leave>) {
-    let (url, is_certain) = match &lookout.metadata {
-        Metadata::Off => return,
-        Metadata::Auto => (imds::USUAL, false),
-        Metadata::At(url) => (url.as_str(), true),
+    let Some(url) = lookout.metadata.url() else {
+        return;
     };
+    let is_certain = lookout.metadata != Metadata::Auto;
     let mut service = match Service::at(url) {
         Ok(service) => service,
         Err(error) => {

@@ -252,7 +252,7 @@ impl Film {
 
     /// Where the stored bytes of a Chunk lie.
     pub fn path(&self, server: &recode_testkit::s3::Server, number: usize) -> PathBuf {
-        server.path_of("work", &format!("w/{}", self.key(number)))
+        server.path_of("chunks", &format!("w/{}", self.key(number)))
     }
 
     pub fn target(&self, name: &str) -> PathBuf {

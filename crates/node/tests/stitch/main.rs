@@ -8,29 +8,12 @@ mod mesh;
 mod near;
 mod streamed;
 
-use recode_testkit::s3::Server;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use recode_testkit::s3::{self, Server};
+use std::sync::MutexGuard;
 
-/// The S3 server of this process with empty buckets `work` and `out`. Tests that share a process take turns.
+/// The S3 server of this process with an empty bucket `chunks`.
 fn s3() -> MutexGuard<'static, Server> {
-    static SERVER: OnceLock<Mutex<Server>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap().keep();
-        let server = Server::start(&dir).unwrap();
-        for (name, value) in server.env() {
-            // SAFETY: every test of this program comes here first and waits until this is done; nothing else in this process
-            // reads or writes the environment before.
-            unsafe { std::env::set_var(name, value) };
-        }
-        Mutex::new(server)
-    });
-    let server = server
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let _ = std::fs::remove_dir_all(server.path_of("work", ""));
-    server.create_bucket("work").unwrap();
-    server.reset();
-    server
+    s3::in_turn("chunks")
 }
 
 /// Runs a test's body to its end.

@@ -7,7 +7,7 @@ use recode_testkit::s3::{Kind, Server};
 /// Bytes that leave the work store for a job on two nodes of one site, as a part of what was put there. A job before it gives
 /// the nodes time to hear of each other.
 async fn fetched(server: &Server, peers: bool) -> f64 {
-    let ground = Ground::on("s3://work/w").await;
+    let ground = Ground::on("s3://chunks/w").await;
     let running = ground.site(server, 2, peers).await;
     let source = sample().canonicalize().unwrap();
     for crf in [36, 18] {

@@ -10,7 +10,7 @@ fn chunks_come_from_their_maker_where_it_is_near_and_else_from_the_store() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let [maker, joiner] = [(); 2].map(|()| Machine::serving(folder.path()));
-        let film = Film::encoded(folder, "s3://work/w", &maker, (12, 8)).await;
+        let film = Film::encoded(folder, "s3://chunks/w", &maker, (12, 8)).await;
         let at = maker.address();
         let joined = async |by: &Machine, attempt, name: &str| {
             let target = film.target(name);
@@ -76,7 +76,7 @@ fn a_maker_whose_chunk_is_damaged_on_its_disk_costs_bytes_and_is_left_alone() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let [maker, joiner] = [(); 2].map(|()| Machine::serving(folder.path()));
-        let film = Film::encoded(folder, "s3://work/w", &maker, (12, 8)).await;
+        let film = Film::encoded(folder, "s3://chunks/w", &maker, (12, 8)).await;
         introduce(&[&maker, &joiner]);
         let kept = maker.scratch.join("shelf/made");
         for chunk in &film.chunks {

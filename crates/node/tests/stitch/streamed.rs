@@ -14,7 +14,7 @@ const IN_FRAMES: u64 = 100_000;
 async fn film() -> (Machine, Film) {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::alone(folder.path());
-    let film = Film::encoded(folder, "s3://work/w", &machine, (12, 8)).await;
+    let film = Film::encoded(folder, "s3://chunks/w", &machine, (12, 8)).await;
     let small = 8 << 20;
     assert!(
         film.bytes() > 2 * small,
@@ -42,7 +42,7 @@ fn a_stitch_never_has_its_chunks_on_disk_and_asks_for_each_twice_at_most() {
         let target = film.target("streamed.mp4");
         let work = film.work(&target, NOBODY).await;
         for listed in film.store.list("jobs/").await.unwrap() {
-            let bytes = std::fs::read(server.path_of("work", &format!("w/{}", listed.key)));
+            let bytes = std::fs::read(server.path_of("chunks", &format!("w/{}", listed.key)));
             local.put(&listed.key, bytes.unwrap()).await.unwrap();
         }
         server.reset();

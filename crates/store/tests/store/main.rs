@@ -8,32 +8,13 @@ mod follow;
 mod publish;
 mod source;
 
-use recode_testkit::s3::Server;
+use recode_testkit::s3::{self, Server};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::MutexGuard;
 
-/// The S3 server of this process with an empty bucket `films`. Tests that share a process take turns, so that counters and
-/// injected faults belong to one of them.
+/// The S3 server of this process with an empty bucket `films`.
 fn s3() -> MutexGuard<'static, Server> {
-    static SERVER: OnceLock<Mutex<Server>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap().keep();
-        let server = Server::start(&dir).unwrap();
-        for (name, value) in server.env() {
-            // SAFETY: every test that touches S3 comes here first and waits until this is done; nothing else in this
-            // process reads or writes the environment before.
-            unsafe { std::env::set_var(name, value) };
-        }
-        Mutex::new(server)
-    });
-    let server = server
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let bucket = server.path_of("films", "");
-    let _ = std::fs::remove_dir_all(bucket);
-    server.create_bucket("films").unwrap();
-    server.reset();
-    server
+    s3::in_turn("films")
 }
 
 /// Runs a test's body to its end.

@@ -4,9 +4,11 @@
 mod answer;
 mod fault;
 mod kind;
+mod turns;
 
 pub use fault::{ANYWHERE, Fault, Rule, Which, bad_day};
 pub use kind::{Count, Kind};
+pub use turns::in_turn;
 
 use crate::serve::{Running, serve_at};
 use base64::Engine as _;
