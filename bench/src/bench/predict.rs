@@ -8,7 +8,7 @@
 
 use crate::bench::Deadline;
 use crate::client;
-use crate::figure::Sheet;
+use crate::figure::{Sheet, median};
 use crate::tools::{Tools, short_name};
 use anyhow::{Context as _, Result, ensure};
 use recode_types::Offer;
@@ -91,10 +91,6 @@ pub fn run(
     );
     sheet.add("all", "chunks", "", &[all.len() as f64], "");
     Ok(())
-}
-
-fn median(values: &[f64]) -> f64 {
-    crate::figure::median(values)
 }
 
 /// Errors in percent of the real time, Chunk by Chunk.

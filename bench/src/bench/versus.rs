@@ -2,7 +2,7 @@
 //! threads. Runs are interleaved: plain, recode, recode, plain, ...
 
 use super::Deadline;
-use crate::figure::Sheet;
+use crate::figure::{Sheet, median};
 use crate::settings::{Settings, Threads};
 use crate::tools::{self, Tools};
 use crate::{client, plain, score};
@@ -90,6 +90,12 @@ fn cell(
     sheet.add(&case, "wall_ratio", "ratio", &wall_ratios, against);
     sheet.add(&case, "cpu_ratio", "ratio", &cpu_ratios, against);
     if wanted.quality {
+        // What `workers` encodes of one thread each would take that do nothing else and are never idle: the bound for recode on
+        // this machine, since threads cost an encoder more CPU and leave some of it idle.
+        let alone = settings.plain_args(settings.crf, Threads::One, None);
+        let alone = plain::encode(tools, source, &folder.join("alone.mp4"), &alone)?;
+        let floor = alone.cpu / f64::from(wanted.workers) / median(&plain_walls);
+        sheet.add(&case, "floor_ratio", "ratio", &[floor], against);
         let sizes = recode_out.metadata()?.len() as f64 / plain_out.metadata()?.len() as f64;
         sheet.add(&case, "size_ratio", "ratio", &[sizes], against);
         let (of_plain, _) = score::whole_file(tools, &plain_out, source, "", 2)?;
