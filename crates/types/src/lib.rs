@@ -15,6 +15,7 @@ pub mod id;
 pub mod making;
 pub mod node;
 pub mod offer;
+pub mod pixels;
 pub mod rendition;
 pub mod report;
 pub mod request;
@@ -41,6 +42,7 @@ pub use node::{
     PeerTraffic, Suspended,
 };
 pub use offer::{Machine, NodeLoad, Offer, Proof, Rate};
+pub use pixels::{Chroma, Pixels};
 pub use rendition::{Codec, Knob, RateControl, Rendition};
 pub use request::{JobRequest, OutputRequest, SegmentLength};
 pub use score::{Metric, ScoreSummary};

@@ -1,7 +1,7 @@
 //! What an encode cannot keep of the picture: named before it starts, refused under `--strict`.
 
 use super::encoder;
-use recode_types::OutputRequest;
+use recode_types::{OutputRequest, Pixels};
 use recode_types::rendition::Deinterlace;
 use recode_types::source::VideoFacts;
 
@@ -28,11 +28,8 @@ pub fn of_picture(
             "the dynamic HDR10+ metadata of the source is not kept by {name}: the output has static HDR only"
         ));
     }
-    if encoder.flattens()
-        && ["p10", "p12", "p010"]
-            .iter()
-            .any(|depth| video.pix_fmt.contains(depth))
-    {
+    let pixels = Pixels::of(&video.pix_fmt);
+    if encoder.flattens() && pixels.depth > 8 {
         losses.push(format!(
             "the source has more than 8 bits a sample ({}) and {name} makes 8 of them",
             video.pix_fmt
@@ -62,7 +59,10 @@ pub fn of_picture(
             if too_old { " of this ffmpeg" } else { "" }
         ));
     }
-    if (video.alpha || has_alpha(&video.pix_fmt)) && !encoder.keeps_alpha {
+    // ProRes has it in its largest profiles alone.
+    let profile = rendition.encoder_profile.as_deref();
+    let opaque = name == "prores_ks" && profile.is_some_and(|p| !p.starts_with("444"));
+    if (video.alpha || pixels.alpha) && (opaque || !encoder.keeps_alpha) {
         losses.push(format!(
             "the transparency (alpha) of the source is not kept by {name}"
         ));
@@ -84,12 +84,4 @@ fn major(build: &str) -> Option<u32> {
         .next()?
         .parse()
         .ok()
-}
-
-fn has_alpha(format: &str) -> bool {
-    ["yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16", "pal8"]
-        .iter()
-        .any(|alpha| format.starts_with(alpha))
-        // Palettes have an alpha entry that is almost never used.
-        && !format.starts_with("pal8")
 }

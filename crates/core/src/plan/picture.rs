@@ -1,10 +1,10 @@
 //! The picture of a Rendition with everything filled in: size, quality, peak.
 
-use super::encoder::{self, MOST_SIDE};
+use super::encoder::{self, Encoder, MOST_SIDE};
 use super::error::PlanError;
-use recode_types::Metric;
 use recode_types::rendition::{PeakLimit, Profile, RateControl, Rendition, Scale};
 use recode_types::source::VideoFacts;
+use recode_types::{Chroma, Metric, Pixels};
 
 /// Fills in what the request left open. Afterwards `scale` is [`Scale::Exact`], `rate` is set where the encoder has such a
 /// knob, and a peak limit has a buffer. What had to be changed is added to `losses`.
@@ -31,7 +31,7 @@ pub fn resolve(
         });
     }
     let format = rendition.pix_fmt.as_deref().unwrap_or(&video.pix_fmt);
-    let (across, down) = subsampled(format);
+    let (across, down) = chroma(encoder, rendition, &video.pix_fmt).is_subsampled();
     let odd = (across && width % 2 != 0, down && height % 2 != 0);
     if encoder.needs_even && (odd.0 || odd.1) {
         if let Scale::Exact { width, height } = rendition.scale {
@@ -112,13 +112,21 @@ fn size(video: &VideoFacts, scale: Scale) -> (u64, u64) {
     }
 }
 
-/// Whether chroma has half the samples across, and down. RGB and formats with full chroma have not.
-fn subsampled(format: &str) -> (bool, bool) {
-    let any = |names: &[&str]| names.iter().any(|name| format.contains(name));
-    if any(&["420", "nv12", "nv21", "p010", "p016"]) {
-        (true, true)
-    } else {
-        (any(&["422", "nv16", "p210", "uyvy", "yuyv"]), any(&["440"]))
+/// How an encoder that wants even sizes will sample the colour of such a Source.
+fn chroma(encoder: &Encoder, rendition: &Rendition, source: &str) -> Chroma {
+    if let Some(wish) = &rendition.pix_fmt {
+        return Pixels::of(wish).chroma;
+    }
+    let own = Pixels::of(source).chroma;
+    match (encoder.name, rendition.encoder_profile.as_deref()) {
+        ("libx264", Some("baseline" | "main" | "high" | "high10")) => Chroma::Quarter,
+        ("libx265", Some("main" | "mainstillpicture" | "main10" | "main12")) => Chroma::Quarter,
+        (_, Some(profile)) if profile.contains("422") => Chroma::Across,
+        // Neither of the two has 4:4:0.
+        ("libx264" | "libx265", _) if own == Chroma::Down => Chroma::Full,
+        ("libx264" | "libx265", _) => own,
+        // Cards.
+        _ => Chroma::Quarter,
     }
 }
 

@@ -261,6 +261,10 @@ fn odd_sizes_are_kept_where_the_encoder_takes_them() {
     assert_eq!(planned_size(Codec::H264, "yuv420p"), (160, 120, 1));
     assert_eq!(planned_size(Codec::H265, "yuv422p10le"), (160, 121, 1));
     assert_eq!(planned_size(Codec::H264, "yuv444p"), (161, 121, 0));
+    assert_eq!(planned_size(Codec::H264, "bgr0"), (161, 121, 0));
+    assert_eq!(planned_size(Codec::H264, "gray10le"), (161, 121, 0));
+    assert_eq!(planned_size(Codec::H265, "yuv411p"), (160, 121, 1));
+    assert_eq!(planned_size(Codec::H265, "yuv440p"), (161, 121, 0));
     assert_eq!(planned_size(Codec::Vp9, "yuv420p"), (161, 121, 0));
 }
 

@@ -7,10 +7,10 @@ mod graphics;
 mod software;
 
 use super::list::List;
-use recode_types::Engine;
 use recode_types::rendition::{Codec, Deinterlace, Knob, PeakLimit, Profile, Rendition};
 use recode_types::source::VideoFacts;
 use recode_types::time::Rational;
+use recode_types::{Engine, Pixels};
 
 /// What recode knows about an encoder.
 #[derive(Debug)]
@@ -29,8 +29,6 @@ struct Family {
     /// Keeps interlaced pictures as such.
     interlace: bool,
 }
-
-const YUV8: [&str; 3] = ["yuv420p", "yuv422p", "yuv444p"];
 
 /// Frame rates that MPEG-2 can write down.
 const MPEG2_RATES: [Rational; 8] = [
@@ -261,8 +259,8 @@ pub fn keeps_interlace(encoder: &str) -> bool {
     family(encoder).is_ok_and(|f| f.interlace)
 }
 
-/// The pixel format to encode in: the wish, or the Source's, or the nearest the encoder takes (as plain FFmpeg
-/// chooses: same chroma and depth first, never less where there is a choice). `None` leaves the choice to FFmpeg.
+/// The pixel format to encode in: the wish, or the Source's, or the nearest the encoder takes, see [`Pixels::nearest`]. `None` leaves
+/// the choice to FFmpeg.
 pub fn pixel_format(rendition: &Rendition, source: &str) -> Option<String> {
     if let Some(wish) = &rendition.pix_fmt {
         return Some(wish.to_ascii_lowercase());
@@ -272,60 +270,25 @@ pub fn pixel_format(rendition: &Rendition, source: &str) -> Option<String> {
         let profile = rendition.encoder_profile.as_deref();
         return Some(graphics::pixel_format(family.encoder, profile, source).to_owned());
     }
-    // H.264 and HEVC profiles that are asked for by name limit the depth and chroma.
-    let limited = match (family.encoder, rendition.encoder_profile.as_deref()) {
+    // Profiles that are asked for by name limit depth and chroma, or stand for them.
+    let allowed: &[&str] = match (family.encoder, rendition.encoder_profile.as_deref()) {
         ("libx264", Some("baseline" | "main" | "high"))
-        | ("libx265", Some("main" | "mainstillpicture")) => Some("yuv420p"),
-        ("libx264", Some("high10")) | ("libx265", Some("main10")) => Some("yuv420p10le"),
-        ("libx264", Some("high422")) | ("libx265", Some("main422-10")) => Some("yuv422p10le"),
-        ("prores_ks", Some(p)) if p.starts_with("444") => Some("yuv444p10le"),
-        ("prores_ks", Some(_)) => Some("yuv422p10le"),
-        _ => None,
+        | ("libx265", Some("main" | "mainstillpicture")) => &["yuv420p", "yuvj420p"],
+        ("libx264", Some("high10")) | ("libx265", Some("main10")) => {
+            &["yuv420p", "yuvj420p", "yuv420p10le"]
+        }
+        ("libx265", Some("main12")) => &["yuv420p", "yuvj420p", "yuv420p10le", "yuv420p12le"],
+        ("libx264", Some("high422")) | ("libx265", Some("main422-10")) => &["yuv422p10le"],
+        ("libx265", Some("main422-8")) => &["yuv422p", "yuvj422p"],
+        ("libx265", Some("main422-12")) => &["yuv422p12le"],
+        ("prores_ks", Some(p)) if p.starts_with("444") => &["yuv444p10le", "yuva444p10le"],
+        ("prores_ks", Some(_)) => &["yuv422p10le"],
+        _ => family.formats,
     };
-    if let Some(limited) = limited {
-        let same_depth = source == limited
-            || limited.starts_with("yuv420p") && source == "yuv420p"
-            || source == "yuvj420p" && family.formats.contains(&"yuvj420p");
-        return Some(if same_depth { source } else { limited }.to_owned());
-    }
-    if family.formats.contains(&source) {
+    if allowed.contains(&source) {
         return Some(source.to_owned());
     }
-    let chroma = ["444", "422", "440", "420"]
-        .into_iter()
-        .find(|c| source.contains(c))
-        .unwrap_or("420");
-    let depth = if source.contains("12") {
-        12
-    } else if source.contains("10") {
-        10
-    } else {
-        8
-    };
-    let chromas = match chroma {
-        "444" => ["444", "422", "420"],
-        "422" | "440" => ["422", "444", "420"],
-        _ => ["420", "422", "444"],
-    };
-    let depths: &[u32] = match depth {
-        12 => &[12, 10, 8],
-        10 => &[10, 12, 8],
-        _ => &[8, 10, 12],
-    };
-    for chroma in chromas {
-        for depth in depths {
-            let name = match depth {
-                8 => format!("yuv{chroma}p"),
-                depth => format!("yuv{chroma}p{depth}le"),
-            };
-            if family.formats.contains(&name.as_str()) {
-                return Some(name);
-            }
-        }
-    }
-    YUV8.iter()
-        .find(|f| family.formats.contains(f))
-        .map(|f| (*f).to_owned())
+    Pixels::of(source).nearest(allowed).map(str::to_owned)
 }
 
 /// The frame rate MPEG-2 writes down for frames that come at `rate`: the nearest it knows.

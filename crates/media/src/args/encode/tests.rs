@@ -256,5 +256,152 @@ fn the_pixel_format_stays_as_near_as_the_encoder_allows() {
     check(Codec::Av1, "yuv422p10le", "yuv420p10le");
     check(Codec::Prores, "yuv420p", "yuv422p10le");
     check(Codec::Mpeg2, "yuv444p10le", "yuv422p");
-    check(Codec::H264, "rgb24", "yuv420p");
+    check(Codec::Prores, "rgba", "yuva444p10le");
+    check(Codec::Vp9, "gbrap", "yuva420p");
+    check(Codec::Vp9, "gray10le", "yuv420p10le");
+    check(Codec::Av1, "rgb24", "yuv420p");
+    check(Codec::Mpeg2, "bgr0", "yuv422p");
+    let mut profiled = rendition(Codec::Prores);
+    let mut of_alpha = |profile: &str| {
+        profiled.encoder_profile = Some(profile.to_owned());
+        encoder::pixel_format(&profiled, "yuva444p10le").unwrap()
+    };
+    assert_eq!(of_alpha("4444"), "yuva444p10le");
+    assert_eq!(of_alpha("hq"), "yuv422p10le");
+}
+
+/// What FFmpeg 9 chooses by itself, of all formats that its scaler reads. Left out: `nv20le`, which recode makes `yuv422p10le`,
+/// grey in four bits, which is colour, and transparency, which HEVC has in few decoders.
+#[test]
+fn pictures_become_what_plain_ffmpeg_makes_of_them() {
+    let from = |codec: Codec, made: &str, sources: &str| {
+        for source in sources.split_whitespace() {
+            let chosen = encoder::pixel_format(&rendition(codec), source);
+            assert_eq!(chosen.as_deref(), Some(made), "{codec} from {source}");
+        }
+    };
+    from(Codec::H264, "yuv420p", "yuv420p yuv410p yuva420p");
+    from(
+        Codec::H264,
+        "yuv422p",
+        "yuyv422 yuv422p yuv411p uyvy422 yuva422p yvyu422",
+    );
+    from(
+        Codec::H264,
+        "yuv444p",
+        "rgb24 bgr24 yuv444p pal8 bgr8 rgb8 argb rgba abgr bgra yuv440p rgb565be rgb565le rgb555be rgb555le \
+         bgr565be bgr565le bgr555be bgr555le rgb444le rgb444be bgr444le bgr444be gbrp yuva444p gbrap 0rgb \
+         rgb0 0bgr bgr0 nv24 nv42 vuya vuyx ayuv uyva vyu444",
+    );
+    from(Codec::H264, "gray", "gray monow monob ya8");
+    from(Codec::H264, "yuvj420p", "yuvj420p");
+    from(Codec::H264, "yuvj422p", "yuvj422p yuvj411p");
+    from(Codec::H264, "yuvj444p", "yuvj444p yuvj440p");
+    from(Codec::H264, "nv12", "nv12");
+    from(Codec::H264, "nv21", "nv21");
+    from(
+        Codec::H264,
+        "gray10le",
+        "gray16be gray16le ya16be ya16le gray12be gray12le gray10be gray10le gray9be gray9le gray14be \
+         gray14le grayf32be grayf32le",
+    );
+    from(
+        Codec::H264,
+        "yuv444p10le",
+        "rgb48be rgb48le yuv444p16le yuv444p16be bgr48be bgr48le yuv444p9be yuv444p9le yuv444p10be \
+         yuv444p10le gbrp9be gbrp9le gbrp10be gbrp10le gbrp16be gbrp16le yuva444p9be yuva444p9le yuva444p10be \
+         yuva444p10le yuva444p16be yuva444p16le xyz12le xyz12be rgba64be rgba64le bgra64be bgra64le gbrap16be \
+         gbrap16le yuv444p12be yuv444p12le yuv444p14be yuv444p14le gbrp12be gbrp12le gbrp14be gbrp14le \
+         yuv440p10le yuv440p10be yuv440p12le yuv440p12be ayuv64le ayuv64be gbrap12be gbrap12le gbrap10be \
+         gbrap10le gbrpf32be gbrpf32le gbrapf32be gbrapf32le yuva444p12be yuva444p12le x2rgb10le x2bgr10le \
+         p410be p410le p416be p416le xv30le xv36be xv36le p412be p412le gbrap14be gbrap14le v30xle xv48be \
+         xv48le yuv444p10msbbe yuv444p10msble yuv444p12msbbe yuv444p12msble gbrp10msbbe gbrp10msble \
+         gbrp12msbbe gbrp12msble",
+    );
+    from(
+        Codec::H264,
+        "yuv420p10le",
+        "yuv420p16le yuv420p16be yuv420p9be yuv420p9le yuv420p10be yuv420p10le yuva420p9be yuva420p9le \
+         yuva420p10be yuva420p10le yuva420p16be yuva420p16le yuv420p12be yuv420p12le yuv420p14be yuv420p14le \
+         p010le p010be p016le p016be p012le p012be",
+    );
+    from(
+        Codec::H264,
+        "yuv422p10le",
+        "yuv422p16le yuv422p16be yuv422p10be yuv422p10le yuv422p9be yuv422p9le yuva422p9be yuva422p9le \
+         yuva422p10be yuva422p10le yuva422p16be yuva422p16le nv20be yuv422p12be yuv422p12le yuv422p14be \
+         yuv422p14le yuva422p12be yuva422p12le y210le p210be p210le p216be p216le y212le p212be p212le y216le",
+    );
+    from(Codec::H264, "nv16", "nv16");
+    from(Codec::H265, "yuv420p", "yuv420p yuv410p nv12 nv21");
+    from(
+        Codec::H265,
+        "yuv422p",
+        "yuyv422 yuv422p yuv411p uyvy422 nv16 yvyu422",
+    );
+    from(
+        Codec::H265,
+        "gbrp",
+        "rgb24 bgr24 pal8 bgr8 rgb8 rgb565be rgb565le rgb555be rgb555le bgr565be bgr565le bgr555be bgr555le \
+         rgb444le rgb444be bgr444le bgr444be gbrp 0rgb rgb0 0bgr bgr0",
+    );
+    from(
+        Codec::H265,
+        "yuv444p",
+        "yuv444p yuv440p nv24 nv42 vuyx vyu444",
+    );
+    from(Codec::H265, "gray", "gray monow monob");
+    from(Codec::H265, "yuvj420p", "yuvj420p");
+    from(Codec::H265, "yuvj422p", "yuvj422p yuvj411p");
+    from(Codec::H265, "yuvj444p", "yuvj444p yuvj440p");
+    from(
+        Codec::H265,
+        "gray12le",
+        "gray16be gray16le gray12be gray12le gray14be gray14le grayf32be grayf32le",
+    );
+    from(
+        Codec::H265,
+        "gbrp12le",
+        "rgb48be rgb48le bgr48be bgr48le gbrp16be gbrp16le gbrp12be gbrp12le gbrp14be gbrp14le gbrpf32be \
+         gbrpf32le gbrp12msbbe gbrp12msble",
+    );
+    from(
+        Codec::H265,
+        "yuv420p12le",
+        "yuv420p16le yuv420p16be yuv420p12be yuv420p12le yuv420p14be yuv420p14le p016le p016be p012le p012be",
+    );
+    from(
+        Codec::H265,
+        "yuv422p12le",
+        "yuv422p16le yuv422p16be yuv422p12be yuv422p12le yuv422p14be yuv422p14le p216be p216le y212le p212be \
+         p212le y216le",
+    );
+    from(
+        Codec::H265,
+        "yuv444p12le",
+        "yuv444p16le yuv444p16be xyz12le xyz12be yuv444p12be yuv444p12le yuv444p14be yuv444p14le yuv440p12le \
+         yuv440p12be p416be p416le xv36be xv36le p412be p412le xv48be xv48le yuv444p12msbbe yuv444p12msble",
+    );
+    from(
+        Codec::H265,
+        "yuv420p10le",
+        "yuv420p9be yuv420p9le yuv420p10be yuv420p10le p010le p010be",
+    );
+    from(
+        Codec::H265,
+        "yuv422p10le",
+        "yuv422p10be yuv422p10le yuv422p9be yuv422p9le nv20be y210le p210be p210le",
+    );
+    from(
+        Codec::H265,
+        "yuv444p10le",
+        "yuv444p9be yuv444p9le yuv444p10be yuv444p10le yuv440p10le yuv440p10be p410be p410le xv30le v30xle \
+         yuv444p10msbbe yuv444p10msble",
+    );
+    from(
+        Codec::H265,
+        "gbrp10le",
+        "gbrp9be gbrp9le gbrp10be gbrp10le x2rgb10le x2bgr10le gbrp10msbbe gbrp10msble",
+    );
+    from(Codec::H265, "gray10le", "gray10be gray10le gray9be gray9le");
 }

@@ -15,7 +15,7 @@
 //! frames are never forced inside a Chunk: the first frame is one with every engine.
 
 use super::{Family, List, Wish, decimal, option, whole};
-use recode_types::Engine;
+use recode_types::{Engine, Pixels};
 
 /// Distance of key frames when none is asked for. The engines' own defaults differ (VAAPI 120, NVENC 250).
 const USUAL_GOP: u32 = 250;
@@ -155,9 +155,7 @@ pub(super) fn pixel_format(encoder: &str, profile: Option<&str>, source: &str) -
         .iter()
         .find(|f| f.encoder == encoder)
         .map_or(EIGHT, |f| f.formats);
-    let deep = ["p10", "p12", "p14", "p16", "p010"]
-        .iter()
-        .any(|depth| source.contains(depth));
+    let deep = Pixels::of(source).depth > 8;
     let deep = match profile {
         Some("main10") => true,
         // The first profile of HEVC holds 8 bits. That of AV1 holds 10.
