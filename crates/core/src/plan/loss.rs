@@ -1,9 +1,9 @@
 //! What an encode cannot keep of the picture: named before it starts, refused under `--strict`.
 
 use super::encoder;
-use recode_types::{OutputRequest, Pixels};
 use recode_types::rendition::Deinterlace;
 use recode_types::source::VideoFacts;
+use recode_types::{OutputRequest, Pixels};
 
 /// Adds one sentence for each thing that `output` will lose. `build` is FFmpeg's first version line.
 pub fn of_picture(

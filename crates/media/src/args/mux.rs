@@ -144,7 +144,9 @@ pub fn plan(facts: &SourceFacts, output: &OutputRequest, inputs: &MuxInputs<'_>)
     }
     push_dispositions(&mut list, &streams);
     push_globals(&mut list, facts, output, inputs, &files, &mut warnings);
-    origin::skip(&mut list, facts, inputs.cut);
+    if inputs.video == VideoInput::Source {
+        origin::skip(&mut list, facts, inputs.cut);
+    }
     push_muxer(&mut list, output, inputs);
     let source = files.source.filter(|_| {
         // A copy of parts of the Source has the clock it was given.
@@ -172,7 +174,6 @@ fn push_inputs(list: &mut List, facts: &SourceFacts, inputs: &MuxInputs<'_>) -> 
         count += 1;
         count - 1
     };
-    let late = origin::late_start(facts, inputs.cut);
     let offset = |list: &mut List, us: i64| {
         if us != 0 {
             list.opt("-itsoffset", format!("{us}us"));
@@ -180,24 +181,26 @@ fn push_inputs(list: &mut List, facts: &SourceFacts, inputs: &MuxInputs<'_>) -> 
     };
     match &inputs.video {
         VideoInput::Pipe => {
-            offset(list, inputs.video_offset_us + late);
+            offset(list, inputs.video_offset_us);
             list.opt("-f", "mp4").only_itself().opt("-i", "pipe:0");
             files.video = next();
         }
         VideoInput::File(path) => {
-            offset(list, inputs.video_offset_us + late);
+            offset(list, inputs.video_offset_us);
             list.opt("-f", "mp4").input(path);
             files.video = next();
         }
         VideoInput::Source => {}
     }
     if let Some(source) = &inputs.source {
-        origin::push(list, facts, &source.path, inputs.cut);
+        match inputs.video {
+            VideoInput::Source => origin::push(list, facts, &source.path, inputs.cut),
+            _ => origin::push_moved(list, facts, &source.path, inputs.cut),
+        }
         files.source = Some(next());
     }
     // Files of ours say when they start; FFmpeg is told not to move that to 0.
     let mut own = |list: &mut List, path: &Path| {
-        offset(list, late);
         list.opt("-seek_timestamp", 1).opt("-f", "mp4").input(path);
         next()
     };

@@ -62,11 +62,27 @@ pub(crate) fn is_loose_format(format: &str) -> bool {
 
 /// Appends the Source as an input.
 pub(super) fn push(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut) {
+    push_from(list, facts, source, cut, late_start(facts, cut));
+}
+
+/// As [`push`], with the wanted part at time 0 also where seeking cannot be relied on: what lies before it has times below 0.
+/// For runs that only copy from it, and drop that. An option of the output ([`skip`]) would drop packets of other inputs too:
+/// it goes by the time a packet is decoded, which for pictures is before the time they are shown, and without its first
+/// packet a track begins at its next key frame.
+pub(super) fn push_moved(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut) {
+    let late = late_start(facts, cut);
+    if late > 0 {
+        list.opt("-itsoffset", format!("-{late}us"));
+    }
+    push_from(list, facts, source, cut, 0);
+}
+
+/// `skip`: how much lies before the wanted part, by the clock of this input.
+fn push_from(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut, skip: i64) {
     // AVI and old MPEG have packets without a presentation time, which no muxer takes.
     if is_loose(facts) {
         list.opt("-fflags", "+genpts");
     }
-    let skip = late_start(facts, cut);
     if let Some(start) = cut.start_us.filter(|&s| s > 0 && !is_loose(facts)) {
         list.opt("-ss", format!("{start}us"));
     }
@@ -80,7 +96,7 @@ pub(super) fn push(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut
 }
 
 /// What every output of a run on the Source skips, in microseconds: the start of the wanted part, where seeking cannot be
-/// relied on. Then it is an option of the output ([`skip`]), and other inputs are moved by as much.
+/// relied on. Then it is an option of the output ([`skip`]).
 pub(super) fn late_start(facts: &SourceFacts, cut: Cut) -> i64 {
     match is_loose(facts) {
         true => cut.start_us.unwrap_or(0).max(0),
