@@ -147,6 +147,10 @@ pub fn plan(facts: &SourceFacts, output: &OutputRequest, inputs: &MuxInputs<'_>)
     if inputs.video == VideoInput::Source {
         origin::skip(&mut list, facts, inputs.cut);
     }
+    if let Some(duration) = inputs.cut.duration_us {
+        // Chapters end there too, and texts that FFmpeg reads ahead are left out.
+        list.opt("-t", format!("{duration}us"));
+    }
     push_muxer(&mut list, output, inputs);
     let source = files.source.filter(|_| {
         // A copy of parts of the Source has the clock it was given.
@@ -318,6 +322,10 @@ fn push_stream(
         list.opt(&format!("-copypriorss:{n}"), keep);
     } else if !from_source && origin_skips(inputs) {
         list.opt(&format!("-copypriorss:{n}"), 1);
+    }
+    if stream.now.is_some() && track.kind == TrackKind::Subtitle && origin_skips(inputs) {
+        // FFmpeg converts texts from before the start too, and muxers move everything so that the first of them is at 0.
+        list.opt(&format!("-bsf:{n}"), "noise=drop='lt(pts,0)'");
     }
     if from_source
         && stream.now.is_none()

@@ -136,6 +136,38 @@ fn encoded_files_say_themselves_when_they_start() {
     }
 }
 
+/// Seen with FFmpeg 5.1 and 9: a converted text of before the start moved the pictures, and chapters made the Output longer.
+#[test]
+fn texts_and_chapters_of_a_part_are_those_of_the_part() {
+    let facts = facts(
+        "mov,mp4,m4a,3gp,3g2,mj2",
+        vec![
+            track(0, TrackKind::Video, "h264"),
+            track(1, TrackKind::Subtitle, "mov_text"),
+        ],
+    );
+    let mut inputs = inputs(Path::new("/o"));
+    inputs.cut = Cut {
+        start_us: Some(2_000_000),
+        duration_us: Some(500_000),
+    };
+    let converted = planned(&facts, &output(Container::Mkv), &inputs);
+    assert!(
+        converted.contains("-bsf:1 noise=drop='lt(pts,0)'"),
+        "{converted}"
+    );
+    assert!(
+        converted.contains("-map_chapters 1 -t 500000us"),
+        "{converted}"
+    );
+    let copied = planned(&facts, &output(Container::Mp4), &inputs);
+    assert!(copied.contains("-copypriorss:1 0"), "{copied}");
+    assert!(!copied.contains("-bsf"), "{copied}");
+    inputs.cut = Cut::default();
+    let whole = planned(&facts, &output(Container::Mkv), &inputs);
+    assert!(!whole.contains("-bsf") && !whole.contains("-t "), "{whole}");
+}
+
 #[test]
 fn a_source_with_a_loose_clock_is_used_whole_and_moved() {
     let facts = facts(
