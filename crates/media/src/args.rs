@@ -11,6 +11,8 @@ pub mod mux;
 pub(crate) mod origin;
 pub mod whole;
 
+use recode_types::FrameTable;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Where pictures come from.
@@ -60,7 +62,38 @@ pub enum Span {
         count: u64,
         /// More frames come after.
         more: bool,
+        /// When they are shown: only a change of the frame rate asks for that.
+        times: RowTimes,
     },
+}
+
+/// What the frame table says of the times of some rows, in its ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowTimes {
+    /// Of the first row.
+    pub start_pts: i64,
+    /// Of the row after the last.
+    pub after_pts: Option<i64>,
+    /// From each to the next, neighbours included. `None`: they are not alike, and the decoder's own times have to do.
+    pub step: Option<i64>,
+}
+
+impl RowTimes {
+    /// Of these rows of a table.
+    /// # Panics
+    /// When there are none.
+    pub fn of(table: &FrameTable, rows: Range<usize>) -> Self {
+        let around = rows.start.saturating_sub(1)..table.rows.len().min(rows.end + 1);
+        let mut steps = table.rows[around]
+            .windows(2)
+            .map(|two| two[1].pts - two[0].pts);
+        let first = steps.next();
+        Self {
+            start_pts: table.rows[rows.start].pts,
+            after_pts: table.rows.get(rows.end).map(|row| row.pts),
+            step: first.filter(|first| steps.all(|step| step == *first)),
+        }
+    }
 }
 
 impl Span {
@@ -73,6 +106,18 @@ impl Span {
                 ..
             } => (before_pts.is_some(), after_pts.is_some()),
             Self::Ordinal { first, more, .. } => (first > 0, more),
+        }
+    }
+
+    /// When its first frame is shown, and the one after its last, where that is known.
+    pub(crate) fn shown(&self) -> (i64, Option<i64>) {
+        match *self {
+            Self::Time {
+                start_pts,
+                after_pts,
+                ..
+            } => (start_pts, after_pts),
+            Self::Ordinal { times, .. } => (times.start_pts, times.after_pts),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! signatures against a decode of the whole, and scores from the same process against a run of their own.
 
 use recode_media::args::encode::{EncodeArgs, EncodeOutput, FusedCheck, FusedScore};
-use recode_media::args::{Clock, Input, Span, encoder};
+use recode_media::args::{Clock, Input, RowTimes, Span, encoder};
 use recode_media::mp4::{
     ChunkIndex, Part, Shown, append_check, check_units, closed_groups, join, read_chunk, read_grown,
 };
@@ -171,6 +171,11 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
                         first,
                         count,
                         more: first + count < 50,
+                        times: RowTimes {
+                            start_pts: 0,
+                            after_pts: None,
+                            step: None,
+                        },
                     }
                 } else {
                     span((first, count))

@@ -91,17 +91,9 @@ impl EncodeArgs<'_> {
         let Some(fps) = self.outputs[i].rendition.fps else {
             return Some(frames);
         };
-        match self.span {
-            Span::Time {
-                start_pts,
-                after_pts: Some(after),
-                ..
-            } => {
-                let grid = |pts| graph::on_grid(pts + self.shift, self.time_base, fps);
-                Some((grid(after) - grid(start_pts)).unsigned_abs())
-            }
-            _ => None,
-        }
+        let grid = |pts| graph::on_grid(pts + self.shift, self.time_base, fps);
+        let (start, after) = self.span.shown();
+        Some((grid(after?) - grid(start)).unsigned_abs())
     }
 
     /// The argument list.

@@ -81,7 +81,12 @@ pub(super) fn graphs(from: &From<'_>, signature: bool, paths: &[Path<'_>]) -> Ve
     if signature {
         let stop = match (from.span, from.input.clock) {
             // Nothing else would end the decode of the rest of a whole file.
-            (Span::Ordinal { first, count, more }, Clock::Plain) => {
+            (
+                Span::Ordinal {
+                    first, count, more, ..
+                },
+                Clock::Plain,
+            ) => {
                 format!("trim=end_frame={},", first + count + u64::from(more))
             }
             _ => String::new(),
@@ -98,6 +103,13 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
     let mut chain: Vec<String> = vec![];
     let wide = path.wide();
     chain.extend(select(from.span, wide));
+    if let (Span::Ordinal { first, times, .. }, Some(_)) = (from.span, path.fps)
+        && let Some(step) = times.step
+    {
+        // The clock of such a Source may jump, or repeat itself.
+        let first = times.start_pts - step * i64::from(first > 0);
+        chain.push(format!("setpts=({first})+N*{step}"));
+    }
     match path.deinterlace {
         Deinterlace::Off => {}
         Deinterlace::Auto => chain.push("bwdif=mode=send_frame:deint=interlaced".to_owned()),
@@ -156,7 +168,9 @@ fn select(span: Span, wide: bool) -> Option<String> {
             };
             Some(trim(start, end))
         }
-        Span::Ordinal { first, count, more } => {
+        Span::Ordinal {
+            first, count, more, ..
+        } => {
             let before = u64::from(wide && first > 0);
             let after = u64::from(wide && more);
             Some(format!(
@@ -191,23 +205,12 @@ fn trim(start: i64, end: Option<i64>) -> String {
 
 /// Exact and wide trims of a span after a change to `fps`, in ticks of the new rate on the Output's timeline.
 fn output_grid(span: Span, time_base: TimeBase, shift: i64, fps: Rational) -> (String, String) {
-    match span {
-        Span::Time {
-            start_pts,
-            after_pts,
-            before_pts,
-            ..
-        } => {
-            let grid = |pts: i64| on_grid(pts + shift, time_base, fps);
-            let start = grid(start_pts);
-            let end = after_pts.map(grid);
-            let wide = trim(start - i64::from(before_pts.is_some()), end.map(|e| e + 1));
-            (trim(start, end), wide)
-        }
-        // Frames counted rather than timed have no grid to share: the planner gives such Sources one Segment when it
-        // changes their rate.
-        Span::Ordinal { .. } => ("null".to_owned(), "null".to_owned()),
-    }
+    let grid = |pts: i64| on_grid(pts + shift, time_base, fps);
+    let (start, after) = span.shown();
+    let (start, end) = (grid(start), after.map(grid));
+    let (before, _) = span.neighbours();
+    let wide = trim(start - i64::from(before), end.map(|e| e + 1));
+    (trim(start, end), wide)
 }
 
 /// The tick of a constant rate at which a frame is shown first.

@@ -8,7 +8,7 @@ use super::tail::{self, Head, Keeper, Parts};
 use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, resources, rows};
 use crate::source::{Source, from_read};
-use recode_media::args::{Clock, Input, Span};
+use recode_media::args::{Clock, Input, RowTimes, Span};
 use recode_media::clip::{self, ClipContext};
 use recode_media::mp4::append_rows;
 use recode_types::rendition::Deinterlace;
@@ -360,7 +360,12 @@ async fn linear(
         u64::from(work.segment.rows),
     );
     let more = (first + count) < loaded.table.rows.len() as u64;
-    let span = Span::Ordinal { first, count, more };
+    let span = Span::Ordinal {
+        first,
+        count,
+        more,
+        times: RowTimes::of(&loaded.table, work.segment.row_range()),
+    };
     let frames = Frames {
         table: &loaded.table,
         segment: work.segment,

@@ -355,6 +355,11 @@ fn several_renditions_share_one_device() {
             first: 0,
             count: 5,
             more: false,
+            times: recode_media::args::RowTimes {
+                start_pts: 0,
+                after_pts: None,
+                step: None,
+            },
         },
         time_base: video.time_base,
         shift: 0,

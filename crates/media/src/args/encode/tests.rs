@@ -1,3 +1,4 @@
+use super::super::RowTimes;
 use super::super::list::shown;
 use super::*;
 use recode_types::rendition::{Deinterlace, PeakLimit, Profile, RateControl, Scale};
@@ -137,6 +138,11 @@ fn a_source_read_by_counting_stops_after_its_segment() {
         first: 100,
         count: 50,
         more: true,
+        times: RowTimes {
+            start_pts: 100_100,
+            after_pts: Some(150_150),
+            step: Some(1001),
+        },
     };
     let text = built(&args);
     for part in [
@@ -149,6 +155,45 @@ fn a_source_read_by_counting_stops_after_its_segment() {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
     assert!(!text.contains("-copyts"));
+    assert!(!text.contains("setpts=("), "numbers need no times: {text}");
+}
+
+/// The clock of such a Source may repeat itself, so its rows' own times are given to the frames.
+#[test]
+fn frames_that_are_counted_keep_the_phase_of_a_changed_rate_too() {
+    let video = video();
+    let mut r = rendition(Codec::H264);
+    r.fps = Some(Rational::new(25, 1));
+    let renditions = [r];
+    let mut args = args(&video, &renditions);
+    args.input.clock = Clock::Plain;
+    args.span = Span::Ordinal {
+        first: 100,
+        count: 50,
+        more: true,
+        times: RowTimes {
+            start_pts: 100_100,
+            after_pts: Some(150_150),
+            step: Some(1001),
+        },
+    };
+    args.shift = -3003;
+    let text = built(&args);
+    // (100100 - 3003) / 30000 * 25 = 80.9, (150150 - 3003) / 30000 * 25 = 122.6
+    for part in [
+        "[0:0]trim=start_frame=99:end_frame=151,setpts=(99099)+N*1001,setpts=PTS+(-3003),fps=25/1:round=near:eof_action=pass,",
+        ",trim=start_pts=81:end_pts=123,settb=1/25,setpts=N[v0]",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert_eq!(args.output_frames(0, 50), Some(42));
+    if let Span::Ordinal { times, .. } = &mut args.span {
+        times.step = None;
+    }
+    assert!(
+        !built(&args).contains("+N*"),
+        "they come at their own times"
+    );
 }
 
 #[test]
