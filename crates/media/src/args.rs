@@ -70,11 +70,13 @@ pub enum Span {
 /// What the frame table says of the times of some rows, in its ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowTimes {
+    /// Of the row before the first, or of the first where none is before it.
+    pub from_pts: i64,
     /// Of the first row.
     pub start_pts: i64,
     /// Of the row after the last.
     pub after_pts: Option<i64>,
-    /// From each to the next, neighbours included. `None`: they are not alike, and the decoder's own times have to do.
+    /// From each to the next, neighbours included. `None`: they are not alike, and the decoder's own distances have to do.
     pub step: Option<i64>,
 }
 
@@ -84,11 +86,13 @@ impl RowTimes {
     /// When there are none.
     pub fn of(table: &FrameTable, rows: Range<usize>) -> Self {
         let around = rows.start.saturating_sub(1)..table.rows.len().min(rows.end + 1);
+        let from_pts = table.rows[around.start].pts;
         let mut steps = table.rows[around]
             .windows(2)
             .map(|two| two[1].pts - two[0].pts);
         let first = steps.next();
         Self {
+            from_pts,
             start_pts: table.rows[rows.start].pts,
             after_pts: table.rows.get(rows.end).map(|row| row.pts),
             step: first.filter(|first| steps.all(|step| step == *first)),

@@ -172,6 +172,7 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
                         count,
                         more: first + count < 50,
                         times: RowTimes {
+                            from_pts: 0,
                             start_pts: 0,
                             after_pts: None,
                             step: None,

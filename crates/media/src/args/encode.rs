@@ -8,7 +8,7 @@ use super::origin;
 use super::{Clock, Input, Span};
 use crate::verify::{self, Grade};
 use recode_types::Engine;
-use recode_types::rendition::{Codec, Knob, Rendition};
+use recode_types::rendition::{Codec, Deinterlace, Knob, Rendition};
 use recode_types::score::Metric;
 use recode_types::source::VideoFacts;
 use recode_types::time::{Rational, TimeBase};
@@ -134,6 +134,7 @@ impl EncodeArgs<'_> {
                 aspect: aspect(self.video, o.size),
                 format: formats[i].as_deref(),
                 even: self.is_even(o).then(|| (rates[i], self.ticks(o, rates[i]))),
+                fields: fields(self.video, o.rendition),
                 reference: self.reference(),
                 upload: encoder::upload(o.rendition),
             })
@@ -301,6 +302,22 @@ impl EncodeArgs<'_> {
             list.opt("-f", "null").flag("-");
         }
     }
+}
+
+/// What frames are marked as for an encoder that writes the mark of its first frame into the parameter sets (ProRes): a telecined film
+/// changes it on the way, and Chunks would not fit together.
+fn fields(video: &VideoFacts, rendition: &Rendition) -> Option<&'static str> {
+    if rendition.codec != Codec::Prores {
+        return None;
+    }
+    let woven = video
+        .interlaced_top_first
+        .filter(|_| rendition.deinterlace == Deinterlace::Off);
+    Some(match woven {
+        Some(true) => "tff",
+        Some(false) => "bff",
+        None => "prog",
+    })
 }
 
 /// The shape of a pixel when the Source's first picture is shown at another size; 0/1 where it is unknown.

@@ -25,6 +25,8 @@ pub(super) struct Path<'a> {
     pub format: Option<&'a str>,
     /// Frames leave evenly spaced, whatever their timestamps were: the rate, and the ticks to count it in.
     pub even: Option<(Rational, TimeBase)>,
+    /// What every frame says of its fields, where a Chunk's parameter sets repeat what its first frame says.
+    pub fields: Option<&'a str>,
     /// A second way out, to compare with.
     pub reference: Reference,
     /// Hands pictures to a device; only on the way to the encoder.
@@ -103,12 +105,12 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
     let mut chain: Vec<String> = vec![];
     let wide = path.wide();
     chain.extend(select(from.span, wide));
-    if let (Span::Ordinal { first, times, .. }, Some(_)) = (from.span, path.fps)
-        && let Some(step) = times.step
-    {
-        // The clock of such a Source may jump, or repeat itself.
-        let first = times.start_pts - step * i64::from(first > 0);
-        chain.push(format!("setpts=({first})+N*{step}"));
+    if let (Span::Ordinal { times, .. }, Some(_)) = (from.span, path.fps) {
+        // The clock of such a Source may jump, or repeat itself, and the decoder's need not begin where the table's does.
+        chain.push(match (times.from_pts, times.step) {
+            (from, Some(step)) => format!("setpts=({from})+N*{step}"),
+            (from, None) => format!("setpts=({from})+PTS-STARTPTS"),
+        });
     }
     match path.deinterlace {
         Deinterlace::Off => {}
@@ -137,6 +139,7 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
     let Rational { num, den } = path.aspect;
     chain.push(format!("setsar=sar='{num}\\:{den}':max={}", i32::MAX));
     chain.extend(path.format.map(|f| format!("format={f}")));
+    chain.extend(path.fields.map(|mode| format!("setfield={mode}")));
     let mut last: Vec<String> = exact.into_iter().collect();
     if let Some((rate, ticks)) = path.even {
         last.push(format!("settb={ticks}"));

@@ -356,6 +356,7 @@ fn several_renditions_share_one_device() {
             count: 5,
             more: false,
             times: recode_media::args::RowTimes {
+                from_pts: 0,
                 start_pts: 0,
                 after_pts: None,
                 step: None,

@@ -139,6 +139,7 @@ fn a_source_read_by_counting_stops_after_its_segment() {
         count: 50,
         more: true,
         times: RowTimes {
+            from_pts: 99_099,
             start_pts: 100_100,
             after_pts: Some(150_150),
             step: Some(1001),
@@ -155,7 +156,10 @@ fn a_source_read_by_counting_stops_after_its_segment() {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
     assert!(!text.contains("-copyts"));
-    assert!(!text.contains("setpts=("), "numbers need no times: {text}");
+    assert!(
+        !text.contains("setpts=("),
+        "frames that are only counted need no times: {text}"
+    );
 }
 
 /// The clock of such a Source may repeat itself, so its rows' own times are given to the frames.
@@ -172,6 +176,7 @@ fn frames_that_are_counted_keep_the_phase_of_a_changed_rate_too() {
         count: 50,
         more: true,
         times: RowTimes {
+            from_pts: 99_099,
             start_pts: 100_100,
             after_pts: Some(150_150),
             step: Some(1001),
@@ -239,7 +244,7 @@ fn peaks_interlace_and_a_fixed_grid_reach_the_encoder() {
          -sc_threshold 0 -flags +ildct+ilme -threads 1 -x264-params fps=30000/1001:stitchable=1:vbv-init=0.512",
         "settb=1001/30000,setpts=N[v1]",
         "-c:v mpeg2video -q:v 23.5 -flags +ildct+ilme -threads 1",
-        "format=yuv422p10le[v2]",
+        "format=yuv422p10le,setfield=tff[v2]",
         "-c:v prores_ks -flags +ildct -threads 1",
         "-f mov file:/s/2.mp4",
     ] {
