@@ -14,6 +14,7 @@ mod probe;
 mod process;
 mod room;
 mod rows;
+mod shown;
 mod stitch;
 mod streamed;
 mod tail;

@@ -1,18 +1,20 @@
 //! A large Output that does not stay on this machine is sent while FFmpeg writes it, so that scratch holds a few parts of it
 //! and never the whole.
 //!
-//! [`Size::layout`] decides, without IO. MP4 and MOV only: what FFmpeg writes twice of the others lies at the front as well,
-//! but what they hold is known only from their packets, and the check of an Output reads those when all is there.
+//! [`Size::layout`] decides, without IO. Not for MPEG-TS: what it holds is known only from its packets, and the check of an
+//! Output has FFmpeg read those when all is there.
 
+mod growth;
+
+use super::shown::Shown;
 use super::{failure, from_store, resources};
+use growth::Grown;
 use recode_media::bytes::Headed;
-use recode_media::mp4;
 use recode_media::run::Brake;
-use recode_store::{Ending, Follower, Growth, Layout, Location, Publication};
+use recode_store::{Ending, Follower, Layout, Location, Publication};
 use recode_types::request::OutputRequest;
 use recode_types::task::{ChunkFacts, Failure, FailureClass, StitchWork};
 use recode_types::{Container, SourceFacts};
-use std::fs::File;
 use std::io;
 
 /// Outputs of this size are large on any node.
@@ -28,7 +30,7 @@ const INDEX_PACKET: u64 = 24;
 /// Packets of a second of sound.
 const SOUND_PACKETS: u64 = 50;
 
-/// What is in an index besides: covers, titles, descriptions.
+/// What is in an index besides, and comes first in a file whose index is elsewhere: covers, titles, descriptions.
 const INDEX_HEAD: u64 = 1 << 20;
 
 /// Parts that may lie there settled besides those that are being sent.
@@ -62,12 +64,16 @@ impl Size {
     /// How an Output of this size is sent while it is made, on a node that may use so much of scratch. `None`: it is
     /// small, stays here, or has to be whole before it can be checked.
     pub fn layout(&self, output: &OutputRequest, budget_bytes: Option<u64>) -> Option<Layout> {
-        let quicktime = matches!(output.container, Container::Mp4 | Container::Mov);
+        let front_bytes = match output.container {
+            Container::Mp4 | Container::Mov => self.index_bytes,
+            Container::Mkv | Container::Webm => INDEX_HEAD,
+            Container::Ts => return None,
+        };
         let remote = Location::parse(&output.url).is_ok_and(|location| !location.is_local());
-        let layout = Layout::of(self.bytes, self.index_bytes);
+        let layout = Layout::of(self.bytes, front_bytes);
         let share = budget_bytes.map_or(u64::MAX, |bytes| bytes / PART_OF_BUDGET);
         let large = self.bytes >= LARGE.min(share) && self.bytes >= 2 * held_bytes(&layout);
-        (quicktime && remote && large).then_some(layout)
+        (remote && large).then_some(layout)
     }
 }
 
@@ -82,7 +88,10 @@ fn most_backlog(layout: &Layout) -> u64 {
 }
 
 /// An Output that is being sent.
-pub struct Streamed(Follower);
+pub struct Streamed {
+    follower: Follower,
+    grown: Grown,
+}
 
 impl Streamed {
     /// Begins to send what will be written. `None`: it stays here, or its file system makes no holes.
@@ -91,13 +100,14 @@ impl Streamed {
     pub async fn begin(
         publication: &Publication,
         layout: Option<Layout>,
+        container: Container,
     ) -> Result<Option<Self>, Failure> {
-        let Some(layout) = layout else {
+        let (Some(layout), Some(grown)) = (layout, Grown::of(container)) else {
             return Ok(None);
         };
         tracing::debug!(?layout, "sending the output while it is made");
         let follower = publication.follow(layout).await.map_err(from_store)?;
-        Ok(follower.map(Self))
+        Ok(follower.map(|follower| Self { follower, grown }))
     }
 
     /// Sends while it is made. FFmpeg stands still while its file is too far ahead: holding back what it reads would not do, as
@@ -110,9 +120,10 @@ impl Streamed {
         brake: &Brake,
         make: impl Future<Output = T>,
     ) -> Result<T, Failure> {
-        let most = most_backlog(&self.0.layout());
-        let mut growth = Quicktime::default();
-        let sending = self.0.run(&mut growth, |held| brake.set(held > most));
+        let most = most_backlog(&self.follower.layout());
+        let sending = self
+            .follower
+            .run(&mut self.grown, |held| brake.set(held > most));
         tokio::select! {
             made = make => Ok(made),
             failed = sending => match failed {
@@ -121,11 +132,12 @@ impl Streamed {
         }
     }
 
-    /// What it will be, now that FFmpeg has ended.
+    /// What it will be and what it shows, now that FFmpeg has ended.
     /// # Errors
     /// FFmpeg left no finished file.
-    pub fn finished(&self) -> Result<Headed, Failure> {
-        mp4::index_first(self.0.file()).map_err(|e| match e.kind() {
+    pub async fn finished(&mut self) -> Result<(Headed, Shown), Failure> {
+        let finished = self.grown.finish(self.follower.file()).await;
+        finished.map_err(|e| match e.kind() {
             io::ErrorKind::InvalidData => failure(FailureClass::Unknown, e),
             _ => resources(e),
         })
@@ -144,29 +156,13 @@ impl Streamed {
             from: finished.from,
             end: finished.end,
         };
-        let committed = publication.commit_followed(self.0, &ending).await;
+        let committed = publication.commit_followed(self.follower, &ending).await;
         committed.map_err(from_store)
     }
 
     /// Throws away what was sent.
     pub async fn abort(self) {
-        self.0.abort().await;
-    }
-}
-
-/// Behind its front an MP4 is final until its index comes.
-#[derive(Default)]
-struct Quicktime {
-    settled: u64,
-}
-
-impl Growth for Quicktime {
-    fn settled(&mut self, file: &File, size: u64) -> io::Result<u64> {
-        // After the size was taken: the length of the media is filled in before the index is written.
-        if mp4::takes_packets(file)? {
-            self.settled = size;
-        }
-        Ok(self.settled)
+        self.follower.abort().await;
     }
 }
 
@@ -188,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_large_quicktime_that_does_not_stay_here_is_sent_while_it_is_made() {
+    fn only_a_large_output_that_does_not_stay_here_is_sent_while_it_is_made() {
         let sent = |megabytes: u64, url: &str, container: &str, budget: Option<u64>| {
             let size = Size {
                 bytes: megabytes * MIB,
@@ -201,9 +197,10 @@ mod tests {
         assert!(sent(600, s3, "mp4", None) && sent(600, s3, "mov", Some(10_000)));
         assert!(!sent(500, s3, "mp4", None), "it is small");
         assert!(!sent(600, "file:///out.mp4", "mp4", None), "it stays here");
-        for whole in ["mkv", "webm", "ts"] {
-            assert!(!sent(600, s3, whole, None), "{whole}");
+        for container in ["mkv", "webm"] {
+            assert!(sent(600, s3, container, None), "{container}");
         }
+        assert!(!sent(600, s3, "ts", None), "it has to be whole");
         // A quarter of what the node may use.
         assert!(sent(250, s3, "mp4", Some(1000)) && !sent(249, s3, "mp4", Some(1000)));
         // Nothing would be won: sending takes 56 MiB itself.
