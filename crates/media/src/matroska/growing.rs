@@ -10,7 +10,6 @@ use super::read;
 use super::walk::{Place, Walker};
 use crate::bytes::{FileSource, Window, ready};
 use crate::index::{Error, TrackIndex};
-use recode_types::TrackKind;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -64,11 +63,11 @@ impl Growing {
         }))
     }
 
-    /// Its first video track, now that FFmpeg has ended, with the packets that [`crate::index::read`] would find if all of it
-    /// were still there.
+    /// Its tracks, now that FFmpeg has ended, with the packets that [`crate::index::read`] would find if all of it were still
+    /// there.
     /// # Errors
     /// As [`Growing::look`]. `InvalidData`: FFmpeg did not finish it.
-    pub fn finish(mut self, file: &Arc<File>) -> io::Result<TrackIndex> {
+    pub fn finish(mut self, file: &Arc<File>) -> io::Result<Vec<TrackIndex>> {
         let size = file.metadata()?.len();
         self.look(file, size)?;
         let Some(reading) = self.0 else {
@@ -91,9 +90,7 @@ impl Growing {
         if reading.place.at < head.segment_end {
             return Err(wrong("its clusters end too soon"));
         }
-        let mut tracks = reading.tracks.into_iter();
-        let video = tracks.find(|track| track.kind == TrackKind::Video);
-        video.ok_or_else(|| wrong("it has no video track"))
+        Ok(reading.tracks)
     }
 }
 

@@ -130,7 +130,8 @@ async fn what_has_been_walked_over_is_final_and_shows_what_the_whole_file_shows(
         if container == "matroska" {
             assert!(first > FONT_BYTES as u64, "attached files come first");
         }
-        let shown = watched.growing.finish(&watched.file).unwrap().frame_table();
+        let tracks = watched.growing.finish(&watched.file).unwrap();
+        let shown = tracks[0].frame_table();
         let source = FileSource::open(&plain).unwrap();
         let index = index::read(&source).await.unwrap().unwrap();
         let video = index.tracks.iter().find(|t| t.kind == TrackKind::Video);

@@ -3,8 +3,8 @@
 use recode_media::bytes::ByteSource;
 use recode_media::index::{self, TrackIndex};
 use recode_media::probe::Packet;
+use recode_types::TrackKind;
 use recode_types::time::TimeBase;
-use recode_types::{FrameTable, TrackKind};
 
 /// The pictures of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,21 +22,20 @@ impl Shown {
     pub async fn indexed(file: &dyn ByteSource) -> Result<Self, String> {
         let index = index::read(file).await.map_err(|e| e.to_string())?;
         let index = index.ok_or("it has no index")?;
-        let mut tracks = index.tracks.iter();
+        Self::of_tracks(&index.tracks)
+    }
+
+    /// As the first video track has it.
+    /// # Errors
+    /// A sentence: there is none.
+    pub fn of_tracks(tracks: &[TrackIndex]) -> Result<Self, String> {
+        let mut tracks = tracks.iter();
         let video = tracks.find(|track| track.kind == TrackKind::Video);
-        Ok(Self::of_track(video.ok_or("it has no video track")?))
-    }
-
-    /// As one track has it.
-    pub fn of_track(track: &TrackIndex) -> Self {
-        Self::of_table(track.frame_table())
-    }
-
-    fn of_table(table: FrameTable) -> Self {
-        Self {
+        let table = video.ok_or("it has no video track")?.frame_table();
+        Ok(Self {
             time_base: table.time_base,
             pts: table.rows.iter().map(|row| row.pts).collect(),
-        }
+        })
     }
 
     /// As FFmpeg finds it, reading from beginning to end.

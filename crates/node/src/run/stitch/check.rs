@@ -11,16 +11,17 @@ use recode_types::task::{Failure, FailureClass};
 use recode_types::{Container, Rational, Segment};
 use std::path::Path;
 
-/// What a file that is here as a whole shows.
+/// What a file that is here as a whole shows. `video`: FFmpeg's number of its main video.
 /// # Errors
 /// It cannot be read, or is none.
 pub(super) async fn shown(
     ffmpeg: &Ffmpeg,
     path: &Path,
     container: Container,
+    video: u32,
 ) -> Result<Shown, Failure> {
     if container == Container::Ts {
-        let scanned = scan_packets(ffmpeg, path, 0, |_| {}).await;
+        let scanned = scan_packets(ffmpeg, path, video, |_| {}).await;
         let (time_base, packets, _) = scanned.map_err(|e| e.failure())?;
         return Ok(Shown::scanned(time_base, &packets));
     }
@@ -53,7 +54,7 @@ pub(super) fn check(
     }
 }
 
-fn wrong(message: String) -> Failure {
+pub(super) fn wrong(message: String) -> Failure {
     Failure {
         class: FailureClass::Unknown,
         message: format!(

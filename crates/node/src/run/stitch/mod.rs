@@ -10,7 +10,9 @@ mod reader;
 
 use super::streamed::{Size, Streamed};
 use super::timeline::{Timeline, is_last};
-use super::{Attempt, Loaded, failure, from_store, joints, peak, resources, rows};
+use super::{
+    Attempt, Loaded, WAITS_FOR_OTHERS, failure, from_store, joints, peak, resources, rows,
+};
 use crate::budget::Budget;
 use crate::source::Source;
 pub(super) use away::on_disk;
@@ -27,10 +29,7 @@ use recode_types::task::{
 use recode_types::{ArtifactRef, Rational, ScoreSummary, Segment, SourceFacts};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// How long FFmpeg may be silent where it waits for Chunks from elsewhere: whoever reads them gives up sooner by itself.
-const WAITS_FOR_CHUNKS: Duration = Duration::from_secs(600);
 const MICRO: Rational = Rational::new(1, 1_000_000);
 
 /// Makes one Output.
@@ -112,7 +111,7 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
     let layout = Size::of(facts, &work, &chunks).layout(&work.output, budget_bytes);
     let mut streamed = Streamed::begin(&publication, layout, work.output.container).await?;
     let made = async {
-        let warnings = mux_all(
+        let (warnings, video) = mux_all(
             attempt,
             &work,
             &loaded,
@@ -126,12 +125,13 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
         .await?;
         let (finished, shown) = match streamed.as_mut() {
             Some(streamed) => {
-                let (finished, shown) = streamed.finished().await?;
+                let finished = streamed.finished()?;
+                let shown = finished.shown().await.map_err(check::wrong)?;
                 (Some(finished), shown)
             }
             None => {
                 let container = work.output.container;
-                let shown = check::shown(&attempt.ffmpeg, publication.path(), container);
+                let shown = check::shown(&attempt.ffmpeg, publication.path(), container, video);
                 (None, shown.await?)
             }
         };
@@ -200,7 +200,7 @@ async fn mux_all(
     chunks: Chunks,
     out: &Path,
     streamed: Option<&mut Streamed>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<(Vec<String>, u32), Failure> {
     let audio = match &work.audio {
         Some(artifact) => Some((
             artifact_path(attempt, artifact, "audio").await?,
@@ -237,7 +237,7 @@ async fn mux_all(
     let mut invocation = Invocation::new(plan.args).writing(out).with_stdin();
     invocation.reads = inputs.reads().map(Path::to_owned).collect();
     if !chunks.are_here() {
-        invocation.patience = WAITS_FOR_CHUNKS;
+        invocation.patience = WAITS_FOR_OTHERS;
     }
     let mut child = spawn(&attempt.ffmpeg, invocation)
         .await
@@ -251,7 +251,10 @@ async fn mux_all(
         })
     };
     let (fed, ended) = match streamed {
-        Some(streamed) => streamed.beside(&brake, making).await??,
+        Some(streamed) => {
+            let making = streamed.beside(&attempt.ffmpeg, plan.video, &brake, making);
+            making.await??
+        }
         None => making.await?,
     };
     match ended {
@@ -267,7 +270,8 @@ async fn mux_all(
     {
         return Err(resources(error));
     }
-    Ok(plan.warnings)
+    let video = plan.video.expect("a join has a video");
+    Ok((plan.warnings, video))
 }
 
 async fn read_json<T: serde::de::DeserializeOwned>(
