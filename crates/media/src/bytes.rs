@@ -59,6 +59,15 @@ impl FileSource {
         })
     }
 
+    /// A file that somebody may be writing behind its first `size` bytes, as if it ended there.
+    pub(crate) fn written(file: Arc<File>, size: u64) -> Self {
+        Self {
+            file,
+            size,
+            bytes_read: AtomicU64::new(0),
+        }
+    }
+
     /// How many bytes all reads so far have returned.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)

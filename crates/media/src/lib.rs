@@ -5,7 +5,7 @@ pub mod bytes;
 pub mod clip;
 pub mod hardware;
 pub mod index;
-mod matroska;
+pub mod matroska;
 pub mod memory;
 pub mod mp4;
 pub mod parse;

@@ -14,6 +14,8 @@ use recode_types::table::{FrameRow, FrameTable};
 use recode_types::task::{Failure, FailureClass};
 use recode_types::time::{Rational, TimeBase};
 use std::path::Path;
+use std::time::Duration;
+use tokio::process::ChildStdin;
 
 mod damage;
 mod packets;
@@ -239,13 +241,47 @@ pub async fn scan_packets(
 ) -> Result<(TimeBase, Vec<Packet>, ChildUsage), Error> {
     let mut list = List::default();
     list.opt("-loglevel", "level+error").input(source);
-    list.opt("-map", format!("0:{stream}")).opt("-c", "copy");
-    list.opt("-f", "framecrc").flag("pipe:1");
-    origin::pin(&mut list, 0);
-    let mut time_base = TimeBase::new(1, 90_000);
-    let mut packets = vec![];
+    list_packets(&mut list, stream);
     let invocation = Invocation::new(list.0).reading(source);
     let child = run::spawn(ffmpeg, invocation.with_stdout()).await?;
+    listed(child, on_progress).await
+}
+
+/// As [`scan_packets`], of an MPEG-TS that `feed` writes into a pipe. `patience`: how long it may write nothing. Returns what
+/// `feed` does as well.
+/// # Errors
+/// [`Error::Run`]
+pub async fn scan_piped<F: Future>(
+    ffmpeg: &Ffmpeg,
+    stream: u32,
+    patience: Duration,
+    feed: impl FnOnce(ChildStdin) -> F,
+) -> Result<(TimeBase, Vec<Packet>, ChildUsage, F::Output), Error> {
+    let mut list = List::default();
+    list.opt("-loglevel", "level+error").opt("-f", "mpegts");
+    list.only_itself().opt("-i", "pipe:0");
+    list_packets(&mut list, stream);
+    let mut invocation = Invocation::new(list.0).with_stdin().with_stdout();
+    invocation.patience = patience;
+    let mut child = run::spawn(ffmpeg, invocation).await?;
+    let stdin = child.stdin.take().expect("asked for");
+    let (listed, fed) = tokio::join!(listed(child, |_| {}), feed(stdin));
+    let (time_base, packets, usage) = listed?;
+    Ok((time_base, packets, usage, fed))
+}
+
+fn list_packets(list: &mut List, stream: u32) {
+    list.opt("-map", format!("0:{stream}")).opt("-c", "copy");
+    list.opt("-f", "framecrc").flag("pipe:1");
+    origin::pin(list, 0);
+}
+
+async fn listed(
+    child: run::Child,
+    on_progress: impl FnMut(Progress),
+) -> Result<(TimeBase, Vec<Packet>, ChildUsage), Error> {
+    let mut time_base = TimeBase::new(1, 90_000);
+    let mut packets = vec![];
     let finished = child
         .wait_lines(
             |line| match framecrc::read(line) {

@@ -6,7 +6,7 @@
 //!     kept       holes          sent next      may change
 //! ```
 //!
-//! What is written twice lies at the front: it is kept, and sent last, under part numbers that were left free for it. What
+//! What is written twice lies at the front, and where that ends is known when the first part is sent: it is kept, and sent last, under part numbers that were left free for it. What
 //! comes behind it is sent as soon as a [`Growth`] says that it is settled, and then becomes a hole. So the disk holds the
 //! front and a few parts, however long the file becomes.
 //!
@@ -42,11 +42,23 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// What is known of a file while it grows.
 pub trait Growth: Send {
-    /// Up to where nothing behind the front of a file that has `size` bytes now will change. What it returns never becomes
-    /// less.
+    /// How much of a file that has `size` bytes now may be sent.
     /// # Errors
     /// The file cannot be read, or is not what it should be.
-    fn settled(&mut self, file: &File, size: u64) -> io::Result<u64>;
+    fn settled(&mut self, file: &Arc<File>, size: u64) -> io::Result<Settled>;
+}
+
+/// How much of a growing file may be sent.
+/// # Shape
+/// `front` is what it is as soon as `until` is more than it; `until` never becomes less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// What lies before this may change. More parts than the [`Layout`] says are kept where it ends behind them.
+    pub front: u64,
+    /// Nothing between the front and here will change, and nobody else needs it.
+    pub until: u64,
+    /// `until` comes to this even if nothing more is written. It is no less.
+    pub soon: u64,
 }
 
 /// How a file is cut into parts.
@@ -56,7 +68,7 @@ pub trait Growth: Send {
 pub struct Layout {
     /// Bytes of a part.
     pub part_bytes: u64,
-    /// Parts that are sent last.
+    /// Parts that are sent last, or more ([`Settled::front`]).
     pub front_parts: u32,
 }
 
@@ -165,8 +177,9 @@ impl Follower {
         &self.file
     }
 
-    /// Sends what settles, for as long as it is polled. `on_backlog` hears again and again how many bytes lie behind the
-    /// front on the disk: whoever makes them should wait while they are many.
+    /// Sends what settles, for as long as it is polled. `on_backlog` hears again and again how many bytes that can be
+    /// sent are on the disk: whoever makes them should wait while they are many. Others do not count, since waiting does not
+    /// make them fewer.
     ///
     /// # Errors
     /// A part could not be sent, or the file not be read: call [`Follower::abort`].
@@ -181,17 +194,28 @@ impl Follower {
             let failed = |e| Error::io("read", &self.path, e);
             let size = self.file.metadata().map_err(failed)?.len();
             let settled = growth.settled(&self.file, size).map_err(failed)?;
+            self.keep(settled.front);
             while self.sending.len() < PARTS_IN_FLIGHT
-                && self.next + self.layout.part_bytes <= settled
+                && self.next + self.layout.part_bytes <= settled.until
             {
                 self.send_next(self.next + self.layout.part_bytes)?;
             }
-            let behind = size.saturating_sub(self.layout.front_bytes());
+            let behind = settled.soon.saturating_sub(self.layout.front_bytes());
             on_backlog(behind.saturating_sub(self.gone));
             tokio::select! {
                 Some(sent) = self.sending.next() => self.arrived(sent?),
                 () = tokio::time::sleep(LOOK) => {}
             }
+        }
+    }
+
+    /// Makes the front so long, as long as nothing behind it has been sent.
+    fn keep(&mut self, front: u64) {
+        let layout = &mut self.layout;
+        if self.next == layout.front_bytes() && front > self.next {
+            let parts = front.div_ceil(layout.part_bytes);
+            layout.front_parts = u32::try_from(parts).unwrap_or(u32::MAX);
+            self.next = layout.front_bytes();
         }
     }
 

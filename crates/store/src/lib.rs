@@ -33,7 +33,7 @@ mod transport;
 mod uploads;
 
 pub use error::{Error, Retry};
-pub use follow::{Ending, Follower, Growth, Layout};
+pub use follow::{Ending, Follower, Growth, Layout, Settled};
 pub use local::{digest_of, digest_of_file, remove_gently};
 pub use publish::Publication;
 pub use source::Source;

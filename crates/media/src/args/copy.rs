@@ -5,7 +5,7 @@ use recode_types::request::OutputRequest;
 use recode_types::source::SourceFacts;
 use std::path::Path;
 
-/// Plans the run that makes the Output. `covers` are what [`mux::covers`] asks for.
+/// Plans the run that makes the Output. `covers` are what [`mux::covers`] asks for; `sent` as [`MuxInputs::sent`].
 pub fn plan(
     facts: &SourceFacts,
     output: &OutputRequest,
@@ -13,6 +13,7 @@ pub fn plan(
     source: &Path,
     covers: Vec<Cover>,
     out: &Path,
+    sent: bool,
 ) -> Plan {
     let inputs = MuxInputs {
         source: Some(SourceFile::whole(source)),
@@ -23,7 +24,7 @@ pub fn plan(
         covers,
         cut,
         out,
-        sent: false,
+        sent,
     };
     mux::plan(facts, output, &inputs)
 }

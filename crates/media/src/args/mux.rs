@@ -70,6 +70,8 @@ pub struct Plan {
     pub args: Vec<OsString>,
     /// One sentence for each loss.
     pub warnings: Vec<String>,
+    /// FFmpeg's number of the Output's main video; `None`: it has none.
+    pub video: Option<u32>,
 }
 
 /// A cover picture that has to be a file of its own before the last step: Matroska keeps covers as attached files, and
@@ -156,7 +158,12 @@ pub fn plan(facts: &SourceFacts, output: &OutputRequest, inputs: &MuxInputs<'_>)
         // A copy of parts of the Source has the clock it was given.
         inputs.source.as_ref().is_some_and(|s| s.holds.is_none())
     });
+    let main = facts.video.as_ref().map(|v| v.track);
+    let moves = |s: &Stream<'_>| s.track.kind == TrackKind::Video && !s.track.attached_pic;
+    let video = streams.iter().position(|s| Some(s.track.index) == main);
+    let video = video.or_else(|| streams.iter().position(moves));
     Plan {
+        video: video.map(|n| n as u32),
         args: origin::end(list, facts, source),
         warnings,
     }

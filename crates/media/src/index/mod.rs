@@ -171,8 +171,24 @@ impl SourceIndex {
     /// # Errors
     /// [`Error::NoTrack`].
     pub fn frame_table(&self, stream: u32) -> Result<FrameTable, Error> {
-        let track = self.track(stream)?;
-        let mut rows: Vec<(FrameRow, i64)> = track
+        Ok(self.track(stream)?.frame_table())
+    }
+
+    /// [`SourceIndex::frame_table`] with what is not known between the key frames of an incomplete track filled in: as
+    /// many rows as `rate` frames a second make, evenly spread. What counts frames or predicts sizes can go by it; only
+    /// its key frames are true.
+    /// # Errors
+    /// [`Error::NoTrack`].
+    pub fn estimated_table(&self, stream: u32, rate: Rational) -> Result<FrameTable, Error> {
+        let keys = self.frame_table(stream)?;
+        Ok(between_keys(&keys, rate))
+    }
+}
+
+impl TrackIndex {
+    /// See [`SourceIndex::frame_table`].
+    pub fn frame_table(&self) -> FrameTable {
+        let mut rows: Vec<(FrameRow, i64)> = self
             .packets
             .iter()
             .filter(|packet| packet.shown())
@@ -200,21 +216,11 @@ impl SourceIndex {
             .map(|(_, duration)| *duration)
             .filter(|duration| *duration > 0)
             .unwrap_or(step);
-        Ok(FrameTable {
-            time_base: track.time_base,
+        FrameTable {
+            time_base: self.time_base,
             rows: rows.into_iter().map(|(row, _)| row).collect(),
             last_duration,
-        })
-    }
-
-    /// [`SourceIndex::frame_table`] with what is not known between the key frames of an incomplete track filled in: as
-    /// many rows as `rate` frames a second make, evenly spread. What counts frames or predicts sizes can go by it; only
-    /// its key frames are true.
-    /// # Errors
-    /// [`Error::NoTrack`].
-    pub fn estimated_table(&self, stream: u32, rate: Rational) -> Result<FrameTable, Error> {
-        let keys = self.frame_table(stream)?;
-        Ok(between_keys(&keys, rate))
+        }
     }
 }
 

@@ -6,11 +6,13 @@
 //! its Cues (`complete` is false), Segments are made of those, and whoever fetches a Segment's bytes finds its rows in them.
 
 mod ebml;
+mod growing;
 mod head;
 mod read;
 pub(crate) mod walk;
 mod write;
 
+pub use growing::{Growing, Walked};
 pub(crate) use read::{default_duration, hidden, packet, read};
 pub(crate) use write::{Clusters, head, void};
 

@@ -17,10 +17,6 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
     let Some(head) = head::read(source).await? else {
         return Ok(None);
     };
-    let scale = head.timestamp_scale;
-    if !(FINEST_SCALE_NS..=1_000_000_000).contains(&scale) {
-        return Ok(None);
-    }
     let Some(mut tracks) = tracks(&head) else {
         return Ok(None);
     };
@@ -69,8 +65,11 @@ fn tail(head: &Head, tracks: &[TrackIndex]) -> Option<std::ops::Range<u64>> {
     (start < head.segment_end).then_some(start..head.segment_end)
 }
 
-/// Tracks without packets.
-fn tracks(head: &Head) -> Option<Vec<TrackIndex>> {
+/// Tracks without packets. `None`: the file's clock is not understood.
+pub(super) fn tracks(head: &Head) -> Option<Vec<TrackIndex>> {
+    if !(FINEST_SCALE_NS..=1_000_000_000).contains(&head.timestamp_scale) {
+        return None;
+    }
     let scale = i64::try_from(head.timestamp_scale).ok()?;
     let time_base = TimeBase::new(scale, 1_000_000_000).reduced();
     let ns = TimeBase::new(1, 1_000_000_000);
@@ -116,38 +115,55 @@ async fn walk(
 ) -> Result<Option<u64>, Error> {
     let window = Window::new(source, 4 << 10);
     let mut walker = Walker::new(window, head.first_cluster, head.segment_end);
-    while let Some(block) = walker.block().await? {
-        let found = tracks
-            .iter_mut()
-            .zip(&head.tracks)
-            .find(|(track, _)| track.id == block.track && track.kind == TrackKind::Video);
-        let Some((track, entry)) = found else {
-            continue;
-        };
-        if block.laced {
-            return Ok(None);
-        }
-        let hides = match track.codec.as_str() {
-            "V_VP8" | "V_VP9" if entry.encoded => return Ok(None),
-            "V_VP8" | "V_VP9" => hidden(&mut walker, &block, &track.codec).await?,
-            _ => false,
-        };
-        let Some(packet) = packet(track, &block, hides) else {
-            return Ok(None);
-        };
-        track.packets.push(packet, false);
+    if !walk_on(&mut walker, &head.tracks, tracks).await? {
+        return Ok(None);
     }
     // A walk that ends before the segment does met damage or a cut; FFmpeg may find more behind it.
     let whole = walker.position() >= head.segment_end;
     Ok(whole.then_some(walker.position()))
 }
 
+/// Fills in blocks of the video tracks as far as the walk goes. `false`: not to be trusted.
+pub(super) async fn walk_on(
+    walker: &mut Walker<'_>,
+    entries: &[head::Entry],
+    tracks: &mut [TrackIndex],
+) -> std::io::Result<bool> {
+    while let Some(block) = walker.block().await? {
+        let found = tracks
+            .iter_mut()
+            .zip(entries)
+            .find(|(track, _)| track.id == block.track && track.kind == TrackKind::Video);
+        let Some((track, entry)) = found else {
+            continue;
+        };
+        if block.laced {
+            return Ok(false);
+        }
+        let hides = match track.codec.as_str() {
+            "V_VP8" | "V_VP9" if entry.encoded => return Ok(false),
+            "V_VP8" | "V_VP9" => hidden(walker, &block, &track.codec).await?,
+            _ => false,
+        };
+        let Some(packet) = packet(track, &block, hides) else {
+            return Ok(false);
+        };
+        track.packets.push(packet, false);
+    }
+    Ok(true)
+}
+
+/// Ticks by which a track's blocks are late.
+pub(super) fn delay(track: &TrackIndex) -> Option<i64> {
+    match track.entry {
+        Entry::Matroska { delay, .. } => Some(delay),
+        Entry::Mp4 { .. } => None,
+    }
+}
+
 /// The packet a block is.
 pub(crate) fn packet(track: &TrackIndex, block: &Block, hidden: bool) -> Option<Packet> {
-    let Entry::Matroska { delay, .. } = track.entry else {
-        return None;
-    };
-    let pts = block.at().checked_sub(delay)?;
+    let pts = block.at().checked_sub(delay(track)?)?;
     Some(Packet {
         offset: block.element.start,
         size: u32::try_from(block.element.end - block.element.start).ok()?,

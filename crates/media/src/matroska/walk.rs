@@ -37,7 +37,22 @@ pub(crate) struct Walker<'a> {
     cluster: Option<Cluster>,
 }
 
-#[derive(Clone, Copy)]
+/// Where a walk was left, to go on there when there is more of the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Where the next element begins: the walk needs nothing before it.
+    pub(crate) at: u64,
+    cluster: Option<Cluster>,
+}
+
+impl Place {
+    /// At a top-level element.
+    pub(crate) fn between_clusters(at: u64) -> Self {
+        Self { at, cluster: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Cluster {
     /// First byte behind its header.
     start: u64,
@@ -74,6 +89,22 @@ impl<'a> Walker<'a> {
                 time: Some(0),
             }),
             ..Self::new(window, at, end)
+        }
+    }
+
+    /// Goes on at `place`.
+    pub(crate) fn resume(window: Window<'a>, place: Place, end: u64) -> Self {
+        Self {
+            cluster: place.cluster,
+            ..Self::new(window, place.at, end)
+        }
+    }
+
+    /// Where to go on.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            at: self.at,
+            cluster: self.cluster,
         }
     }
 

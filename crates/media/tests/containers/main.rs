@@ -3,6 +3,7 @@
 mod common;
 mod front;
 mod garbage;
+mod growing;
 mod matroska_remote;
 mod media_set;
 mod rest;

@@ -14,6 +14,7 @@ mod probe;
 mod process;
 mod room;
 mod rows;
+mod shown;
 mod stitch;
 mod streamed;
 mod tail;
@@ -34,6 +35,9 @@ use recode_types::{AttemptNo, TaskId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+
+/// How long FFmpeg may be silent where it waits for others: whoever reads or sends for it gives up sooner by himself.
+const WAITS_FOR_OTHERS: Duration = Duration::from_secs(600);
 
 /// What every Attempt of a node shares.
 pub struct Context {
@@ -272,7 +276,8 @@ async fn work(attempt: &mut Attempt, work: Work) -> Result<TaskResult, Failure> 
             };
             audio::whole(attempt, &facts, &output, track, cut).await
         }
-        Work::Stitch(work) => stitch::run(attempt, work).await,
+        // Boxed: with one FFmpeg beside another they are large.
+        Work::Stitch(work) => Box::pin(stitch::run(attempt, work)).await,
         Work::Command {
             source,
             output,
@@ -284,7 +289,7 @@ async fn work(attempt: &mut Attempt, work: Work) -> Result<TaskResult, Failure> 
                 start_us,
                 duration_us,
             };
-            copy::run(attempt, &source, &output, overwrite, cut).await
+            Box::pin(copy::run(attempt, &source, &output, overwrite, cut)).await
         }
         Work::CommandLine(work) => command::run(attempt, work).await,
     }

@@ -3,13 +3,14 @@
 use crate::{block_on, film, names, s3};
 use bytes::Bytes;
 use recode_store::{
-    Ending, Error, Follower, Growth, Layout, Location, Publication, WorkStore, sweep,
+    Ending, Error, Follower, Growth, Layout, Location, Publication, Settled, WorkStore, sweep,
 };
 use recode_testkit::s3::{Fault, Kind, Server};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -29,8 +30,33 @@ const PIECE: usize = 250_000;
 struct AllOfIt;
 
 impl Growth for AllOfIt {
-    fn settled(&mut self, _file: &File, size: u64) -> io::Result<u64> {
-        Ok(size)
+    fn settled(&mut self, _file: &Arc<File>, size: u64) -> io::Result<Settled> {
+        Ok(Settled {
+            front: 0,
+            until: size,
+            soon: size,
+        })
+    }
+}
+
+/// A file that begins with an index, which nobody can know before all of it is there. Its end does not settle.
+struct Indexed {
+    front: u64,
+    until: u64,
+}
+
+impl Growth for Indexed {
+    fn settled(&mut self, _file: &Arc<File>, size: u64) -> io::Result<Settled> {
+        let until = match size < self.front {
+            true => 0,
+            false => size.min(self.until),
+        };
+        let front = if until > 0 { self.front } else { 0 };
+        Ok(Settled {
+            front,
+            until,
+            soon: until,
+        })
     }
 }
 
@@ -47,6 +73,15 @@ async fn begin(scratch: &Path, overwrite: bool) -> (Publication, Follower) {
 
 /// Writes the file piece by piece, as fast as the follower allows. Returns the most it had on the disk.
 async fn make(follower: &mut Follower, path: &Path, bytes: &[u8]) -> Result<u64, Error> {
+    make_as(follower, path, bytes, &mut AllOfIt).await
+}
+
+async fn make_as(
+    follower: &mut Follower,
+    path: &Path,
+    bytes: &[u8],
+    growth: &mut dyn Growth,
+) -> Result<u64, Error> {
     let file = File::options().write(true).open(path).unwrap();
     let backlog = AtomicU64::new(0);
     let heard = tokio::sync::Notify::new();
@@ -70,8 +105,7 @@ async fn make(follower: &mut Follower, path: &Path, bytes: &[u8]) -> Result<u64,
             heard.notified().await;
         }
     };
-    let mut growth = AllOfIt;
-    let following = follower.run(&mut growth, |now| {
+    let following = follower.run(growth, |now| {
         backlog.store(now, Ordering::Relaxed);
         heard.notify_one();
     });
@@ -129,6 +163,38 @@ fn a_file_is_sent_while_it_grows_and_its_front_at_last() {
     assert_eq!(server.open_uploads().unwrap(), 0);
     assert_eq!(server.count(Kind::Get).requests, 0, "a look is enough");
     assert_eq!(names(scratch.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_front_longer_than_expected_is_kept_and_an_end_that_does_not_settle_holds_nobody_up() {
+    let server = s3();
+    let scratch = tempfile::tempdir().unwrap();
+    let bytes = film(90_000_000);
+    block_on(async {
+        let (publication, mut follower) = begin(scratch.path(), false).await;
+        let path = publication.path().to_owned();
+        // Each of them more than the maker may be ahead.
+        let mut growth = Indexed {
+            front: 6 * PART + 1,
+            until: 55_000_000,
+        };
+        let made = make_as(&mut follower, &path, &bytes, &mut growth);
+        let made = tokio::time::timeout(Duration::from_secs(120), made).await;
+        made.expect("it does not stand still").unwrap();
+        assert_eq!(follower.layout().front_parts, 7);
+        assert!(server.count(Kind::Part).requests > 0, "the middle is sent");
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(b"changed", 6 * PART - 6).unwrap();
+        publication
+            .commit_followed(follower, &as_it_is(&bytes))
+            .await
+            .unwrap();
+        let mut wanted = bytes.clone();
+        let at = 6 * PART as usize - 6;
+        wanted[at..at + 7].copy_from_slice(b"changed");
+        assert!(stored(&server) == wanted);
+    });
+    assert_eq!(server.open_uploads().unwrap(), 0);
 }
 
 #[test]

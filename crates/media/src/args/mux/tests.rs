@@ -362,13 +362,26 @@ fn a_copy_job_takes_the_pictures_from_the_source() {
     let mut wish = output(Container::Mkv);
     wish.rendition.codec = Codec::Copy;
     let (source, out) = (Path::new("/in"), Path::new("/o"));
-    let plan = copy::plan(&facts, &wish, Cut::default(), source, Vec::new(), out);
+    let copied =
+        |facts: &_| copy::plan(facts, &wish, Cut::default(), source, Vec::new(), out, false);
+    let plan = copied(&facts);
     let text = shown(&plan.args);
     assert!(
         text.contains("-f mov -i file:/in -map 0:0 -map 0:1 -c:0 copy"),
         "{text}"
     );
     assert!(!text.contains("encoder="), "{text}");
+    assert_eq!(plan.video, Some(0));
+    let cover = Track {
+        attached_pic: true,
+        ..track(1, TrackKind::Video, "mjpeg")
+    };
+    let mut facts = super::tests::facts("mov", vec![track(0, TrackKind::Audio, "aac"), cover]);
+    assert_eq!(copied(&facts).video, None, "a cover is no film");
+    facts.tracks.push(track(2, TrackKind::Video, "h264"));
+    let place = copied(&facts).video;
+    // The cover is a file of its own in Matroska, and was not given here.
+    assert_eq!(place, Some(2));
 }
 
 #[test]

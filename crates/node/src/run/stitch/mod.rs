@@ -2,6 +2,7 @@
 
 mod away;
 mod body;
+mod check;
 mod chunks;
 mod feed;
 mod look;
@@ -9,30 +10,26 @@ mod reader;
 
 use super::streamed::{Size, Streamed};
 use super::timeline::{Timeline, is_last};
-use super::{Attempt, Loaded, failure, from_store, joints, peak, resources, rows};
+use super::{
+    Attempt, Loaded, WAITS_FOR_OTHERS, failure, from_store, joints, peak, resources, rows,
+};
 use crate::budget::Budget;
 use crate::source::Source;
 pub(super) use away::on_disk;
 use chunks::Chunks;
 use recode_media::args::mux::{self, Cover, Cut, MuxInputs, SourceFile, VideoInput};
-use recode_media::bytes::{ByteSource, FileSource, Headed};
 use recode_media::mp4::{Stitched, Stitcher};
 use recode_media::run::{Invocation, spawn};
-use recode_media::{index, score};
+use recode_media::score;
 use recode_store::Location;
 use recode_types::request::OutputRequest;
 use recode_types::task::{
     ChunkFacts, Failure, FailureClass, ListedChunk, OutputFacts, StitchWork, TaskResult,
 };
-use recode_types::{
-    ArtifactRef, Container, Rational, ScoreSummary, Segment, SourceFacts, TrackKind,
-};
+use recode_types::{ArtifactRef, Rational, ScoreSummary, Segment, SourceFacts};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// How long FFmpeg may be silent where it waits for Chunks from elsewhere: whoever reads them gives up sooner by itself.
-const WAITS_FOR_CHUNKS: Duration = Duration::from_secs(600);
 const MICRO: Rational = Rational::new(1, 1_000_000);
 
 /// Makes one Output.
@@ -112,9 +109,9 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
     let publication = attempt.publication(&location, work.overwrite).await?;
     let budget_bytes = attempt.context.scratch.budget().map(Budget::total_bytes);
     let layout = Size::of(facts, &work, &chunks).layout(&work.output, budget_bytes);
-    let mut streamed = Streamed::begin(&publication, layout).await?;
+    let mut streamed = Streamed::begin(&publication, layout, work.output.container).await?;
     let made = async {
-        let warnings = mux_all(
+        let (warnings, video) = mux_all(
             attempt,
             &work,
             &loaded,
@@ -126,16 +123,19 @@ pub async fn run(attempt: &mut Attempt, work: StitchWork) -> Result<TaskResult, 
             streamed.as_mut(),
         )
         .await?;
-        let finished = streamed.as_ref().map(Streamed::finished).transpose()?;
-        check_output(
-            publication.path(),
-            finished.as_ref(),
-            &times,
-            &work,
-            &segments,
-            &attempt.ffmpeg,
-        )
-        .await?;
+        let (finished, shown) = match streamed.as_mut() {
+            Some(streamed) => {
+                let finished = streamed.finished()?;
+                let shown = finished.shown().await.map_err(check::wrong)?;
+                (Some(finished), shown)
+            }
+            None => {
+                let container = work.output.container;
+                let shown = check::shown(&attempt.ffmpeg, publication.path(), container, video);
+                (None, shown.await?)
+            }
+        };
+        check::check(&shown, &times, &segments)?;
         source.recheck().await?;
         let merged = merge_scores(attempt, &work, &chunks).await?;
         attempt
@@ -200,7 +200,7 @@ async fn mux_all(
     chunks: Chunks,
     out: &Path,
     streamed: Option<&mut Streamed>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<(Vec<String>, u32), Failure> {
     let audio = match &work.audio {
         Some(artifact) => Some((
             artifact_path(attempt, artifact, "audio").await?,
@@ -237,7 +237,7 @@ async fn mux_all(
     let mut invocation = Invocation::new(plan.args).writing(out).with_stdin();
     invocation.reads = inputs.reads().map(Path::to_owned).collect();
     if !chunks.are_here() {
-        invocation.patience = WAITS_FOR_CHUNKS;
+        invocation.patience = WAITS_FOR_OTHERS;
     }
     let mut child = spawn(&attempt.ffmpeg, invocation)
         .await
@@ -251,7 +251,10 @@ async fn mux_all(
         })
     };
     let (fed, ended) = match streamed {
-        Some(streamed) => streamed.beside(&brake, making).await??,
+        Some(streamed) => {
+            let making = streamed.beside(&attempt.ffmpeg, plan.video, &brake, making);
+            making.await??
+        }
         None => making.await?,
     };
     match ended {
@@ -267,7 +270,8 @@ async fn mux_all(
     {
         return Err(resources(error));
     }
-    Ok(plan.warnings)
+    let video = plan.video.expect("a join has a video");
+    Ok((plan.warnings, video))
 }
 
 async fn read_json<T: serde::de::DeserializeOwned>(
@@ -321,97 +325,6 @@ pub async fn covers(
     Ok(covers)
 }
 
-/// The muxed file has exactly the table's frames at the table's times. `finished`: what is to be looked at in place of the file
-/// at `path`, of which most has been sent away.
-async fn check_output(
-    path: &Path,
-    finished: Option<&Headed>,
-    times: &Timeline<'_>,
-    work: &StitchWork,
-    segments: &[Segment],
-    ffmpeg: &recode_media::toolchain::Ffmpeg,
-) -> Result<(), Failure> {
-    let wrong = |message: String| Failure {
-        class: FailureClass::Unknown,
-        message: format!(
-            "the joined file is not what was planned and was not published: {message}"
-        ),
-        stderr_tail: None,
-    };
-    let wanted: Vec<i64> = segments.iter().flat_map(|s| times.of_segment(s)).collect();
-    let (time_base, seen) = match work.output.container {
-        Container::Ts => {
-            let scanned = recode_media::probe::scan_packets(ffmpeg, path, 0, |_| {}).await;
-            let (time_base, packets, _) = scanned.map_err(|e| e.failure())?;
-            let mut pts: Vec<i64> = packets.iter().filter_map(|p| p.pts).collect();
-            pts.sort_unstable();
-            (time_base, pts)
-        }
-        _ => {
-            let whole;
-            let file: &dyn ByteSource = match finished {
-                Some(finished) => finished,
-                None => {
-                    whole = FileSource::open(path).map_err(resources)?;
-                    &whole
-                }
-            };
-            let index = index::read(file)
-                .await
-                .map_err(|e| wrong(e.to_string()))?
-                .ok_or_else(|| wrong("it has no index".into()))?;
-            let video = index
-                .tracks
-                .iter()
-                .find(|t| t.kind == TrackKind::Video)
-                .ok_or_else(|| wrong("it has no video track".into()))?;
-            let table = index
-                .frame_table(video.stream)
-                .map_err(|e| wrong(e.to_string()))?;
-            (
-                table.time_base,
-                table.rows.iter().map(|row| row.pts).collect(),
-            )
-        }
-    };
-    if seen.len() != wanted.len() {
-        return Err(wrong(format!(
-            "it has {} frames of {}",
-            seen.len(),
-            wanted.len()
-        )));
-    }
-    // Half a tick of the container, at either end, and our own rounding.
-    let tolerance = time_base.rescale(1, MICRO).max(times.micros(1)) + 2;
-    match first_off(&wanted, times.time_base, &seen, time_base, tolerance) {
-        None => Ok(()),
-        Some((frame, off)) => Err(wrong(format!("frame {frame} is {off} µs off"))),
-    }
-}
-
-/// The first frame whose time in the container is further than `tolerance` from where it was wanted, and by how much, all
-/// in microseconds. Frames closer together than a tick of the container are read a tick apart. Pure.
-fn first_off(
-    wanted: &[i64],
-    wanted_base: Rational,
-    seen: &[i64],
-    seen_base: Rational,
-    tolerance: i64,
-) -> Option<(usize, i64)> {
-    let mut ticks = i64::MIN;
-    for (frame, (seen_pts, wanted_pts)) in seen.iter().zip(wanted).enumerate() {
-        let off = seen_base.rescale(seen_pts - seen[0], MICRO)
-            - wanted_base.rescale(wanted_pts - wanted[0], MICRO);
-        let exact = wanted_base.rescale(wanted_pts - wanted[0], seen_base);
-        ticks = exact.max(ticks.saturating_add(1));
-        let pushed = seen_base.rescale(ticks - exact, MICRO);
-        if off < -tolerance || off > tolerance + pushed {
-            return Some((frame, off));
-        }
-    }
-    None
-}
-
 /// Scores of the whole Output: the Chunks' frames one after another.
 async fn merge_scores(
     attempt: &Attempt,
@@ -436,22 +349,4 @@ async fn merge_scores(
         .summaries()
         .map_err(|e| failure(FailureClass::Unknown, e))?;
     Ok(Some((pooled, merged.to_json().into_bytes())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_closer_than_a_tick_of_the_container_are_in_place_a_tick_apart() {
-        let fine = Rational::new(1, 30720);
-        let milli = Rational::new(1, 1000);
-        let wanted = [0, 1024, 2048, 2049, 2050, 3072];
-        let off = |seen: &[i64]| first_off(&wanted, fine, seen, milli, 1002);
-        assert_eq!(off(&[0, 33, 67, 68, 69, 100]), None);
-        // A frame that is late of itself, or early, is still seen.
-        assert_eq!(off(&[0, 33, 67, 68, 69, 102]), Some((5, 2000)));
-        assert_eq!(off(&[0, 33, 64, 65, 66, 100]), Some((2, -2667)));
-        assert_eq!(off(&[0, 35, 67, 68, 69, 100]), Some((1, 1667)));
-    }
 }
