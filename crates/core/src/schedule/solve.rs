@@ -131,6 +131,8 @@ struct Solver<'a> {
     closed: BTreeSet<Class>,
     /// Of heavy Classes the least need of memory that no Node with room has left.
     crowded: BTreeMap<Class, u64>,
+    /// Classes for which a Node is kept until it has the memory. One each: the others would idle for it.
+    kept_for: BTreeSet<Class>,
     held: u32,
 }
 
@@ -166,6 +168,7 @@ impl<'a> Solver<'a> {
             ends: BTreeMap::new(),
             closed: BTreeSet::new(),
             crowded: BTreeMap::new(),
+            kept_for: BTreeSet::new(),
             held: 0,
         }
     }
@@ -274,9 +277,11 @@ impl<'a> Solver<'a> {
             .collect();
         let left = |at: &usize| self.lanes[*at].memory.as_ref().map_or(0, Memory::left);
         let open = lacks.iter().filter(|at| !self.lanes[**at].kept);
-        if let Some(most) = open
+        let most = open
             .copied()
-            .max_by_key(|at| (left(at), std::cmp::Reverse(*at)))
+            .max_by_key(|at| (left(at), std::cmp::Reverse(*at)));
+        if let Some(most) = most
+            && self.kept_for.insert(task.class)
         {
             self.lanes[most].kept = true;
         }

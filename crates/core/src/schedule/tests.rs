@@ -294,6 +294,25 @@ fn small_tasks_do_not_keep_memory_from_a_more_urgent_large_one() {
     );
 }
 
+#[test]
+fn one_node_is_kept_for_large_tasks_that_are_alike_and_small_ones_go_to_the_others() {
+    let nodes = (1..4).map(|id| roomy(id, 8, 80, &[60])).collect();
+    // Nodes that some Tasks avoid make them no less alike.
+    let large = |segment| ReadyTask {
+        avoid: vec![NodeId(9)],
+        ..needing(segment, 50)
+    };
+    let small = ReadyTask {
+        class: Class::of_kind(TaskKey::Stitch { output: 0 }),
+        ..needing(4, 5)
+    };
+    let problem = Problem {
+        plenty: true,
+        ..problem(nodes, vec![large(0), large(1), large(2), small])
+    };
+    assert_eq!(placed_on(&problem), [2]);
+}
+
 fn placed_on(problem: &Problem) -> Vec<u64> {
     let placed = assign(problem).placed;
     placed.iter().map(|placed| placed.node.0).collect()
