@@ -2,9 +2,11 @@
 //! but for [`of_machine`] and [`of_files`].
 //!
 //! The figure is a fence and not a reservation: a run that needs less uses less, and who meets it is not slow but killed. So it
-//! is put where no honest run gets to, and a second, larger class is there for those that do.
+//! is put where no honest run gets to, and a second, larger class is there for those that do. What is set aside for a run before
+//! it starts is less: [`usual_of_encode`].
 
 use crate::args::encode::EncodeArgs;
+use recode_types::footprint::{self, Beside, Effort, Encoded, OF_A_THREAD, Picture};
 use rustix::fs::StatVfsMountFlags;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -24,17 +26,6 @@ const LEAST: u64 = 1_000_000_000;
 /// So many times its need a run may have, and again so many times that in the larger class.
 const MARGIN: u64 = 2;
 const LARGER: u64 = 3;
-
-/// What FFmpeg takes itself.
-const PROCESS: u64 = 150_000_000;
-/// What an encoder takes beside its pictures, unless that was measured here.
-const ENCODER: u64 = 50_000_000;
-
-/// Pictures that a decoder and the filters behind it hold, and that each further thread of a decoder does.
-const DECODED: u64 = 24;
-const OF_A_THREAD: u64 = 2;
-/// Bytes for each pixel where pictures are compared: libvmaf works in floating point on several sizes at once.
-const COMPARED: u64 = 60;
 
 /// How many processes and threads a run may have: FFmpeg has some for each core and each output.
 pub fn tasks() -> u64 {
@@ -70,6 +61,14 @@ impl Allowance {
         }
     }
 
+    /// An operator said what all runs together may have, if anything.
+    pub fn together(self, said: Option<u64>) -> Self {
+        Self {
+            most: said.unwrap_or(self.most),
+            ..self
+        }
+    }
+
     /// The larger class.
     pub fn larger(self) -> Self {
         Self {
@@ -81,6 +80,11 @@ impl Allowance {
     /// Whether it is that one.
     pub fn is_larger(self) -> bool {
         self.is_larger
+    }
+
+    /// What all runs together may have; `None`: nobody knows.
+    pub fn of_all(self) -> Option<u64> {
+        (self.most != u64::MAX).then_some(self.most)
     }
 
     /// Bytes for a run that is likely to need `need` at most.
@@ -97,57 +101,41 @@ pub fn of_decode(threads: u32) -> u64 {
     UNKNOWN + u64::from(threads) * OF_A_THREAD * LARGE_PICTURE
 }
 
-/// What an encode is likely to need at most. `peak`: what an encoder took of this machine's memory on a small sample, FFmpeg
-/// included, where that was measured.
+/// What an encode is likely to need at most, whatever its preset. `peak`: what an encoder took of this machine's memory on a small
+/// sample, FFmpeg included, where that was measured.
 pub fn of_encode(args: &EncodeArgs<'_>, peak: impl Fn(&str) -> Option<u64>) -> u64 {
-    let video = args.video;
-    let decoded = pixels((video.width, video.height)) * bytes_of_pixel(&video.pix_fmt);
-    let held = DECODED + OF_A_THREAD * u64::from(args.input.threads);
+    count(args, false, peak)
+}
+
+/// What an encode is likely to need, as those count who give it to this machine: no fence, but what is set aside for it.
+pub fn usual_of_encode(args: &EncodeArgs<'_>, peak: impl Fn(&str) -> Option<u64>) -> u64 {
+    count(args, true, peak)
+}
+
+fn count(args: &EncodeArgs<'_>, usual: bool, peak: impl Fn(&str) -> Option<u64>) -> u64 {
+    let source = Picture::of(args.video);
     let outputs = args.outputs.iter().map(|output| {
         let rendition = output.rendition;
-        let pix_fmt = rendition.pix_fmt.as_deref().unwrap_or(&video.pix_fmt);
-        let (pixels, bytes) = (pixels(output.size), bytes_of_pixel(pix_fmt));
-        let own = peak(&rendition.encoder).unwrap_or(ENCODER);
-        let mut need = own + pixels * bytes * held_by(&rendition.encoder);
-        if args.check.is_some() || args.score.is_some() {
-            need += pixels * bytes * DECODED;
+        let pix_fmt = rendition.pix_fmt.as_deref().unwrap_or(&source.pix_fmt);
+        Encoded {
+            encoder: &rendition.encoder,
+            effort: match usual {
+                true => Effort::of(rendition),
+                false => Effort::Most,
+            },
+            picture: Picture {
+                size: output.size,
+                pix_fmt: pix_fmt.to_owned(),
+            },
         }
-        if args.score.is_some() {
-            need += pixels * COMPARED;
-        }
-        need
     });
-    PROCESS + decoded * held + outputs.sum::<u64>()
-}
-
-fn pixels((width, height): (u32, u32)) -> u64 {
-    u64::from(width) * u64::from(height)
-}
-
-/// Of one picture as FFmpeg names its format, rounded up.
-fn bytes_of_pixel(pix_fmt: &str) -> u64 {
-    let has = |words: &[&str]| words.iter().any(|word| pix_fmt.contains(word));
-    let planes = match pix_fmt {
-        _ if has(&["rgba", "bgra", "argb", "abgr", "gbrap", "yuva", "ayuv"]) => 4,
-        _ if has(&["444", "rgb", "bgr", "gbr"]) => 3,
-        _ => 2,
+    let beside = Beside {
+        threads: args.input.threads,
+        usual,
+        checked: args.check.is_some(),
+        scored: args.score.is_some(),
     };
-    let deep = has(&[
-        "p9", "p10", "p12", "p14", "p16", "p010", "p012", "p016", "p210", "p410", "48", "64",
-        "gray1",
-    ]);
-    planes * if deep { 2 } else { 1 }
-}
-
-/// Pictures that an encoder holds, rounded up: those it looks ahead over, in several sizes, and those it refers to. From what
-/// FFmpeg 9 took of a 1080p source, less what it took of a small one, at the slowest presets that anyone uses: x264 veryslow and
-/// x265 slower 190 and 160 pictures of two bytes for each pixel, SVT-AV1 preset 4 190, aom 95, VP9 65, ProRes and MPEG-2 15.
-fn held_by(encoder: &str) -> u64 {
-    match encoder {
-        "libx264" | "libx265" | "libsvtav1" | "libaom-av1" => 220,
-        "libvpx-vp9" => 120,
-        _ => 60,
-    }
+    footprint::of_encode(&source, outputs, beside, peak)
 }
 
 /// Memory of this machine in bytes, less where a group `around` the caller has less; `None`: the system does not tell.
@@ -214,10 +202,30 @@ mod tests {
         assert_eq!(said.limit(2_000_000_000), 256_000_000);
         assert_eq!(said.larger().limit(2_000_000_000), 768_000_000);
         assert_eq!(Allowance::new(Some(9), Some(8)).limit(1), 7);
+        assert_eq!(said.of_all(), Some(14_000_000_000));
+        assert_eq!(Allowance::default().of_all(), None);
+        let together = allowance.together(Some(3_000_000_000));
+        assert_eq!(together.limit(2_000_000_000), 3_000_000_000);
+        assert_eq!(together.of_all(), Some(3_000_000_000));
+        assert_eq!(allowance.together(None), allowance);
     }
 
     use crate::args::encode::tests::{args, rendition, video};
     use recode_types::Codec;
+
+    #[test]
+    fn what_is_set_aside_for_an_encode_is_less_than_its_fence_and_follows_its_preset() {
+        let (video, mut rendition) = (video(), rendition(Codec::H265));
+        let mut needs = Vec::new();
+        for preset in [Some("ultrafast"), None, Some("Slow"), Some("veryslow")] {
+            rendition.preset = preset.map(str::to_owned);
+            let renditions = [rendition.clone()];
+            let args = args(&video, &renditions);
+            needs.push(usual_of_encode(&args, |_| None));
+            assert!(needs[needs.len() - 1] < of_encode(&args, |_| None));
+        }
+        assert!(needs.is_sorted_by(|a, b| a < b), "{needs:?}");
+    }
 
     /// Of one output of each of these sizes; `change` what is not as in the fixture.
     fn need(codec: Codec, sizes: &[(u32, u32)], change: impl Fn(&mut EncodeArgs<'_>)) -> u64 {
@@ -279,26 +287,8 @@ mod tests {
         let unmeasured = of_encode(&args, |_| None);
         assert!(unmeasured > need(Codec::H264, &[(1280, 720)], |_| {}) * 3 / 2);
         let measured = of_encode(&args, |name| (name == "libx264").then_some(900_000_000));
-        assert_eq!(measured, unmeasured - ENCODER + 900_000_000);
+        assert_eq!(measured, unmeasured - footprint::ENCODER + 900_000_000);
         assert!(of_decode(16) > of_decode(1) && of_decode(1) > UNKNOWN);
-    }
-
-    #[test]
-    fn a_pixel_takes_as_many_bytes_as_its_format_has() {
-        for (pix_fmt, bytes) in [
-            ("yuv420p", 2),
-            ("nv12", 2),
-            ("yuv422p10le", 4),
-            ("p010le", 4),
-            ("yuv444p", 3),
-            ("gbrp10le", 6),
-            ("yuva444p12le", 8),
-            ("rgb24", 3),
-            ("rgba64le", 8),
-            ("", 2),
-        ] {
-            assert_eq!(bytes_of_pixel(pix_fmt), bytes, "{pix_fmt}");
-        }
     }
 
     #[test]

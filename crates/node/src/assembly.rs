@@ -6,10 +6,12 @@ use crate::leaving::spot::look_out;
 use crate::leaving::{Farewell, Habits, Leave};
 use crate::peer::{self, Neighbours, serve};
 use crate::proof::{Meter, Prover};
+use crate::ration::Rations;
 use crate::run::{Context, Inputs};
 use crate::scratch::Scratch;
 use crate::slots::Slots;
 use crate::source::Sources;
+use recode_media::memory::{self, Allowance};
 use recode_media::toolchain::Ffmpeg;
 use recode_mesh::{Leader, Link, nats};
 use recode_types::NodeHello;
@@ -130,9 +132,10 @@ pub fn start(config: Config) -> Result<Running, Error> {
         .with_budget(left)
         .waiting(config.habits.waits_for_disk);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let usual = || slots_of(cores, recode_media::memory::of_machine(None));
-    let heavy = config.workers.unwrap_or_else(usual).max(1);
-    let slots = Slots::new(heavy, config.ahead.unwrap_or(1), LIGHT_SLOTS);
+    let heavy = config.workers.unwrap_or(cores).max(1);
+    let memory_bytes = memory_of(config.ffmpeg.allowance, || memory::of_machine(None));
+    let slots = Slots::new(heavy, config.ahead.unwrap_or(1), LIGHT_SLOTS)
+        .within(memory_bytes.map(Rations::new));
     let served = match &config.peer {
         Some(_) if !config.labels.contains_key(SITE) => return Err(peer::Error::NoSite.into()),
         Some(peer) => {
@@ -158,6 +161,7 @@ pub fn start(config: Config) -> Result<Running, Error> {
             .collect(),
         labels: config.labels,
         peer: own.unwrap_or_default(),
+        memory_bytes,
     };
     let accounted = scratch.clone();
     let prover = config.measured.map(|memory| {
@@ -239,11 +243,10 @@ fn name_of(scratch: &Path) -> String {
     }
 }
 
-/// Encodes at once where nobody says how many: one for each core, as long as each has a gigabyte of memory, with which an encode of
-/// 1080p gets by.
-fn slots_of(cores: u32, memory_bytes: Option<u64>) -> u32 {
-    let most = memory_bytes.map_or(u64::MAX, |bytes| (bytes >> 30).max(1));
-    cores.min(u32::try_from(most).unwrap_or(u32::MAX))
+/// What all runs together may have of the memory: as their FFmpeg is allowed, or of the whole machine. `None`: nobody knows.
+fn memory_of(allowance: Allowance, machine: impl FnOnce() -> Option<u64>) -> Option<u64> {
+    let all = allowance.of_all();
+    all.or_else(|| Allowance::new(None, machine()).of_all())
 }
 
 /// Keeps account of what Attempts share, and lets go of what none of them uses any more.
@@ -269,10 +272,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_machine_has_as_many_slots_as_it_has_gigabytes() {
-        assert_eq!(slots_of(8, Some(64 << 30)), 8);
-        assert_eq!(slots_of(8, Some((4 << 30) - 1)), 3);
-        assert_eq!(slots_of(2, Some(500 << 20)), 1);
-        assert_eq!(slots_of(8, None), 8);
+    fn runs_may_have_what_their_ffmpeg_is_allowed_or_else_most_of_the_machine() {
+        let within = Allowance::new(Some(1), Some(800));
+        assert_eq!(memory_of(within, || Some(8_000)), Some(700));
+        assert_eq!(memory_of(Allowance::default(), || Some(8_000)), Some(7_000));
+        assert_eq!(memory_of(Allowance::default(), || None), None);
     }
 }

@@ -15,6 +15,7 @@ pub mod look;
 pub mod measure;
 pub mod peer;
 pub mod proof;
+pub mod ration;
 pub mod run;
 pub mod scratch;
 pub mod slots;

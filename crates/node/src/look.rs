@@ -51,6 +51,7 @@ pub async fn look(
             start_us: None,
             duration_us: None,
         },
+        memory_bytes: None,
     };
     let held = Slots::new(1, 1, 1).hold(deep);
     let (progress, _) = watch::channel(Default::default());

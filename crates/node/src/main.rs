@@ -69,7 +69,7 @@ struct Flags {
     #[arg(long, env = "RECODE_SCRATCH_BUDGET", value_name = "SIZE", value_parser = budget)]
     scratch_budget: Option<u64>,
 
-    /// Encoders at once [default: one for each core, as long as each has a gigabyte of memory]
+    /// Encoders at once [default: one for each core; fewer run where their memory does not suffice]
     #[arg(long, env = "RECODE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
 
@@ -120,6 +120,11 @@ struct Flags {
     /// Memory that one FFmpeg may have, as in 2GB; a second try gets three times as much [default: by picture and encoder]
     #[arg(long, env = "RECODE_RUN_MEMORY", value_name = "SIZE", value_parser = run_memory)]
     run_memory: Option<u64>,
+
+    /// Memory that all FFmpegs together may have, as in 12GB: what does not fit in it waits [default: seven eighths of what the
+    /// machine, or the group around the node, has]
+    #[arg(long, env = "RECODE_MEMORY", value_name = "SIZE", value_parser = run_memory)]
+    memory: Option<u64>,
 
     /// What to log, as in `info` or `recode_node=debug`
     #[arg(
@@ -216,6 +221,7 @@ async fn run() -> anyhow::Result<Farewell> {
     let ffmpeg = toolchain::find_confined(None, flags.sandbox)?;
     let (groups, missing) = Groups::open(&flags.cgroup)?;
     let allowance = Allowance::new(flags.run_memory, memory::of_machine(groups.memory_bytes()));
+    let allowance = allowance.together(flags.memory);
     let ffmpeg = Arc::new(ffmpeg.within(groups, allowance));
     if let Some(warning) = &ffmpeg.warning {
         tracing::warn!("{warning}");

@@ -189,6 +189,7 @@ impl Bench {
             attempt: 1,
             work_store: self.store.url().to_owned(),
             work,
+            memory_bytes: None,
         };
         let (progress, _follow) = watch::channel(AttemptProgress::default());
         let held = Slots::new(1, 1, 1).hold(true);

@@ -119,6 +119,7 @@ impl Bench {
             attempt,
             work_store: self.store.url().to_owned(),
             work,
+            memory_bytes: None,
         };
         let (progress, follow) = watch::channel(AttemptProgress::default());
         let held = Slots::new(1, 1, 1).hold(true);

@@ -88,6 +88,11 @@ pub enum Wait {
     },
     /// All slots are taken.
     NoFreeSlot,
+    /// Slots are free, but nowhere beside one is as much memory left.
+    NoMemory {
+        /// What it is likely to need, in bytes.
+        need_bytes: u64,
+    },
     /// Nothing: it is about to be granted.
     Nothing,
 }
@@ -141,6 +146,11 @@ impl std::fmt::Display for Wait {
                 "waits for a free slot, and {job} comes first with priority {priority}"
             ),
             Self::NoFreeSlot => f.write_str("waits for a free slot"),
+            Self::NoMemory { need_bytes } => write!(
+                f,
+                "waits for memory: it needs about {} MB, and no node with a free slot has that left",
+                need_bytes.div_ceil(1_000_000)
+            ),
             Self::Nothing => f.write_str("is about to be granted"),
         }
     }

@@ -11,6 +11,7 @@ pub mod container;
 pub mod engine;
 pub mod event;
 pub mod explain;
+pub mod footprint;
 pub mod id;
 pub mod making;
 pub mod node;
@@ -35,6 +36,7 @@ pub use event::{
     AttemptLog, AttemptProgress, Event, EventKind, JobFilter, JobState, JobStatus, Progress,
 };
 pub use explain::{Explanation, Wait, Waiting};
+pub use footprint::Picture;
 pub use id::{AttemptNo, JobId, NodeId, TaskId, TaskKey};
 pub use making::Making;
 pub use node::{

@@ -28,6 +28,9 @@ pub struct NodeHello {
     /// Where other nodes of its site reach it, `HOST:PORT`; empty: it serves nobody.
     #[serde(default)]
     pub peer: String,
+    /// What all its runs together may have of its memory, in bytes; `None`: it does not say.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
 }
 
 impl NodeHello {

@@ -21,6 +21,9 @@ pub struct Grant {
     pub work_store: String,
     /// The work.
     pub work: Work,
+    /// Memory that it is likely to need, in bytes, as its Leader counts it; `None`: that is for the node to count.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
 }
 
 /// The work of a Task, one variant per kind.

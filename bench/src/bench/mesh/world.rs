@@ -224,7 +224,7 @@ impl World<'_> {
                 Event::Comes(at) => {
                     self.hosts[at].alive = true;
                     self.hosts[at].known = true;
-                    self.fleet.came(number(at), self.nodes[at].slots);
+                    self.fleet.came(number(at), self.nodes[at].slots, None);
                     self.at(now, Event::Reports(at));
                 }
                 Event::Dies(at) => {
@@ -366,6 +366,7 @@ impl World<'_> {
             heavy: true,
             cost: self.pieces[piece].frames,
             class: Class::default(),
+            memory_bytes: 0,
             priority: 50,
             avoid: Vec::new(),
         }
@@ -379,6 +380,7 @@ impl World<'_> {
             heavy: true,
             cost: self.pieces[piece].frames,
             class: Class::default(),
+            memory_bytes: 0,
             again: false,
         };
         let (token, clock) = (self.token(piece), self.clock());

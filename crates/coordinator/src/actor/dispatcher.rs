@@ -16,7 +16,7 @@ use crate::artifacts::Store;
 use crate::raft::{Consensus, Gathered};
 use crate::runtime;
 use handle::Msg;
-use recode_core::leader::{Nearness, Registry, Told};
+use recode_core::leader::{Nearness, Registry, Told, footprint};
 use recode_core::machine::decide::{self, Tidy};
 use recode_core::schedule::Held;
 use recode_core::{Command, Outcome};
@@ -46,8 +46,14 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 /// What runs, by Job, for watchers.
 pub type Running = Arc<BTreeMap<JobId, Vec<AttemptProgress>>>;
 
-/// What Nodes said last.
-pub type Heard = BTreeMap<NodeId, NodeHeard>;
+/// What Nodes said last, and what became of it.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// What each said.
+    pub nodes: BTreeMap<NodeId, NodeHeard>,
+    /// Jobs of which heavy Tasks waited for memory beside free slots when it was looked last, and how much one needs, in bytes.
+    pub short: BTreeMap<JobId, u64>,
+}
 
 /// What the dispatcher works with.
 pub struct Parts {
@@ -90,6 +96,7 @@ pub fn new(parts: Parts, stop: CancellationToken) -> (DispatcherHandle, impl Fut
         reported: false,
         told: None,
         looked: None,
+        short: BTreeMap::new(),
     };
     (handle, dispatcher.run(inbox, stop))
 }
@@ -124,6 +131,8 @@ struct Dispatcher {
     told: Option<Instant>,
     /// When it was looked last what could be placed.
     looked: Option<Instant>,
+    /// See [`Heard`].
+    short: BTreeMap<JobId, u64>,
 }
 
 /// A Node that waits for its number.
@@ -211,6 +220,7 @@ impl Dispatcher {
         let shared = self.parts.consensus.shared().clone();
         for job in effects.ended {
             self.registry.forget_job(job);
+            self.parts.planner.forget(job);
             match shared.look(|state| decide::tidy(state, job)) {
                 Tidy::Keep => {}
                 Tidy::Archive => self.parts.archiver.archive(job),
@@ -252,7 +262,10 @@ impl Dispatcher {
             }
             Msg::Heard { reply } => {
                 // Who hung up does not want it any more.
-                let _ = reply.send(self.registry.heard(runtime::now()));
+                let _ = reply.send(Heard {
+                    nodes: self.registry.heard(runtime::now()),
+                    short: self.short.clone(),
+                });
             }
         }
     }
@@ -326,7 +339,7 @@ impl Dispatcher {
         let now = runtime::now();
         if first {
             for token in self.registry.held_by(node).intersection(&leased).copied() {
-                let held = shared.look(|state| state.held_of(token));
+                let held = self.held_of(token);
                 self.registry.holds(node, token, held, now);
             }
         }
@@ -337,7 +350,7 @@ impl Dispatcher {
             }
             let held = Held {
                 again: true,
-                ..shared.look(|state| state.held_of(token))
+                ..self.held_of(token)
             };
             self.registry.granted(node, token, held, now);
             grants.extend(shared.look(|state| self.prepare(state, node, token)));
@@ -355,6 +368,13 @@ impl Dispatcher {
         }
         self.reported = true;
         self.due |= first;
+    }
+
+    /// How the scheduler counts an Attempt that was granted before.
+    fn held_of(&mut self, token: AttemptToken) -> Held {
+        let (registry, planner) = (&mut self.registry, &self.parts.planner);
+        let shared = self.parts.consensus.shared();
+        shared.look(|state| footprint::held_of(registry, state, token, |job| planner.picture(job)))
     }
 
     /// How long watchers are told nothing yet.

@@ -9,8 +9,11 @@ use crate::runtime;
 use recode_core::machine::{Phase, decide};
 use recode_core::{Command, Effect, PlanPolicy};
 use recode_types::task::FailureClass;
-use recode_types::{ArtifactRef, Digest, FrameTable, JobId, JobRequest, SourceFacts, TimeBase};
-use std::sync::Arc;
+use recode_types::{
+    ArtifactRef, Digest, FrameTable, JobId, JobRequest, Picture, SourceFacts, TimeBase,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +24,16 @@ const STORE_TRIES: u32 = 4;
 /// Plans that are made at once; each may hold a frame table of millions of rows.
 const PLANS_AT_ONCE: usize = 4;
 
+/// Facts that are read at once for what the pictures are like.
+const LOOKS_AT_ONCE: usize = 4;
+
 /// The planner's public face.
 #[derive(Clone, Debug, Default)]
 pub struct PlannerHandle {
     to_plan: JobSet,
     to_decide: JobSet,
+    to_see: JobSet,
+    pictures: Pictures,
 }
 
 impl PlannerHandle {
@@ -38,6 +46,30 @@ impl PlannerHandle {
     pub fn decide(&self, job: JobId) {
         self.to_decide.add(job);
     }
+
+    /// What the pictures of a Job's Source are like; all zero where there are none. `None`: that is not known yet; the Leader looks
+    /// again at what waits as soon as it is.
+    pub fn picture(&self, job: JobId) -> Option<Picture> {
+        let known = lock(&self.pictures).get(&job).cloned();
+        if known.is_none() {
+            self.to_see.add(job);
+        }
+        known
+    }
+
+    /// Nothing is asked of a Job any more.
+    pub fn forget(&self, job: JobId) {
+        lock(&self.pictures).remove(&job);
+    }
+}
+
+/// Of the Sources of Jobs. In the memory of a Leader and not in the log: the next one reads the facts again.
+type Pictures = Arc<Mutex<BTreeMap<JobId, Picture>>>;
+
+fn lock(pictures: &Pictures) -> MutexGuard<'_, BTreeMap<JobId, Picture>> {
+    pictures
+        .lock()
+        .expect("no code panics while it holds this lock")
 }
 
 /// Prepares a planner; the future is its life.
@@ -52,6 +84,7 @@ pub fn new(
         consensus,
         store,
         policy,
+        pictures: handle.pictures.clone(),
     });
     let life = run(planner, handle.clone(), stop);
     (handle, life)
@@ -61,6 +94,7 @@ async fn run(planner: Arc<Planner>, wanted: PlannerHandle, stop: CancellationTok
     // A slow store holds up the Plan of one Job, not those of others. Planned twice at once, one of the two is
     // rejected as outdated.
     let mut plans = JoinSet::new();
+    let mut looks = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -69,6 +103,11 @@ async fn run(planner: Arc<Planner>, wanted: PlannerHandle, stop: CancellationTok
                 let planner = planner.clone();
                 plans.spawn(runtime::task(async move { planner.plan(job).await }));
             }
+            job = wanted.to_see.next(), if looks.len() < LOOKS_AT_ONCE => {
+                let planner = planner.clone();
+                looks.spawn(runtime::task(async move { planner.see(job).await }));
+            }
+            Some(looked) = looks.join_next() => looked.expect("a panic in a look is one of the planner"),
             Some(planned) = plans.join_next() => planned.expect("a panic in a plan is one of the planner"),
         }
     }
@@ -78,6 +117,7 @@ struct Planner {
     consensus: Consensus,
     store: Store,
     policy: PlanPolicy,
+    pictures: Pictures,
 }
 
 impl Planner {
@@ -113,13 +153,8 @@ impl Planner {
         deep: bool,
         facts: &ArtifactRef,
     ) -> Result<Vec<Command>, (FailureClass, String)> {
-        let bytes = self.read(facts).await?;
-        let facts: SourceFacts = serde_json::from_slice(&bytes).map_err(|e| {
-            (
-                FailureClass::Unknown,
-                format!("the probe's facts do not read: {e}"),
-            )
-        })?;
+        let facts = self.facts(facts).await?;
+        self.saw(job, &facts);
         let table = match &facts.table {
             Some(artifact) => FrameTable::decode(&self.read(artifact).await?)
                 .map_err(|e| (FailureClass::Unknown, e.to_string()))?,
@@ -142,6 +177,43 @@ impl Planner {
         let put = || self.store.put(&key, json.clone());
         let segments = tried("the segments of a plan cannot be stored yet", put).await?;
         Ok(plan.into_commands(job, deep, segments))
+    }
+
+    async fn facts(&self, facts: &ArtifactRef) -> Result<SourceFacts, (FailureClass, String)> {
+        let bytes = self.read(facts).await?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            (
+                FailureClass::Unknown,
+                format!("the probe's facts do not read: {e}"),
+            )
+        })
+    }
+
+    /// Finds out what the pictures of a Job are like that another Leader has planned.
+    async fn see(&self, job: JobId) {
+        let shared = self.consensus.shared();
+        let facts = |job| {
+            let known = lock(&self.pictures).contains_key(&job);
+            let facts = shared.look(|state| Some(state.jobs.get(&job)?.run()?.facts.clone()));
+            facts.filter(|_| !known)
+        };
+        let Some(facts) = facts(job) else {
+            return;
+        };
+        match self.facts(&facts).await {
+            Ok(facts) => self.saw(job, &facts),
+            // As if there were none: what is not known of it is guessed.
+            Err((_, error)) => {
+                tracing::warn!(%job, error, "the memory that this job needs is guessed");
+                lock(&self.pictures).insert(job, Picture::default());
+            }
+        }
+        shared.effects.add([Effect::Dispatch]);
+    }
+
+    fn saw(&self, job: JobId, facts: &SourceFacts) {
+        let picture = facts.video.as_ref().map(Picture::of);
+        lock(&self.pictures).insert(job, picture.unwrap_or_default());
     }
 
     async fn read(&self, artifact: &ArtifactRef) -> Result<Vec<u8>, (FailureClass, String)> {

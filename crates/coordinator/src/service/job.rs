@@ -433,9 +433,9 @@ impl JobService for Jobs {
             let nodes: Vec<NodeStatus> = state
                 .nodes
                 .keys()
-                .filter_map(|node| state.node_status(*node, heard.remove(node)))
+                .filter_map(|node| state.node_status(*node, heard.nodes.remove(node)))
                 .collect();
-            state.explain(job, &nodes, now_ms)
+            state.explain(job, &nodes, heard.short.get(&job).copied(), now_ms)
         });
         let explanation = explanation.ok_or_else(|| unknown(job))?;
         Ok(Response::new(explanation.into()))

@@ -49,7 +49,7 @@ impl Nodes {
     async fn look(&self, node: NodeId) -> Result<Option<v1::NodeStatus>, Status> {
         let dispatcher = self.dispatcher()?;
         let heard = dispatcher.heard().await.ok_or_else(stopping)?;
-        let heard = heard.get(&node).cloned();
+        let heard = heard.nodes.get(&node).cloned();
         let shared = dispatcher.consensus().shared();
         let status = shared.look(|state| state.node_status(node, heard));
         match status {
@@ -165,7 +165,7 @@ impl NodeService for Nodes {
                 .by_ref()
                 .take(limit)
                 .filter_map(|id| {
-                    let mut heard = heard.remove(&id);
+                    let mut heard = heard.nodes.remove(&id);
                     if let Some(heard) = &mut heard {
                         heard.running.clear();
                         // Some kilobytes each.

@@ -344,6 +344,7 @@ mod tests {
             heavy: true,
             cost: 1,
             class: Class::default(),
+            memory_bytes: 0,
             priority: 50,
             avoid: Vec::new(),
         }
@@ -356,6 +357,7 @@ mod tests {
             light: 1,
             busy: vec![0.0],
             speeds: BTreeMap::new(),
+            memory: None,
         }
     }
 

@@ -7,6 +7,7 @@
 mod heard;
 mod trusted;
 
+use super::footprint::Footprints;
 use super::sites::{Member, Sites};
 use crate::schedule::{self, Class, Fleet, FreeNode, Held, Standing, Trust};
 use heard::Heard;
@@ -37,7 +38,8 @@ pub struct Registry {
     /// When silence was looked for last.
     looked: Instant,
     nodes: BTreeMap<NodeId, Heard>,
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
+    pub(super) footprints: Footprints,
     /// Who has failed at what.
     trust: Trust,
     /// Nodes that lack an encoder of a Class, as long as no Node says anything else of itself.
@@ -73,6 +75,7 @@ impl Registry {
             looked: now,
             nodes: BTreeMap::new(),
             fleet: Fleet::default(),
+            footprints: Footprints::default(),
             trust: Trust::default(),
             lacking: BTreeMap::new(),
             foretold: BTreeSet::new(),
@@ -87,7 +90,7 @@ impl Registry {
     pub fn opened(&mut self, node: NodeId, exchange: u64, report: NodeReport, now: Instant) {
         let hello = report.hello.clone().unwrap_or_default();
         self.said();
-        self.fleet.came(node, hello.heavy_slots);
+        self.fleet.came(node, hello.heavy_slots, hello.memory_bytes);
         self.nodes.insert(
             node,
             Heard {
@@ -110,6 +113,7 @@ impl Registry {
     fn said(&mut self) {
         self.lacking.clear();
         self.foretold.clear();
+        self.footprints.forget();
     }
 
     /// Keeps what a report says beyond the moment, and names as capabilities only what is offered.
@@ -242,6 +246,20 @@ impl Registry {
         }
         let clock = self.clock(now);
         self.fleet.ended(node, token, worked, clock);
+    }
+
+    /// Most memory that a sample of an encoder took on any Node; `None`: nobody has measured it.
+    pub fn peak(&self, encoder: &str) -> Option<u64> {
+        let offers = self.nodes.values().filter_map(|node| node.offer.as_ref());
+        let peaks = offers.filter_map(|offer| Some(offer.proof(encoder)?.peak_rss_bytes));
+        peaks.max().filter(|peak| *peak > 0)
+    }
+
+    /// Memory that an Attempt which was granted to a Node is likely to need; `None`: that was but guessed.
+    pub fn memory_for(&self, node: NodeId, token: &AttemptToken) -> Option<u64> {
+        let held = self.fleet.held(node, token)?;
+        let known = self.footprints.knows(token.task.job, held.class);
+        (known && held.memory_bytes > 0).then_some(held.memory_bytes)
     }
 
     /// What each Node would take now.

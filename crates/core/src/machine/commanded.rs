@@ -280,7 +280,10 @@ mod tests {
             };
             heard.hello.capabilities = capabilities.iter().map(|c| (*c).to_owned()).collect();
             let status = bench.state.node_status(NODE, Some(heard)).unwrap();
-            let explained = bench.state.explain(JOB, &[status], bench.now_ms).unwrap();
+            let explained = bench
+                .state
+                .explain(JOB, &[status], None, bench.now_ms)
+                .unwrap();
             explained.waiting[0].why.clone()
         };
         let lacks = Wait::NoNode {

@@ -21,14 +21,23 @@ struct Explainer<'a> {
     takers: Vec<Taker<'a>>,
     /// The first Job that comes before this one and has a ready Task of the kind, by whether it is heavy; looked up once.
     ahead: [Option<Option<(JobId, u8)>>; 2],
+    /// What heavy Tasks of the Job need of memory, where no Node had so much left when the Leader looked last.
+    short_of: Option<u64>,
     /// Why Encodes of an Output have no settings yet; looked up once.
     no_knob: Vec<Option<Wait>>,
 }
 
 impl State {
     /// Why each waiting Task of a Job waits, given how `nodes` are; `None`: no such Job in the state. Pure: what the
-    /// Leader remembers of Nodes comes in with them.
-    pub fn explain(&self, job: JobId, nodes: &[NodeStatus], now_ms: u64) -> Option<Explanation> {
+    /// Leader remembers of Nodes comes in with them. `short_of`: the memory that Tasks of the Job wait for beside free slots, in
+    /// bytes.
+    pub fn explain(
+        &self,
+        job: JobId,
+        nodes: &[NodeStatus],
+        short_of: Option<u64>,
+        now_ms: u64,
+    ) -> Option<Explanation> {
         let job = self.jobs.get(&job)?;
         let (tasks, tasks_done) = job.count_tasks();
         let running = job.tasks.values().filter(|t| t.lease.is_some()).count();
@@ -57,6 +66,7 @@ impl State {
                 })
                 .collect(),
             ahead: [None, None],
+            short_of,
             no_knob: Vec::new(),
         };
         explainer.explain(&mut explanation.waiting);
@@ -173,7 +183,10 @@ impl Explainer<'_> {
             return Wait::Refused { nodes: refused };
         }
         if free {
-            return Wait::Nothing;
+            return match self.short_of.filter(|_| heavy) {
+                Some(need_bytes) => Wait::NoMemory { need_bytes },
+                None => Wait::Nothing,
+            };
         }
         match self.ahead(heavy) {
             Some((job, priority)) => Wait::Behind { job, priority },
@@ -291,9 +304,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn heavy_tasks_that_wait_for_memory_beside_free_slots_say_how_much() {
+        let bench = Bench::running(small_request());
+        let reasons = |nodes: &[NodeStatus]| {
+            let explained = bench.state.explain(JOB, nodes, Some(7), bench.now_ms);
+            let waiting = explained.unwrap().waiting.into_iter();
+            waiting.map(|w| w.why).collect::<Vec<Wait>>()
+        };
+        let short = Wait::NoMemory { need_bytes: 7 };
+        let stitch = tasks(0, 5, 1);
+        assert_eq!(
+            reasons(&[node(1, 1, 1)]),
+            [Wait::Nothing, stitch.clone(), short]
+        );
+        assert_eq!(reasons(&[node(1, 0, 0)]), [Wait::NoFreeSlot, stitch]);
+    }
+
     /// Reasons with their counts, in order.
     fn reasons(bench: &Bench, nodes: &[NodeStatus]) -> Vec<(Wait, u32)> {
-        let explained = bench.state.explain(JOB, nodes, bench.now_ms).unwrap();
+        let explained = bench.state.explain(JOB, nodes, None, bench.now_ms).unwrap();
         let waiting = explained.waiting.into_iter();
         waiting.map(|w| (w.why, w.count)).collect()
     }
@@ -451,7 +481,10 @@ mod tests {
             [(behind, 1), (tasks(0, 5, 1), 1), (Wait::NoFreeSlot, 5)]
         );
         // A paused one holds nobody up, and the first in line has nobody before it.
-        let other = bench.state.explain(JobId(9), &full, bench.now_ms).unwrap();
+        let other = bench
+            .state
+            .explain(JobId(9), &full, None, bench.now_ms)
+            .unwrap();
         assert_eq!(other.waiting[0].why, Wait::NoFreeSlot);
         bench.apply(Command::Ask {
             job: JobId(9),
@@ -465,7 +498,7 @@ mod tests {
     fn an_ended_job_waits_for_nothing_and_counts_add_up_on_the_way() {
         let mut bench = Bench::running(small_request());
         loop {
-            let explained = bench.state.explain(JOB, &[], bench.now_ms).unwrap();
+            let explained = bench.state.explain(JOB, &[], None, bench.now_ms).unwrap();
             let waiting: u32 = explained.waiting.iter().map(|w| w.count).sum();
             assert_eq!(
                 explained.tasks,
@@ -475,9 +508,9 @@ mod tests {
                 break;
             }
         }
-        let explained = bench.state.explain(JOB, &[], bench.now_ms).unwrap();
+        let explained = bench.state.explain(JOB, &[], None, bench.now_ms).unwrap();
         assert_eq!(explained.state, JobState::Done);
         assert!(explained.waiting.is_empty());
-        assert_eq!(bench.state.explain(JobId(1), &[], 0), None);
+        assert_eq!(bench.state.explain(JobId(1), &[], None, 0), None);
     }
 }

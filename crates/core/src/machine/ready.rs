@@ -20,6 +20,8 @@ pub struct ReadyTask {
     pub cost: u64,
     /// What kind of work it is: Nodes have a speed for each.
     pub class: Class,
+    /// Memory that it is likely to need, in bytes, where the Leader has weighed it (`leader::footprint`); 0 before that.
+    pub memory_bytes: u64,
     /// 0 to 100; higher first.
     pub priority: u8,
     /// Nodes that refused it.
@@ -33,6 +35,7 @@ impl ReadyTask {
             heavy: self.heavy,
             cost: self.cost,
             class: self.class,
+            memory_bytes: self.memory_bytes,
             again: false,
         }
     }
@@ -186,6 +189,7 @@ impl Job {
             heavy: self.is_heavy(key),
             cost,
             class: self.class_of(key),
+            memory_bytes: 0,
             priority: self.request.priority,
             avoid: task.map(|task| task.avoid.clone()).unwrap_or_default(),
         }

@@ -18,9 +18,11 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A Node of so many heavy slots has come, or come again: it holds nothing that was not added since.
-    pub fn came(&mut self, node: NodeId, slots: u32) {
-        self.loads.insert(node, Load::new(slots));
+    /// A Node of so many heavy slots has come, or come again: it holds nothing that was not added since. `memory_bytes`: what its
+    /// runs may have; `None`: it does not say.
+    pub fn came(&mut self, node: NodeId, slots: u32, memory_bytes: Option<u64>) {
+        let load = Load::new(slots).within(memory_bytes);
+        self.loads.insert(node, load);
     }
 
     /// A Node is known no longer.
@@ -92,6 +94,11 @@ impl Fleet {
         }
     }
 
+    /// How an Attempt counts that a Node is known to hold.
+    pub fn held(&self, node: NodeId, token: &AttemptToken) -> Option<Held> {
+        self.loads.get(&node)?.held(token)
+    }
+
     /// Whether a Node is known to hold an Attempt.
     pub fn holds(&self, node: NodeId, token: &AttemptToken) -> bool {
         self.loads.get(&node).is_some_and(|load| load.holds(token))
@@ -130,6 +137,7 @@ impl Fleet {
                 light,
                 busy,
                 speeds,
+                memory: load.and_then(Load::memory),
             }
         });
         free.collect()
@@ -169,7 +177,7 @@ mod tests {
 
     fn fleet() -> Fleet {
         let mut fleet = Fleet::default();
-        fleet.came(NODE, 1);
+        fleet.came(NODE, 1, None);
         fleet.granted(NODE, token(0), held(100), at(0));
         fleet
     }

@@ -1,6 +1,6 @@
 //! What one Node holds, and when its slots will be free of it. Time is an argument, counted from any fixed moment.
 
-use super::Class;
+use super::{Class, Memory};
 use recode_types::AttemptToken;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub struct Held {
     pub cost: u64,
     /// What kind of work.
     pub class: Class,
+    /// Memory that it is likely to need, in bytes.
+    pub memory_bytes: u64,
     /// Granted again to a Node that may have had it already: when it ends says nothing of the Node.
     pub again: bool,
 }
@@ -47,6 +49,12 @@ impl Piece {
         })
     }
 
+    /// Its encoder has ended: it is checked and stored without a slot.
+    fn is_encoded(&self) -> bool {
+        let done = self.last.map_or(0, |(_, done)| done);
+        self.frames > 0 && done >= self.frames
+    }
+
     /// Seconds it will still take at `speed`, unless its own progress knows better.
     fn left(&self, now: Duration, speed: f64) -> f64 {
         let speed = self.pace().unwrap_or(speed);
@@ -54,8 +62,7 @@ impl Piece {
         if let Some((at, done)) = self.last
             && self.frames > 0
         {
-            if done >= self.frames {
-                // All is encoded: it is checked and stored without a slot.
+            if self.is_encoded() {
                 return 0.0;
             }
             let todo = 1.0 - done as f64 / self.frames as f64;
@@ -77,6 +84,8 @@ fn overdue(expected: f64, gone: f64, all: f64) -> f64 {
 #[derive(Clone, Debug, Default)]
 pub struct Load {
     slots: u32,
+    /// What its runs may have; `None`: it does not say.
+    memory_bytes: Option<u64>,
     pieces: BTreeMap<AttemptToken, Piece>,
     turns: u64,
 }
@@ -88,6 +97,23 @@ impl Load {
             slots,
             ..Self::default()
         }
+    }
+
+    /// Its runs may have so much of its memory; `None`: nobody knows.
+    #[must_use]
+    pub fn within(self, memory_bytes: Option<u64>) -> Self {
+        Self {
+            memory_bytes,
+            ..self
+        }
+    }
+
+    /// What its runs may have, and what those it holds are likely to need; `None`: it does not say.
+    pub fn memory(&self) -> Option<Memory> {
+        let pieces = self.pieces.values();
+        let heavy = pieces.filter(|p| p.held.heavy && !p.is_encoded());
+        let needs = heavy.map(|p| p.held.memory_bytes);
+        Some(Memory::new(self.memory_bytes?, self.slots, needs))
     }
 
     /// An Attempt was granted, or the Node says that it holds it.
@@ -131,6 +157,11 @@ impl Load {
     /// Whether it holds this Attempt.
     pub fn holds(&self, token: &AttemptToken) -> bool {
         self.pieces.contains_key(token)
+    }
+
+    /// How this Attempt counts; `None`: it does not hold it.
+    pub fn held(&self, token: &AttemptToken) -> Option<Held> {
+        Some(self.pieces.get(token)?.held)
     }
 
     /// How many of a kind it holds.

@@ -3,6 +3,7 @@
 mod class;
 mod fleet;
 mod load;
+mod memory;
 mod problem;
 mod relief;
 mod solve;
@@ -17,6 +18,7 @@ mod tests;
 pub use class::Class;
 pub use fleet::Fleet;
 pub use load::{Held, Load, Pending};
+pub use memory::Memory;
 pub use problem::{FreeNode, Placed, Problem, Reason, Solution};
 pub use relief::relieve;
 pub use solve::{assign, look};

@@ -1,6 +1,6 @@
 //! What the scheduler is asked, and what it answers.
 
-use super::Class;
+use super::{Class, Memory};
 use crate::machine::ReadyTask;
 use recode_types::{AttemptNo, NodeId, TaskId};
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ pub struct FreeNode {
     pub busy: Vec<f64>,
     /// Work per second of one heavy slot, in the unit of [`ReadyTask::cost`]; a Class that is missing is not known yet.
     pub speeds: BTreeMap<Class, f64>,
+    /// What its runs may have of its memory; `None`: it does not say, and is not limited by it.
+    pub memory: Option<Memory>,
 }
 
 /// Who gets what, and why the others wait.
@@ -60,6 +62,11 @@ pub enum Reason {
     Refused,
     /// All slots of its kind are taken.
     NoFreeSlot,
+    /// Slots are free, but nowhere beside one is as much memory left as it is likely to need.
+    NoMemory {
+        /// So much, in bytes.
+        need: u64,
+    },
     /// A slot is free, but this Node, which is busy, will have finished it earlier.
     Held(NodeId),
 }
@@ -70,6 +77,11 @@ impl std::fmt::Display for Reason {
             Self::NoNodes => f.write_str("waits for a node to report"),
             Self::Refused => f.write_str("every node lacks something it needs"),
             Self::NoFreeSlot => f.write_str("waits for a free slot"),
+            Self::NoMemory { need } => write!(
+                f,
+                "waits for memory: it needs about {} MB, and no node with a free slot has that left",
+                need.div_ceil(1_000_000)
+            ),
             Self::Held(node) => write!(
                 f,
                 "waits for {node}, which is busy and will have finished it before any free node could"

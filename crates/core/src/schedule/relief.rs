@@ -79,6 +79,7 @@ mod tests {
             light: 1,
             busy: vec![busy],
             speeds: [(Class::default(), speed)].into(),
+            memory: None,
         }
     }
 

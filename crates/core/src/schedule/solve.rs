@@ -1,7 +1,7 @@
 //! The choice itself. See README.md beside.
 
-use super::Class;
 use super::problem::{FreeNode, Placed, Problem, Reason, Solution};
+use super::{Class, Memory};
 use crate::machine::ReadyTask;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,11 +29,20 @@ struct Lane<'a> {
     heavy: u32,
     light: u32,
     busy: Vec<f64>,
+    memory: Option<Memory>,
+    /// A more urgent Task waits for its memory: nothing else is put there, or small ones would keep it from a large one for ever.
+    kept: bool,
 }
 
 impl Lane<'_> {
     fn room(&self, heavy: bool) -> u32 {
         if heavy { self.heavy } else { self.light }
+    }
+
+    /// It has the memory for a Task beside what it holds.
+    fn has_memory(&self, task: &ReadyTask) -> bool {
+        let memory = self.memory.as_ref().filter(|_| task.heavy);
+        memory.is_none_or(|memory| !self.kept && memory.fits(task.memory_bytes))
     }
 
     /// Seconds until its first slot is free.
@@ -87,7 +96,8 @@ fn speed(node: &FreeNode, class: Class) -> Option<f64> {
 /// Places each Task, most urgent first, on the Node that would finish it earliest, be it free or not.
 /// # Shape
 /// Every Task of the Problem is either placed once or unplaced with a reason. No Node gets more than it asked for, and
-/// no Task goes to a Node that refused it. A Task that would end after everything else could have ended waits for a Node that is
+/// no Task goes to a Node that refused it. No heavy Task goes to a Node whose memory it does not fit in beside what is held there, but
+/// where nothing heavy is. A Task that would end after everything else could have ended waits for a Node that is
 /// busy if that one finishes it earlier; while more than that waits, no slot stays empty. One Node alone gets all it asks for. Ties go to the Node with more room,
 /// then to the lower id.
 pub fn assign(problem: &Problem) -> Solution {
@@ -119,6 +129,10 @@ struct Solver<'a> {
     ends: BTreeMap<Class, f64>,
     /// Heavy Classes of which no Node that has room takes more.
     closed: BTreeSet<Class>,
+    /// Of heavy Classes the least need of memory that no Node with room has left.
+    crowded: BTreeMap<Class, u64>,
+    /// Classes for which a Node is kept until it has the memory. One each: the others would idle for it.
+    kept_for: BTreeSet<Class>,
     held: u32,
 }
 
@@ -134,6 +148,8 @@ impl<'a> Solver<'a> {
                     true => vec![0.0],
                     false => node.busy.clone(),
                 },
+                memory: node.memory.clone(),
+                kept: false,
             })
             .collect();
         let sum = |heavy| lanes.iter().map(|lane| u64::from(lane.room(heavy))).sum();
@@ -151,6 +167,8 @@ impl<'a> Solver<'a> {
             paces,
             ends: BTreeMap::new(),
             closed: BTreeSet::new(),
+            crowded: BTreeMap::new(),
+            kept_for: BTreeSet::new(),
             held: 0,
         }
     }
@@ -168,7 +186,20 @@ impl<'a> Solver<'a> {
         if task.heavy && self.closed.contains(&task.class) {
             return Err(Reason::NoFreeSlot);
         }
+        let no_memory = Reason::NoMemory {
+            need: task.memory_bytes,
+        };
+        let crowded = self.crowded.get(&task.class);
+        if task.heavy && crowded.is_some_and(|need| *need <= task.memory_bytes) {
+            return Err(no_memory);
+        }
         let Some(free) = self.earliest(task, true) else {
+            if self.keep_for(task) {
+                if task.avoid.is_empty() {
+                    self.crowded.insert(task.class, task.memory_bytes);
+                }
+                return Err(no_memory);
+            }
             if task.heavy && task.avoid.is_empty() {
                 self.closed.insert(task.class);
             }
@@ -192,6 +223,9 @@ impl<'a> Solver<'a> {
                 }
             }
             self.lanes[free].take(takes_there);
+            if let Some(memory) = &mut self.lanes[free].memory {
+                memory.take(task.memory_bytes);
+            }
         }
         let lane = &mut self.lanes[free];
         let room = if task.heavy {
@@ -218,7 +252,8 @@ impl<'a> Solver<'a> {
             let takes = (room > 0 || planted!(NodeOverfilled)) && tried;
             // One that shows idle slots and yet takes nothing does so for reasons of its own: nobody waits for it.
             let idle = task.heavy && room == 0 && soonest <= 0.0;
-            if free && !takes || idle {
+            // Nor for one that has no memory left: when it will have some is not known.
+            if free && !takes || idle || !lane.has_memory(task) {
                 continue;
             }
             let finish = soonest + cost / speed;
@@ -230,6 +265,27 @@ impl<'a> Solver<'a> {
             }
         }
         best.map(|(.., at)| at)
+    }
+
+    /// Whether a Node has room for the Task and lacks but the memory. Of those the one with the most left is kept for it.
+    fn keep_for(&mut self, task: &ReadyTask) -> bool {
+        let lacks: Vec<usize> = (0..self.lanes.len())
+            .filter(|at| {
+                let lane = &self.lanes[*at];
+                lane.room(task.heavy) > 0 && !lane.has_memory(task) && self.may(task, lane)
+            })
+            .collect();
+        let left = |at: &usize| self.lanes[*at].memory.as_ref().map_or(0, Memory::left);
+        let open = lacks.iter().filter(|at| !self.lanes[**at].kept);
+        let most = open
+            .copied()
+            .max_by_key(|at| (left(at), std::cmp::Reverse(*at)));
+        if let Some(most) = most
+            && self.kept_for.insert(task.class)
+        {
+            self.lanes[most].kept = true;
+        }
+        !lacks.is_empty()
     }
 
     /// There is one Node: whatever it does not get nobody does.

@@ -14,6 +14,7 @@ fn node(id: u64, heavy: u32, speed: f64) -> FreeNode {
         light: 1,
         busy: vec![0.0],
         speeds: known.into_iter().collect(),
+        memory: None,
     }
 }
 
@@ -34,6 +35,7 @@ fn task(segment: u32, cost: u64, avoid: &[u64]) -> ReadyTask {
         heavy: true,
         cost,
         class: Class::default(),
+        memory_bytes: 0,
         priority: 50,
         avoid: avoid.iter().copied().map(NodeId).collect(),
     }
@@ -201,7 +203,161 @@ fn the_end_is_seen_as_far_ahead_as_the_slowest_node_with_room_needs() {
     assert!(picked(1, 0, &[node(1, 0, 0.1)]).2);
 }
 
+/// A Node of so many slots whose runs may have `bytes` and which holds heavy Tasks with these `needs`.
+fn roomy(id: u64, slots: u32, bytes: u64, needs: &[u64]) -> FreeNode {
+    let held = needs.len() as u32;
+    let mut busy = vec![0.0; (slots - held) as usize];
+    busy.extend(needs.iter().map(|_| 100.0));
+    FreeNode {
+        busy,
+        memory: Some(Memory::new(bytes, slots, needs.iter().copied())),
+        ..node(id, slots + 1 - held, 1.0)
+    }
+}
+
+fn needing(segment: u32, memory_bytes: u64) -> ReadyTask {
+    ReadyTask {
+        memory_bytes,
+        ..task(segment, 10, &[])
+    }
+}
+
+/// As many alike as are taken of twenty.
+fn taken(node: FreeNode, need: u64) -> usize {
+    let tasks = (0..20).map(|segment| needing(segment, need)).collect();
+    let other = super::FreeNode {
+        heavy: 0,
+        ..busy(9, 0, 1.0, 100.0)
+    };
+    let problem = Problem {
+        plenty: true,
+        ..problem(vec![node, other], tasks)
+    };
+    assign(&problem).placed.len()
+}
+
+#[test]
+fn a_node_gets_as_many_tasks_as_its_memory_bears_and_one_in_any_case() {
+    assert_eq!(taken(roomy(1, 8, 80, &[]), 25), 3);
+    assert_eq!(taken(roomy(1, 8, 80, &[25]), 25), 2);
+    // One more than the slots is held ahead and takes nothing yet.
+    assert_eq!(taken(roomy(1, 8, 80, &[]), 10), 9);
+    assert_eq!(taken(roomy(1, 8, 80, &[]), 100), 1);
+    assert_eq!(taken(roomy(1, 8, 80, &[5]), 100), 0);
+    assert_eq!(taken(node(1, 9, 1.0), 100), 9, "it says nothing of memory");
+}
+
+#[test]
+fn who_waits_for_memory_says_so_and_light_tasks_do_not() {
+    let light = ReadyTask {
+        heavy: false,
+        ..needing(2, 100)
+    };
+    let tasks = vec![needing(0, 25), needing(1, 30), light];
+    let problem = problem(vec![roomy(1, 8, 80, &[60])], tasks);
+    let solution = assign(&problem);
+    let why: Vec<Reason> = solution.unplaced.iter().map(|(_, why)| *why).collect();
+    assert_eq!(
+        why,
+        [Reason::NoMemory { need: 25 }, Reason::NoMemory { need: 30 }]
+    );
+    assert!(why[0].to_string().contains("memory"), "{}", why[0]);
+    assert_eq!(solution.placed.len(), 1);
+    // Where all slots are taken that is why.
+    let full = FreeNode {
+        heavy: 0,
+        ..roomy(1, 1, 80, &[60])
+    };
+    let problem = Problem {
+        nodes: vec![full],
+        ..problem
+    };
+    assert_eq!(reasons(&problem)[0], Reason::NoFreeSlot);
+}
+
+#[test]
+fn small_tasks_do_not_keep_memory_from_a_more_urgent_large_one() {
+    let nodes = vec![roomy(1, 8, 80, &[60]), roomy(2, 8, 80, &[70])];
+    let small = |segment| ReadyTask {
+        class: Class::of_kind(TaskKey::Stitch { output: 0 }),
+        ..needing(segment, 5)
+    };
+    let problem = Problem {
+        plenty: true,
+        ..problem(nodes, vec![needing(0, 50), small(1), small(2), small(3)])
+    };
+    // The Node with the most left is kept for the large one; on the other are 10 left.
+    assert_eq!(placed_on(&problem), [2, 2]);
+    assert_eq!(
+        reasons(&problem),
+        [Reason::NoMemory { need: 50 }, Reason::NoMemory { need: 5 }]
+    );
+}
+
+#[test]
+fn one_node_is_kept_for_large_tasks_that_are_alike_and_small_ones_go_to_the_others() {
+    let nodes = (1..4).map(|id| roomy(id, 8, 80, &[60])).collect();
+    // Nodes that some Tasks avoid make them no less alike.
+    let large = |segment| ReadyTask {
+        avoid: vec![NodeId(9)],
+        ..needing(segment, 50)
+    };
+    let small = ReadyTask {
+        class: Class::of_kind(TaskKey::Stitch { output: 0 }),
+        ..needing(4, 5)
+    };
+    let problem = Problem {
+        plenty: true,
+        ..problem(nodes, vec![large(0), large(1), large(2), small])
+    };
+    assert_eq!(placed_on(&problem), [2]);
+}
+
+fn placed_on(problem: &Problem) -> Vec<u64> {
+    let placed = assign(problem).placed;
+    placed.iter().map(|placed| placed.node.0).collect()
+}
+
+#[test]
+fn nobody_waits_for_a_node_that_has_no_memory_left() {
+    // The first is far faster, and shows idle slots; the second has them.
+    let fast = FreeNode {
+        speeds: [(Class::default(), 100.0)].into(),
+        ..roomy(1, 8, 80, &[70])
+    };
+    let problem = problem(vec![fast, roomy(2, 8, 80, &[])], vec![needing(0, 20)]);
+    assert_eq!(placed_on(&problem), [2]);
+}
+
 proptest! {
+    #[test]
+    fn no_node_is_given_more_than_its_memory_bears(
+        nodes in prop::collection::vec((1u32..9, 1u64..100, prop::collection::vec(1u64..60, 0..1)), 1..5),
+        needs in prop::collection::vec(1u64..120, 0..30),
+        plenty in prop::bool::ANY,
+    ) {
+        let given = nodes.iter().enumerate();
+        let given = given.map(|(i, (slots, bytes, held))| roomy(i as u64, *slots, *bytes, held));
+        let tasks = needs.iter().enumerate();
+        let problem = Problem {
+            nodes: given.collect(),
+            tasks: tasks.map(|(i, need)| needing(i as u32, *need)).collect(),
+            plenty,
+        };
+        let solution = assign(&problem);
+        for (i, (slots, bytes, held)) in nodes.iter().enumerate() {
+            let of = |id: &TaskId| problem.tasks.iter().find(|t| t.id == *id).unwrap().memory_bytes;
+            let got = solution.placed.iter().filter(|p| p.node.0 == i as u64);
+            let mut all: Vec<u64> = got.map(|p| of(&p.task)).chain(held.iter().copied()).collect();
+            all.sort_unstable_by(|a, b| b.cmp(a));
+            let at_once: u64 = all.iter().take(*slots as usize).sum();
+            prop_assert!(all.len() <= 1 || at_once <= *bytes, "{all:?} of {bytes}");
+        }
+        // Whoever waits for memory would not fit where nothing was given either, unless it was kept for another.
+        let nothing = solution.placed.is_empty() && nodes.iter().all(|(.., held)| held.is_empty());
+        prop_assert!(!nothing || problem.tasks.is_empty());
+    }
+
     #[test]
     fn no_node_gets_more_than_it_asked_for_and_no_slot_stays_empty_while_plenty_waits(
         slots in prop::collection::vec((0u32..4, 0.1f64..5.0, -5.0f64..20.0), 0..5),

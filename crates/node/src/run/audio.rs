@@ -2,7 +2,7 @@
 
 use super::{Attempt, Cut, failure, from_store, resources};
 use recode_media::args::{audio, whole};
-use recode_media::memory::UNKNOWN_ENCODE;
+use recode_media::memory::{UNKNOWN, UNKNOWN_ENCODE};
 use recode_media::run::Invocation;
 use recode_store::Take;
 use recode_types::request::OutputRequest;
@@ -65,7 +65,7 @@ pub async fn whole(
     }
     .build()
     .map_err(|e| failure(FailureClass::BadInput, e))?;
-    attempt.held.start().await;
+    attempt.start(UNKNOWN).await;
     let mut invocation = invocation(args, &path, &out);
     invocation.need_bytes = UNKNOWN_ENCODE;
     finish(attempt, invocation, out, name).await

@@ -82,6 +82,8 @@ pub struct Attempt {
     pub room: Room,
     /// Its slot.
     pub held: Held,
+    /// Memory that it is likely to need, as its Leader counts it; `None`: that is to be counted here.
+    pub memory_bytes: Option<u64>,
     /// Where progress goes.
     pub progress: watch::Sender<AttemptProgress>,
     /// Frames that an earlier Attempt had done, and this one does not.
@@ -95,6 +97,14 @@ impl Attempt {
     pub fn used(&mut self, child: &ChildUsage) {
         self.usage.cpu_ms += child.cpu.as_millis() as u64;
         self.usage.peak_rss_bytes = self.usage.peak_rss_bytes.max(child.peak_rss_bytes);
+    }
+
+    /// Waits until its encoder may start. `usual`: what that is likely to need of memory, as counted here.
+    pub async fn start(&mut self, usual: u64) {
+        let need = self.memory_bytes.unwrap_or(usual);
+        // No more than a control group would let it have.
+        let need = need.min(self.ffmpeg.allowance.limit(need));
+        self.held.start(need).await;
     }
 
     /// It goes on after so many frames, which an earlier one has done.
@@ -238,6 +248,7 @@ async fn prepare(
         store,
         room,
         held,
+        memory_bytes: grant.memory_bytes,
         progress,
         found: 0,
         usage: Usage::default(),

@@ -172,7 +172,9 @@ pub(super) async fn one_process(
     for engine in engines {
         sessions.extend(attempt.context.proofs.session(engine).await);
     }
-    attempt.held.start().await;
+    let peak = |encoder: &str| attempt.context.proofs.peak_bytes(encoder);
+    let usual = memory::usual_of_encode(&args, peak);
+    attempt.start(usual).await;
     let seen = match decoded(attempt, &args, work, keeper.clone()).await {
         // FFmpeg's loop-back decoder stumbles over what plain decoders take: pictures in 3D, for one.
         Err(failed) if args.check.is_some() && may_be_the_check(failed.class) => {

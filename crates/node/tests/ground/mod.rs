@@ -52,7 +52,7 @@ impl Node {
     }
 }
 
-/// A node of one slot that does not measure itself.
+/// A node of one slot, unless it is told otherwise, that does not measure itself.
 pub fn node() -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_recode-node"));
     let mut command = Command::new(program);
@@ -60,7 +60,8 @@ pub fn node() -> Command {
         eprintln!("NOT TESTED: the sandbox, since recode-sandbox is not built");
         command.args(["--sandbox", "off"]);
     }
-    command.args(["--measure", "false", "--workers", "1", "--log", "error"]);
+    command.args(["--measure", "false", "--log", "error"]);
+    command.env("RECODE_WORKERS", "1");
     command
 }
 

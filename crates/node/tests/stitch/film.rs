@@ -105,6 +105,7 @@ impl Machine {
             attempt,
             work_store: store.url().to_owned(),
             work,
+            memory_bytes: None,
         };
         let (progress, _follow) = watch::channel(AttemptProgress::default());
         let held = Slots::new(1, 1, 1).hold(true);

@@ -36,6 +36,7 @@ impl From<Wait> for v1::waiting::Why {
                 priority: priority.into(),
             }),
             Wait::NoFreeSlot => Self::NoFreeSlot(wire::NoFreeSlot {}),
+            Wait::NoMemory { need_bytes } => Self::NoMemory(wire::NoMemory { need_bytes }),
             Wait::Nothing => Self::Nothing(wire::Nothing {}),
         }
     }
@@ -72,6 +73,9 @@ impl TryFrom<v1::waiting::Why> for Wait {
                 priority: narrow("waiting.priority", w.priority)?,
             },
             Why::NoFreeSlot(_) => Self::NoFreeSlot,
+            Why::NoMemory(w) => Self::NoMemory {
+                need_bytes: w.need_bytes,
+            },
             Why::Nothing(_) => Self::Nothing,
         })
     }
@@ -168,6 +172,7 @@ mod tests {
                 priority: 8,
             },
             Wait::NoFreeSlot,
+            Wait::NoMemory { need_bytes: 9 },
             Wait::Nothing,
         ];
         let explanation = Explanation {

@@ -19,6 +19,7 @@ impl From<NodeHello> for v1::NodeHello {
             capabilities: value.capabilities,
             labels: value.labels.into_iter().collect(),
             peer: value.peer,
+            memory_bytes: value.memory_bytes.unwrap_or(0),
         }
     }
 }
@@ -51,6 +52,7 @@ impl TryFrom<v1::NodeHello> for NodeHello {
             capabilities: value.capabilities,
             labels: value.labels.into_iter().collect(),
             peer: text("hello.peer", value.peer)?,
+            memory_bytes: (value.memory_bytes > 0).then_some(value.memory_bytes),
         })
     }
 }
@@ -447,6 +449,7 @@ mod tests {
                 capabilities: vec!["libx264".into()],
                 labels: [("compute".to_owned(), "intel".to_owned())].into(),
                 peer: "10.0.0.1:7430".into(),
+                memory_bytes: Some(14_000_000_000),
             }),
             running: vec![AttemptProgress {
                 task: token().task,
@@ -577,6 +580,7 @@ mod tests {
                     start_us: None,
                     duration_us: Some(7),
                 },
+                memory_bytes: Some(2_000_000_000),
             }],
             revocations: vec![token()],
             acknowledged: vec![token()],

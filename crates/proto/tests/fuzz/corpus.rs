@@ -166,6 +166,7 @@ fn hello() -> NodeHello {
         capabilities: vec!["libx264".into(), "libvmaf".into()],
         labels: [("compute".to_owned(), "intel".to_owned())].into(),
         peer: "10.0.0.1:7430".into(),
+        memory_bytes: Some(14_000_000_000),
     }
 }
 
@@ -265,6 +266,7 @@ pub fn orders() -> Vec<Vec<u8>> {
             attempt: 3,
             work_store: "file:///store".into(),
             work,
+            memory_bytes: Some(2_000_000_000),
         }],
         revocations: vec![token()],
         acknowledged: vec![token()],

@@ -4,10 +4,10 @@ use super::Dispatcher;
 use crate::artifacts::Store;
 use crate::runtime::{self, Polite};
 use recode_core::leader::{
-    Registry, Verdict, apart, cheapest, fit, foretell, judge, nearness, sites,
+    Registry, Verdict, apart, cheapest, fit, footprint, foretell, judge, nearness, sites,
 };
 use recode_core::machine::{LeaseGrant, Order, ReadyTask, StitchOrder, decide};
-use recode_core::schedule::{self, FreeNode, Held, Problem};
+use recode_core::schedule::{self, FreeNode, Held, Problem, Reason};
 use recode_core::{Command, Outcome, Rejected, State};
 use recode_store::digest_of;
 use recode_types::task::{AttemptOutcome, Grant, ListedChunk, Work};
@@ -20,14 +20,19 @@ impl Dispatcher {
     /// Puts what ended into the log together with what is granted instead.
     pub(super) async fn settle(&mut self) {
         let finished = std::mem::take(&mut self.finished);
+        let shared = self.parts.consensus.shared().clone();
+        shared.look(|state| {
+            for (token, (node, outcome)) in &finished {
+                footprint::learn(&mut self.registry, state, *node, token, outcome);
+            }
+        });
         for (token, (node, outcome)) in &finished {
-            let shared = self.parts.consensus.shared();
             let all = token.attempt == 1 || shared.look(|state| begins_anew(state, token));
             let worked = worked(outcome).filter(|_| all);
             // Whatever becomes of the proposal, the Node is done with it.
             self.registry.ended(*node, token, worked, runtime::now());
         }
-        let level = self.parts.consensus.shared().look(|state| state.level);
+        let level = shared.look(|state| state.level);
         let mut commands: Vec<Command> = finished
             .iter()
             .map(|(token, (_, outcome))| Command::CompleteAttempt {
@@ -44,7 +49,6 @@ impl Dispatcher {
                 leases: returned.iter().map(|t| (t.task, t.attempt)).collect(),
             });
         }
-        let shared = self.parts.consensus.shared().clone();
         let apart = shared.look(|state| apart(&mut self.registry, state, &finished));
         self.tell(apart);
         commands.append(&mut self.warnings);
@@ -170,6 +174,8 @@ impl Dispatcher {
             fit::keep(&mut self.registry, state, &mut tasks, &nodes);
             let remote = nearness::is_remote(self.parts.store.url());
             cheapest::keep(&self.registry, state, &mut tasks, &nodes, remote);
+            let picture = |job: JobId| self.parts.planner.picture(job);
+            footprint::weigh(&mut self.registry, state, &mut tasks, &nodes, picture);
             let reads = |task: TaskId| nearness::read(state, task);
             self.nearness
                 .keep(&mut tasks, &nodes, sites.clone(), reads, now);
@@ -178,6 +184,7 @@ impl Dispatcher {
         if !plenty && tasks.iter().all(|task| !task.heavy) {
             commands.extend(self.relief(&nodes));
         }
+        self.short.clear();
         if tasks.is_empty() {
             return Vec::new();
         }
@@ -187,6 +194,11 @@ impl Dispatcher {
             plenty,
         };
         let solution = schedule::assign(&problem);
+        for (task, reason) in &solution.unplaced {
+            if let Reason::NoMemory { need } = reason {
+                self.short.entry(task.job).or_insert(*need);
+            }
+        }
         let strange = self.nearness.placed(&solution, &problem.nodes, &sites, now);
         for (task, site) in strange {
             tracing::info!(%task, site, "goes to a site that is idle, though another has its bytes");
@@ -252,11 +264,13 @@ impl Dispatcher {
         node: NodeId,
         token: AttemptToken,
     ) -> Option<Grant> {
+        let memory_bytes = self.registry.memory_for(node, &token);
         let grant = move |store: &Store, work: Work| Grant {
             task: token.task,
             attempt: token.attempt,
             work_store: store.url().to_owned(),
             work,
+            memory_bytes,
         };
         match state.work_for(token.task)? {
             Order::Work(work) => Some(grant(&self.parts.store, *work)),

@@ -408,6 +408,7 @@ impl World {
             attempt: token.attempt,
             work_store: String::new(),
             work,
+            memory_bytes: None,
         };
         match self.coordinators[at].state.work_for(token.task)? {
             Order::Work(work) => Some(grant(*work)),
