@@ -2,7 +2,7 @@
 //!
 //! Pictures are counted: those that a decoder holds, and those that each encoder looks ahead over and refers to.
 
-use crate::{Rendition, VideoFacts};
+use crate::{Chroma, Pixels, Rendition, VideoFacts};
 
 /// What FFmpeg takes itself.
 const PROCESS: u64 = 150_000_000;
@@ -178,17 +178,13 @@ fn pixels((width, height): (u32, u32)) -> u64 {
 
 /// Of one picture as FFmpeg names its format, rounded up.
 fn bytes_of_pixel(pix_fmt: &str) -> u64 {
-    let has = |words: &[&str]| words.iter().any(|word| pix_fmt.contains(word));
-    let planes = match pix_fmt {
-        _ if has(&["rgba", "bgra", "argb", "abgr", "gbrap", "yuva", "ayuv"]) => 4,
-        _ if has(&["444", "rgb", "bgr", "gbr"]) => 3,
+    let pixels = Pixels::of(pix_fmt);
+    let planes = match pixels.chroma {
+        _ if pixels.alpha => 4,
+        Chroma::Full => 3,
         _ => 2,
     };
-    let deep = has(&[
-        "p9", "p10", "p12", "p14", "p16", "p010", "p012", "p016", "p210", "p410", "48", "64",
-        "gray1",
-    ]);
-    planes * if deep { 2 } else { 1 }
+    planes * if pixels.depth > 8 { 2 } else { 1 }
 }
 
 #[cfg(test)]
