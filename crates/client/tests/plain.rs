@@ -38,6 +38,10 @@ fn transcode(ffmpeg: &Path, dir: &Path, source: &str, flags: &str) {
     let line = format!(
         "transcode {source} -o ours.mp4 --force --codec h264 --preset ultrafast --crf 10 --segment 1s {flags}"
     );
+    client(ffmpeg, dir, &line);
+}
+
+fn client(ffmpeg: &Path, dir: &Path, line: &str) {
     run(Command::new(env!("CARGO_BIN_EXE_recode-client"))
         .args(line.split_whitespace())
         .env("RECODE_STATE", dir.join("state"))
@@ -45,9 +49,9 @@ fn transcode(ffmpeg: &Path, dir: &Path, source: &str, flags: &str) {
         .current_dir(dir));
 }
 
-/// `ours.mp4` shows what `plain.mkv` does.
-fn same(ffmpeg: &Path, dir: &Path, what: &str) {
-    let (psnr, frames) = compare(ffmpeg, dir, "ours.mp4", "plain.mkv");
+/// `ours` shows what `plain.mkv` does.
+fn same(ffmpeg: &Path, dir: &Path, ours: &str, what: &str) {
+    let (psnr, frames) = compare(ffmpeg, dir, ours, "plain.mkv");
     // A plain process rounds the end of the last frame, ours shows it to its end.
     assert!(
         psnr.len() == frames,
@@ -86,7 +90,7 @@ fn a_changed_frame_rate_shows_what_a_plain_process_shows() {
                 .args(plain.split_whitespace())
                 .current_dir(dir));
             transcode(&ffmpeg, dir, source, &format!("--fps {rate}"));
-            same(&ffmpeg, dir, &format!("{source} at {rate}"));
+            same(&ffmpeg, dir, "ours.mp4", &format!("{source} at {rate}"));
         }
     }
 }
@@ -114,6 +118,28 @@ fn a_part_shows_what_a_plain_process_shows_of_it_whatever_the_container() {
             .args(plain.split_whitespace())
             .current_dir(dir));
         transcode(&ffmpeg, dir, source, "--start 1.31 --duration 2.2");
-        same(&ffmpeg, dir, source);
+        same(&ffmpeg, dir, "ours.mp4", source);
+    }
+}
+
+/// Some of its frames are marked as interlaced and some are not; HEVC and ProRes say of a whole Chunk what its first frame was.
+#[test]
+fn a_telecined_film_is_joined_whatever_its_frames_are_marked_as() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let line = "-loglevel error -y -f lavfi -i testsrc2=size=160x96:rate=24000/1001:duration=6 -vf telecine -c:v mpeg2video \
+                -flags +ildct+ilme -g 12 -b:v 2M source.mpg";
+    run(Command::new(&ffmpeg)
+        .args(line.split_whitespace())
+        .current_dir(dir));
+    let plain = "-loglevel error -y -i source.mpg -c:v libx264 -preset ultrafast -qp 0 plain.mkv";
+    run(Command::new(&ffmpeg)
+        .args(plain.split_whitespace())
+        .current_dir(dir));
+    for codec in ["h265 --preset ultrafast --crf 10", "prores"] {
+        let line = format!("transcode source.mpg -o ours.mov --force --segment 1s --codec {codec}");
+        client(&ffmpeg, dir, &line);
+        same(&ffmpeg, dir, "ours.mov", codec);
     }
 }

@@ -304,10 +304,10 @@ impl EncodeArgs<'_> {
     }
 }
 
-/// What frames are marked as for an encoder that writes the mark of its first frame into the parameter sets (ProRes): a telecined film
-/// changes it on the way, and Chunks would not fit together.
+/// What frames are marked as where a Chunk says of all what its first frame was marked as. A telecined film changes that on the way,
+/// and Chunks would not fit together. H.264 says it of each picture.
 fn fields(video: &VideoFacts, rendition: &Rendition) -> Option<&'static str> {
-    if rendition.codec != Codec::Prores {
+    if rendition.codec == Codec::H264 {
         return None;
     }
     let woven = video
