@@ -94,7 +94,8 @@ impl Chroma {
             Quarter => [Quarter, Across, Down, Full, None],
             Across => [Across, Full, Quarter, Down, None],
             Down => [Down, Full, Quarter, Across, None],
-            Full => [Full, Across, Down, Quarter, None],
+            // Where there is no 4:4:4 the usual one, as FFmpeg does: 4:2:2 of MPEG-2 plays in few places.
+            Full => [Full, Quarter, Across, Down, None],
         };
         let place = order.iter().position(|chroma| *chroma == other);
         place.map_or(u8::MAX, |place| place as u8)

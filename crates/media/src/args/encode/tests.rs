@@ -305,12 +305,13 @@ fn the_pixel_format_stays_as_near_as_the_encoder_allows() {
     check(Codec::Av1, "yuv444p", "yuv420p");
     check(Codec::Av1, "yuv422p10le", "yuv420p10le");
     check(Codec::Prores, "yuv420p", "yuv422p10le");
-    check(Codec::Mpeg2, "yuv444p10le", "yuv422p");
+    check(Codec::Mpeg2, "yuv444p10le", "yuv420p");
+    check(Codec::Mpeg2, "yuv422p10le", "yuv422p");
     check(Codec::Prores, "rgba", "yuva444p10le");
     check(Codec::Vp9, "gbrap", "yuva420p");
     check(Codec::Vp9, "gray10le", "yuv420p10le");
     check(Codec::Av1, "rgb24", "yuv420p");
-    check(Codec::Mpeg2, "bgr0", "yuv422p");
+    check(Codec::Mpeg2, "bgr0", "yuv420p");
     let mut profiled = rendition(Codec::Prores);
     let mut of_alpha = |profile: &str| {
         profiled.encoder_profile = Some(profile.to_owned());
