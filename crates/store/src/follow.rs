@@ -178,8 +178,8 @@ impl Follower {
     }
 
     /// Sends what settles, for as long as it is polled. `on_backlog` hears again and again how many bytes that can be
-    /// sent are on the disk: whoever makes them should wait while they are many. Others do not count, since waiting does not
-    /// make them fewer.
+    /// sent are on the disk, and how long the file was when they were counted: whoever makes them should wait while they are many.
+    /// Others do not count, since waiting does not make them fewer.
     ///
     /// # Errors
     /// A part could not be sent, or the file not be read: call [`Follower::abort`].
@@ -188,7 +188,7 @@ impl Follower {
     pub async fn run(
         &mut self,
         growth: &mut dyn Growth,
-        mut on_backlog: impl FnMut(u64),
+        mut on_backlog: impl FnMut(u64, u64),
     ) -> Result<Infallible, Error> {
         loop {
             let failed = |e| Error::io("read", &self.path, e);
@@ -201,7 +201,7 @@ impl Follower {
                 self.send_next(self.next + self.layout.part_bytes)?;
             }
             let behind = settled.soon.saturating_sub(self.layout.front_bytes());
-            on_backlog(behind.saturating_sub(self.gone));
+            on_backlog(behind.saturating_sub(self.gone), size);
             tokio::select! {
                 Some(sent) = self.sending.next() => self.arrived(sent?),
                 () = tokio::time::sleep(LOOK) => {}

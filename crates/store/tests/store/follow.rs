@@ -105,7 +105,7 @@ async fn make_as(
             heard.notified().await;
         }
     };
-    let following = follower.run(growth, |now| {
+    let following = follower.run(growth, |now, _| {
         backlog.store(now, Ordering::Relaxed);
         heard.notify_one();
     });

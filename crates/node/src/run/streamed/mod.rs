@@ -5,6 +5,7 @@
 
 mod growth;
 mod scan;
+mod watch;
 
 use super::{Cut, failure, from_store, resources};
 use growth::{Finished, Grown};
@@ -17,6 +18,7 @@ use recode_types::{Container, SourceFacts};
 use scan::Scan;
 use std::io;
 use std::sync::Arc;
+use watch::Watch;
 
 /// Outputs of this size are large on any node.
 const LARGE: u64 = 512 << 20;
@@ -38,7 +40,10 @@ const SOUND_PACKETS: u64 = 50;
 const INDEX_HEAD: u64 = 1 << 20;
 
 /// Parts that may lie there settled besides those that are being sent.
-const PARTS_AHEAD: u64 = 2;
+const PARTS_AHEAD: u64 = 1;
+
+/// Parts that FFmpeg may write before it stands still.
+const PARTS_BEYOND: u64 = 1;
 
 /// How large an Output is likely to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,7 +103,7 @@ impl Size {
 
 /// What an Output that is sent while it is made takes of scratch.
 pub fn held_bytes(layout: &Layout) -> u64 {
-    layout.front_bytes() + most_backlog(layout)
+    layout.front_bytes() + most_backlog(layout) + PARTS_BEYOND * layout.part_bytes
 }
 
 /// More than this behind the front, and FFmpeg has to wait.
@@ -168,9 +173,11 @@ impl Streamed {
             }
         };
         let both = async { tokio::join!(making, scanning) };
+        let front = self.follower.layout().front_bytes();
+        let watch = Watch::begin(&file, brake, front, most).map_err(resources)?;
         let sending = self
             .follower
-            .run(&mut self.grown, |held| brake.set(held > most));
+            .run(&mut self.grown, |held, size| watch.holds(held, size));
         tokio::select! {
             (made, scan) = both => {
                 self.scan = scan;
