@@ -127,14 +127,9 @@ fn several_renditions_share_one_decode_and_scores_come_along() {
     }
 }
 
-#[test]
-fn a_source_read_by_counting_stops_after_its_segment() {
-    let video = video();
-    let renditions = [rendition(Codec::Vp9)];
-    let mut args = args(&video, &renditions);
-    args.input.clock = Clock::Plain;
-    args.input.demuxer = None;
-    args.span = Span::Ordinal {
+/// Fifty frames out of many, by number.
+fn counted() -> Span {
+    Span::Ordinal {
         first: 100,
         count: 50,
         more: true,
@@ -144,7 +139,17 @@ fn a_source_read_by_counting_stops_after_its_segment() {
             after_pts: Some(150_150),
             step: Some(1001),
         },
-    };
+    }
+}
+
+#[test]
+fn a_source_read_by_counting_stops_after_its_segment() {
+    let video = video();
+    let renditions = [rendition(Codec::Vp9)];
+    let mut args = args(&video, &renditions);
+    args.input.clock = Clock::Plain;
+    args.input.demuxer = None;
+    args.span = counted();
     let text = built(&args);
     for part in [
         "[0:0]trim=end_frame=151,scale=64:36",
@@ -171,17 +176,7 @@ fn frames_that_are_counted_keep_the_phase_of_a_changed_rate_too() {
     let renditions = [r];
     let mut args = args(&video, &renditions);
     args.input.clock = Clock::Plain;
-    args.span = Span::Ordinal {
-        first: 100,
-        count: 50,
-        more: true,
-        times: RowTimes {
-            from_pts: 99_099,
-            start_pts: 100_100,
-            after_pts: Some(150_150),
-            step: Some(1001),
-        },
-    };
+    args.span = counted();
     args.shift = -3003;
     let text = built(&args);
     // (100100 - 3003) / 30000 * 25 = 80.9, (150150 - 3003) / 30000 * 25 = 122.6
@@ -308,6 +303,7 @@ fn the_pixel_format_stays_as_near_as_the_encoder_allows() {
     check(Codec::Mpeg2, "yuv444p10le", "yuv420p");
     check(Codec::Mpeg2, "yuv422p10le", "yuv422p");
     check(Codec::Prores, "rgba", "yuva444p10le");
+    check(Codec::Vp9, "yuv440p10le", "yuv444p10le");
     check(Codec::Vp9, "gbrap", "yuva420p");
     check(Codec::Vp9, "gray10le", "yuv420p10le");
     check(Codec::Av1, "rgb24", "yuv420p");
