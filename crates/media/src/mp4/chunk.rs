@@ -189,8 +189,8 @@ pub(super) fn of_tracks(ftyp: Vec<u8>, tracks: Vec<TrackIndex>) -> Result<ChunkI
 }
 
 /// Bytes of `stsd` before its first entry, and of a video entry before its first box.
-const STSD_HEAD: usize = 16;
-const VIDEO_ENTRY_HEAD: usize = 86;
+pub(super) const STSD_HEAD: usize = 16;
+pub(super) const VIDEO_ENTRY_HEAD: usize = 86;
 
 /// A sample description without statements of bit rate. `None`: not well formed.
 fn without_rates(stsd: &[u8]) -> Option<Vec<u8>> {

@@ -12,6 +12,7 @@
 //! and never exceed the presentation time, whatever the Chunks' encoders chose at their own beginnings.
 
 use super::chunk::ChunkIndex;
+use super::level::{level, without_level};
 use super::write::{Description, NewSample, Tables};
 use recode_types::time::TimeBase;
 use std::ops::Range;
@@ -123,7 +124,7 @@ impl Stitcher {
         if !follows || pts.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(StitchError::Order(number));
         }
-        match &self.head {
+        match &mut self.head {
             None => {
                 self.head = Some(Head {
                     ftyp: chunk.ftyp.clone(),
@@ -131,10 +132,13 @@ impl Stitcher {
                     tkhd: chunk.tkhd.clone(),
                 });
             }
-            Some(head) if head.stsd != chunk.sample_description => {
-                return Err(StitchError::Parameters(number));
+            Some(head) if head.stsd == chunk.sample_description => {}
+            Some(head) if without_level(&head.stsd) == without_level(&chunk.sample_description) => {
+                if level(&chunk.sample_description) > level(&head.stsd) {
+                    head.stsd.clone_from(&chunk.sample_description);
+                }
             }
-            Some(_) => {}
+            Some(_) => return Err(StitchError::Parameters(number)),
         }
         let mut order: Vec<usize> = (0..chunk.samples.len()).collect();
         order.sort_by_key(|i| chunk.samples[*i].pts);
@@ -404,6 +408,19 @@ mod tests {
             push(&[(&one, &[0, 1]), (&other, &[2, 3])]),
             Err(StitchError::Parameters(1))
         );
+        // A level is no difference.
+        let of_level = |level| ChunkIndex {
+            sample_description: super::super::level::tests::description(level),
+            ..chunk(&[0, 1])
+        };
+        let mut stitcher = Stitcher::new(base);
+        for (number, level) in (0..).zip([12, 13, 12]) {
+            let pts = [number * 2, number * 2 + 1];
+            stitcher.push(&of_level(level), &pts).unwrap();
+        }
+        let header = stitcher.finish(1).unwrap().header;
+        let highest = of_level(13).sample_description;
+        assert!(header.windows(highest.len()).any(|part| part == highest));
         assert_eq!(
             Stitcher::new(base).finish(1).unwrap_err(),
             StitchError::Nothing

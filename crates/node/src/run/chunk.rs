@@ -5,7 +5,7 @@ use super::{Attempt, failure, from_store, resources};
 use crate::peer::Neighbours;
 use recode_media::args::encode::FusedCheck;
 use recode_media::clip::Clip;
-use recode_media::mp4::{ChunkIndex, append_check, check_units, read_rows};
+use recode_media::mp4::{ChunkIndex, append_check, check_units, read_rows, without_level};
 use recode_media::score;
 use recode_media::verify::{self, Grade};
 use recode_store::Take;
@@ -113,9 +113,12 @@ pub(super) fn check_times(
     Ok(())
 }
 
-/// Digest of what all Chunks of a Rendition must agree on.
-pub(super) fn params(index: &ChunkIndex) -> Digest {
-    Digest::of(&index.sample_description)
+/// Digest of what all Chunks of a Rendition must agree on. `has_peak`: a limit may be tighter for some of them, and their level lower.
+pub(super) fn params(index: &ChunkIndex, has_peak: bool) -> Digest {
+    match has_peak {
+        true => Digest::of(&without_level(&index.sample_description)),
+        false => Digest::of(&index.sample_description),
+    }
 }
 
 /// Holds a Chunk to its grade.
@@ -188,7 +191,7 @@ pub(super) async fn store(
         attempt.usage.bytes_written += artifact.size_bytes;
         score_frames = Some(artifact);
     }
-    let params = params(&made.index);
+    let params = params(&made.index, wanted.knob.peak.is_some());
     append_check(&made.path).map_err(resources)?;
     let key = recode_store::key::chunk(
         attempt.task.job,

@@ -67,7 +67,7 @@ fn facts(number: u32, bytes: &[u8], artifact: recode_types::ArtifactRef) -> Chun
         artifact,
         frames: index.samples.len() as u32,
         payload_bytes: index.payload_bytes(),
-        params: crate::run::chunk::params(&index),
+        params: crate::run::chunk::params(&index, false),
         signature_before: None,
         signature_first: 0,
         signature_last: 0,
