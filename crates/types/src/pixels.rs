@@ -107,6 +107,12 @@ impl Chroma {
         let down = matches!(self, Self::Quarter | Self::Down);
         (across, down)
     }
+
+    /// Whether both fields of a picture with so many lines have as many lines, and as many of colour.
+    pub fn has_equal_fields(self, height: u32) -> bool {
+        let (_, down) = self.is_subsampled();
+        height.is_multiple_of(if down { 4 } else { 2 })
+    }
 }
 
 /// Bits of a sample. `name`: without byte order.
@@ -209,6 +215,15 @@ mod tests {
         ] {
             says(name, None, depth);
         }
+    }
+
+    #[test]
+    fn fields_are_equal_where_each_has_whole_lines_of_colour() {
+        for height in [480, 576, 1080, 720] {
+            assert!(Chroma::Quarter.has_equal_fields(height), "{height}");
+        }
+        assert!(!Chroma::Quarter.has_equal_fields(486));
+        assert!(Chroma::Across.has_equal_fields(486) && !Chroma::Full.has_equal_fields(487));
     }
 
     #[test]

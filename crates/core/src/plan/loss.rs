@@ -1,7 +1,8 @@
 //! What an encode cannot keep of the picture: named before it starts, refused under `--strict`.
 
 use super::encoder;
-use recode_types::rendition::Deinterlace;
+use super::picture::chroma;
+use recode_types::rendition::{Deinterlace, Scale};
 use recode_types::source::VideoFacts;
 use recode_types::{OutputRequest, Pixels};
 
@@ -42,13 +43,25 @@ pub fn of_picture(
             "the HDR10 metadata (mastering display, light level) of the source is not kept by {name} of this ffmpeg"
         ));
     }
+    let why = match rendition.scale {
+        _ if !encoder.keeps_interlace => Some(format!("{name} cannot mark that")),
+        Scale::Exact { height, .. }
+            if name == "libx264"
+                && !chroma(encoder, rendition, &video.pix_fmt).has_equal_fields(height) =>
+        {
+            Some(format!(
+                "two fields of {height} lines are not alike, which {name} asks for"
+            ))
+        }
+        _ => None,
+    };
     if video.interlaced_top_first.is_some()
         && rendition.deinterlace == Deinterlace::Off
-        && !encoder.keeps_interlace
+        && let Some(why) = why
     {
         losses.push(format!(
-            "the source is interlaced and {name} cannot mark that: fields stay woven into progressive frames; \
-             --deinterlace auto makes clean frames"
+            "the source is interlaced and {why}: fields stay woven into progressive frames; --deinterlace auto makes clean \
+             frames"
         ));
     }
     // FFmpeg hands captions to x265 since version 8.

@@ -113,7 +113,7 @@ fn size(video: &VideoFacts, scale: Scale) -> (u64, u64) {
 }
 
 /// How an encoder that wants even sizes will sample the colour of such a Source.
-fn chroma(encoder: &Encoder, rendition: &Rendition, source: &str) -> Chroma {
+pub(super) fn chroma(encoder: &Encoder, rendition: &Rendition, source: &str) -> Chroma {
     if let Some(wish) = &rendition.pix_fmt {
         return Pixels::of(wish).chroma;
     }

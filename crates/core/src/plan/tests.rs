@@ -269,6 +269,37 @@ fn odd_sizes_are_kept_where_the_encoder_takes_them() {
 }
 
 #[test]
+fn fields_are_kept_where_both_have_whole_lines() {
+    let warnings = |codec: Codec, height: u32, format: &str, deinterlace: Deinterlace| {
+        let mut wanted = rendition(codec);
+        wanted.deinterlace = deinterlace;
+        let plan = planned(&one("a.mkv", wanted), |facts| {
+            let video = facts.video.as_mut().unwrap();
+            (video.width, video.height) = (720, height);
+            video.pix_fmt = format.to_owned();
+            video.interlaced_top_first = Some(false);
+        });
+        plan.unwrap().warnings
+    };
+    assert!(warnings(Codec::H264, 480, "yuv420p", Deinterlace::Off).is_empty());
+    let lost = warnings(Codec::H264, 486, "yuv420p", Deinterlace::Off);
+    assert_eq!(
+        lost,
+        [
+            "the source is interlaced and two fields of 486 lines are not alike, which libx264 asks for: fields stay woven into \
+          progressive frames; --deinterlace auto makes clean frames"
+        ]
+    );
+    assert!(warnings(Codec::H264, 486, "yuv422p", Deinterlace::Off).is_empty());
+    assert!(warnings(Codec::H264, 486, "yuv420p", Deinterlace::Auto).is_empty());
+    assert!(warnings(Codec::Mpeg2, 486, "yuv420p", Deinterlace::Off).is_empty());
+    assert_eq!(
+        warnings(Codec::H265, 480, "yuv420p", Deinterlace::Off).len(),
+        1
+    );
+}
+
+#[test]
 fn captions_need_a_build_that_hands_them_on() {
     let warnings = |build: &str| {
         let plan = planned(&one("a.mkv", rendition(Codec::H265)), |facts| {

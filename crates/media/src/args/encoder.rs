@@ -7,7 +7,7 @@ mod graphics;
 mod software;
 
 use super::list::List;
-use recode_types::rendition::{Codec, Deinterlace, Knob, PeakLimit, Profile, Rendition};
+use recode_types::rendition::{Codec, Deinterlace, Knob, PeakLimit, Profile, Rendition, Scale};
 use recode_types::source::VideoFacts;
 use recode_types::time::Rational;
 use recode_types::{Engine, Pixels};
@@ -291,6 +291,16 @@ pub fn pixel_format(rendition: &Rendition, source: &str) -> Option<String> {
     Pixels::of(source).nearest(allowed).map(str::to_owned)
 }
 
+/// Whether x264, which refuses others, can code the fields of such pictures.
+fn has_equal_fields(rendition: &Rendition, video: &VideoFacts) -> bool {
+    let height = match rendition.scale {
+        Scale::Exact { height, .. } => height,
+        _ => video.height,
+    };
+    let format = pixel_format(rendition, &video.pix_fmt).unwrap_or_default();
+    Pixels::of(&format).chroma.has_equal_fields(height)
+}
+
 /// The frame rate MPEG-2 writes down for frames that come at `rate`: the nearest it knows.
 pub fn mpeg2_rate(rate: Rational) -> Rational {
     let distance = |r: &Rational| (r.as_f64() / rate.as_f64().max(0.001)).ln().abs();
@@ -356,8 +366,9 @@ pub(super) fn push(list: &mut List, setting: &Setting<'_>) -> Result<(), Error> 
             rendition.rate,
             Some(recode_types::RateControl::Bitrate(_) | recode_types::RateControl::Size(_))
         );
-    let interlaced =
-        video.interlaced_top_first.is_some() && rendition.deinterlace == Deinterlace::Off;
+    let interlaced = video.interlaced_top_first.is_some()
+        && rendition.deinterlace == Deinterlace::Off
+        && (family.encoder != "libx264" || has_equal_fields(rendition, video));
     let wish = Wish {
         family,
         rendition,

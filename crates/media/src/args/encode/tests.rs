@@ -248,6 +248,20 @@ fn peaks_interlace_and_a_fixed_grid_reach_the_encoder() {
 }
 
 #[test]
+fn fields_that_x264_refuses_are_not_asked_of_it() {
+    let mut video = video();
+    video.interlaced_top_first = Some(true);
+    let renditions = [rendition(Codec::H264)];
+    let mut asked = |height: u32, format: &str| {
+        video.height = height;
+        video.pix_fmt = format.to_owned();
+        built(&args(&video, &renditions)).contains("+ildct")
+    };
+    assert!(asked(480, "yuv420p") && asked(486, "yuv422p"));
+    assert!(!asked(486, "yuv420p"));
+}
+
+#[test]
 fn wishes_an_encoder_cannot_meet_are_refused_with_the_remedy() {
     let check = |change: fn(&mut Rendition), message: &str| {
         let mut r = rendition(Codec::Av1);
