@@ -4,6 +4,7 @@
 mod ground;
 
 use ground::{Ground, PATIENCE, request};
+use recode_mesh::Watched;
 use recode_node::sandbox::{Groups, Wish};
 use recode_sandbox::cgroup::Use;
 use recode_types::task::FailureClass;
@@ -11,7 +12,6 @@ use recode_types::{EventKind, JobId, JobRequest, JobState, TaskKey, Wait};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 /// Whether nodes here can limit the memory of their runs.
 fn limits_memory() -> bool {
@@ -135,17 +135,15 @@ async fn what_met_its_limit_is_tried_again_with_more() {
     ground.stop().await;
 }
 
-/// Looks at a job until it ends: the most of its encodes that ran at once, and the memory that others were said to wait for.
+/// Watches a job until it ends: the most of its encodes that ran at once, and the memory that others were said to wait for.
 async fn at_once(ground: &Ground, job: JobId) -> (usize, Option<u64>) {
     let (mut most, mut short) = (0, None);
+    let mut watch = ground.jobs.watch(job, 0);
     let looks = async {
-        while !ground.state(job).await.is_terminal() {
-            let (nodes, _) = ground.nodes.page(None).await.unwrap();
-            for node in nodes {
-                let seen = ground.nodes.get(node.node).await.unwrap();
-                let running = seen.heard.map(|heard| heard.running).unwrap_or_default();
+        while let Some(seen) = watch.next().await.unwrap() {
+            if let Watched::Progress(progress) = seen {
                 // One that has encoded all is but stored, while the next begins.
-                let encodes = running.iter().filter(|one| {
+                let encodes = progress.running.iter().filter(|one| {
                     matches!(one.task.key, TaskKey::Encode { .. }) && one.frames < one.frames_total
                 });
                 most = most.max(encodes.count());
@@ -155,7 +153,6 @@ async fn at_once(ground: &Ground, job: JobId) -> (usize, Option<u64>) {
                     short = Some(need_bytes);
                 }
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let looked = tokio::time::timeout(PATIENCE, looks).await;
@@ -169,7 +166,7 @@ async fn encodes_that_do_not_fit_in_memory_together_run_one_after_the_other_and_
     // Each is likely to need some 290 MB, so that one fits, and all four slots otherwise.
     let slots = ["--workers", "4", "--memory"];
     let node = ground.node("scratch-1", &[&slots[..], &["400MB"]].concat());
-    let job = ground.submit(&short(&ground)).await;
+    let job = ground.submit(&ground.request()).await;
     let (most, short_of) = at_once(&ground, job).await;
     assert_eq!(ground.state(job).await, JobState::Done);
     assert_eq!(most, 1);
@@ -177,9 +174,9 @@ async fn encodes_that_do_not_fit_in_memory_together_run_one_after_the_other_and_
     assert!((200_000_000..400_000_000).contains(&need), "{need}");
     node.signal(Signal::TERM);
     assert_eq!(node.exit_code().await, 0);
-    // A job of the same work on a node that has the memory.
+    // The same work on a node that has the memory.
     let _node = ground.node("scratch-2", &[&slots[..], &["4GB"]].concat());
-    let job = ground.submit_another(&short(&ground)).await;
+    let job = ground.submit_another(&ground.request()).await;
     let (most, short_of) = at_once(&ground, job).await;
     assert_eq!(ground.state(job).await, JobState::Done);
     assert!(most > 1 && short_of.is_none(), "{most} {short_of:?}");
