@@ -26,8 +26,6 @@ struct Family {
     quality: Option<(u32, bool)>,
     /// Can hold a peak limit while quality is constant.
     peak: bool,
-    /// Keeps interlaced pictures as such.
-    interlace: bool,
 }
 
 /// Frame rates that MPEG-2 can write down.
@@ -252,11 +250,6 @@ pub fn knob_step_milli(encoder: &str) -> u32 {
         Ok(Some((_, true))) => 1,
         _ => 1000,
     }
-}
-
-/// Whether interlaced pictures stay interlaced.
-pub fn keeps_interlace(encoder: &str) -> bool {
-    family(encoder).is_ok_and(|f| f.interlace)
 }
 
 /// The pixel format to encode in: the wish, or the Source's, or the nearest the encoder takes, see [`Pixels::nearest`]. `None` leaves

@@ -410,7 +410,7 @@ mod tests {
         );
         // A level is no difference.
         let of_level = |level| ChunkIndex {
-            sample_description: super::super::level::tests::description(level),
+            sample_description: super::super::level::tests::h264(level),
             ..chunk(&[0, 1])
         };
         let mut stitcher = Stitcher::new(base);

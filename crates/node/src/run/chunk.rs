@@ -113,7 +113,7 @@ pub(super) fn check_times(
     Ok(())
 }
 
-/// Digest of what all Chunks of a Rendition must agree on. `has_peak`: a limit may be tighter for some of them, and their level lower.
+/// Digest of what all Chunks of a Rendition must agree on. `has_peak`: a limit may be tighter for some of them, and their level (of H.264, H.265) lower.
 pub(super) fn params(index: &ChunkIndex, has_peak: bool) -> Digest {
     match has_peak {
         true => Digest::of(&without_level(&index.sample_description)),

@@ -48,7 +48,6 @@ const fn family(
         quality: Some((most, false)),
         // All but NVENC keep a limit because quality gives way in a further round.
         peak: true,
-        interlace: false,
     }
 }
 

@@ -48,7 +48,6 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         quality: Some((51, true)),
         peak: true,
-        interlace: true,
     },
     Family {
         encoder: "libx265",
@@ -95,7 +94,6 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         quality: Some((51, true)),
         peak: true,
-        interlace: false,
     },
     Family {
         encoder: "libsvtav1",
@@ -107,7 +105,6 @@ pub(super) const FAMILIES: &[Family] = &[
         formats: &["yuv420p", "yuv420p10le"],
         quality: Some((63, false)),
         peak: true,
-        interlace: false,
     },
     Family {
         encoder: "libaom-av1",
@@ -133,7 +130,6 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         quality: Some((63, false)),
         peak: true,
-        interlace: false,
     },
     Family {
         encoder: "libvpx-vp9",
@@ -158,7 +154,6 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         quality: Some((63, false)),
         peak: true,
-        interlace: false,
     },
     Family {
         encoder: "prores_ks",
@@ -168,7 +163,6 @@ pub(super) const FAMILIES: &[Family] = &[
         formats: &["yuv422p10le", "yuv444p10le", "yuva444p10le"],
         quality: None,
         peak: false,
-        interlace: true,
     },
     Family {
         encoder: "mpeg2video",
@@ -178,7 +172,6 @@ pub(super) const FAMILIES: &[Family] = &[
         formats: &["yuv420p", "yuv422p"],
         quality: Some((31, true)),
         peak: true,
-        interlace: true,
     },
 ];
 
