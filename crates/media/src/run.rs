@@ -72,6 +72,8 @@ pub struct Invocation {
     pub need_bytes: u64,
     /// Keep the first bytes of stderr up to this length as well; see [`Finished::stderr`].
     pub stderr_bytes: usize,
+    /// Others go first where the processor is busy.
+    pub behind: bool,
 }
 
 impl Invocation {
@@ -90,6 +92,7 @@ impl Invocation {
             wall: Some(LONGEST),
             need_bytes: crate::memory::UNKNOWN,
             stderr_bytes: 0,
+            behind: false,
         }
     }
 
@@ -215,6 +218,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         wall,
         need_bytes,
         stderr_bytes,
+        behind,
     } = invocation;
     let with = |failure| Error {
         failure,
@@ -235,7 +239,7 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         limits,
         ..Profile::default()
     };
-    let prepared = sandbox::prepare(
+    let mut prepared = sandbox::prepare(
         &ffmpeg.sandbox,
         &ffmpeg.path,
         profile,
@@ -243,6 +247,9 @@ pub async fn spawn(ffmpeg: &Ffmpeg, invocation: Invocation) -> Result<Child, Err
         within.as_ref(),
     )
     .map_err(|e| refused(&e))?;
+    if behind {
+        prepared.behind();
+    }
     let Prepared {
         mut command,
         tells,

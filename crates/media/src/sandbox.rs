@@ -26,6 +26,9 @@ const HUGE_PAGES: &str = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
 /// size: before the daemon in any case.
 const ENDED_FIRST: &[u8] = b"500";
 
+/// How much less of a busy processor a run [`Prepared::behind`] others gets: a nice value, so about a tenth.
+const BEHIND: i32 = 10;
+
 /// What is done to a child between fork and exec: system calls only.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -44,6 +47,20 @@ pub(crate) struct Prepared {
     pub tells: Option<OwnedFd>,
     /// Where [`Start`]s can be read from, until it ends.
     pub told: Option<OwnedFd>,
+}
+
+impl Prepared {
+    /// Has others go first where the processor is busy.
+    pub fn behind(&mut self) {
+        // SAFETY: one system call, as in `prepare`.
+        #[allow(unsafe_code)]
+        unsafe {
+            self.command.pre_exec(|| {
+                rustix::process::nice(BEHIND)?;
+                Ok(())
+            });
+        }
+    }
 }
 
 /// Prepares a run of `program`. `kept` and `group` must stay until the command has been spawned; the child enters the group.

@@ -42,13 +42,18 @@ struct Begun {
 
 impl Begun {
     async fn with(flags: &[&str]) -> (Self, Node) {
+        Self::by(ground::node(), flags).await
+    }
+
+    async fn by(mut node: Command, flags: &[&str]) -> (Self, Node) {
         let ground = Ground::new().await;
         let wanted = JobRequest {
             duration_us: Some(30_000_000),
             ..ground.request()
         };
         let job = ground.submit(&wanted).await;
-        let node = ground.node("scratch-1", flags);
+        node.args(["--coordinator", &ground.address, "--scratch"]);
+        let node = Node::spawn(node.arg(ground.path("scratch-1")).args(flags));
         let begun = Self { ground, job };
         begun.events(3).await;
         (begun, node)
@@ -245,9 +250,14 @@ async fn a_node_on_a_machine_that_is_taken_back_leaves_before_it_ends() {
 async fn a_node_that_may_be_taken_back_finishes_what_it_has_and_begins_nothing() {
     let machine = Metadata::start().unwrap();
     let url = machine.url();
-    let (begun, node) = Begun::with(&["--metadata", &url, "--metadata-poll", "50ms"]).await;
+    let flags = ["--metadata", &url, "--metadata-poll", "50ms"];
+    let (begun, node) = Begun::by(ground::measuring(), &flags).await;
+    let samples = begun.ground.path("scratch-1").join("samples");
+    assert!(samples.exists(), "there is much to measure");
     machine.hint();
     assert_eq!(node.exit_code().await, 5);
+    // It was removed while there was work in hand; what a process that ends leaves is not.
+    assert!(!samples.exists(), "nothing is measured by one that leaves");
     let attempts = begun.done_by_another().await;
     assert!(
         attempts.iter().all(|a| *a == 1),

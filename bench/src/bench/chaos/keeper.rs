@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How often the store is looked at: a Chunk lives for as long as an encode at least.
-const LOOK: Duration = Duration::from_millis(30);
+pub const LOOK: Duration = Duration::from_millis(30);
 
 /// Looks at a store until told to stop.
 pub struct Keeper {

@@ -338,6 +338,10 @@ impl Field {
                 false => 0,
             };
             let clean = ended.is_some_and(|status| status.code() == Some(5));
+            if !clean || left > 0 {
+                let words = machine.process.last_words();
+                eprintln!("LOST: {left} attempts of {node}, {ended:?}: {words}");
+            }
             let notice = machine.notice.context("it had notice")?;
             let read = machine.metadata.seen();
             let (Some((heard, told)), Some(read)) = (notice.told, read) else {

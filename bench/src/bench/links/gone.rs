@@ -4,7 +4,7 @@ use super::{Found, Wanted, add_found, checked, submit};
 use crate::bench::Deadline;
 use crate::bench::chaos::clients::Told;
 use crate::bench::chaos::jobs::Jobs;
-use crate::bench::chaos::keeper::Keeper;
+use crate::bench::chaos::keeper::{self, Keeper};
 use crate::figure::Sheet;
 use crate::player;
 use crate::site::network::Member;
@@ -124,8 +124,8 @@ fn one(
     for coordinator in 1..=COORDINATORS {
         site.run(coordinator)?;
     }
-    // What is left has shown what it can.
-    player::set_pace(player, Duration::ZERO, Duration::ZERO)?;
+    // What is left has shown what it can. Its Chunks are still seen before they are swept with their Jobs.
+    player::set_pace(player, 10 * keeper::LOOK, 10 * keeper::LOOK)?;
     ensure!(
         site.drained(PATIENCE),
         "jobs have not ended {} s after the coordinators came back",

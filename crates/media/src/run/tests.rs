@@ -126,6 +126,23 @@ async fn a_missing_executable_is_named() {
 }
 
 #[tokio::test]
+async fn a_run_behind_others_lets_them_go_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let ffmpeg = script(dir.path(), "nice");
+    let mut heard = Vec::new();
+    for behind in [false, true] {
+        let mut invocation = Invocation::new(vec![]).with_stdout();
+        invocation.behind = behind;
+        let child = spawn(&ffmpeg, invocation).await.unwrap();
+        let mut said = String::new();
+        let ended = child.wait_lines(|line| said.push_str(line), |_| {}).await;
+        ended.unwrap();
+        heard.push(said.trim().parse::<i32>().unwrap());
+    }
+    assert_eq!(heard[1], (heard[0] + 10).min(19), "{heard:?}");
+}
+
+#[tokio::test]
 async fn dropping_a_child_kills_its_whole_group() {
     let dir = tempfile::tempdir().unwrap();
     let ffmpeg = script(dir.path(), "trap '' TERM; sleep 600 & echo $!; wait");

@@ -224,6 +224,10 @@ impl Reporter {
 
     fn on_wish(&mut self, wish: Leave) {
         tracing::info!(cause = ?wish.cause, "leaving: nothing new is taken");
+        // An idle one may still be given work, and then stays.
+        if wish.cause != Cause::Idle {
+            self.workers.measure_no_more();
+        }
         match &mut self.leaving {
             Some(leaving) => leaving.wish = leaving.wish.and(wish),
             None => {

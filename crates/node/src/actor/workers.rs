@@ -74,6 +74,11 @@ impl Workers {
         self.meter.as_mut()?.read(Instant::now())
     }
 
+    /// The machine is for what is held, and nothing is measured any more.
+    pub fn measure_no_more(&self) {
+        self.context.proofs.enough();
+    }
+
     /// What was moved, where this node serves its site.
     pub fn traffic(&self) -> Option<PeerTraffic> {
         let neighbours = self.context.sources.neighbours();

@@ -69,6 +69,8 @@ struct Shared {
     sessions: Mutex<BTreeMap<Engine, Sessions>>,
     records: Mutex<BTreeMap<String, Record>>,
     changed: Notify,
+    /// Nothing is measured any more.
+    enough: CancellationToken,
 }
 
 /// Those of one engine.
@@ -115,7 +117,11 @@ impl Proofs {
         if Engine::of_encoder(encoder).is_some() {
             let mut offer = shared.offer.subscribe();
             let tried = offer.wait_for(|offer| offer.proof(encoder).is_some());
-            let _ = tokio::time::timeout(TRIED_WITHIN, tried).await;
+            tokio::select! {
+                _ = tokio::time::timeout(TRIED_WITHIN, tried) => {}
+                // It never will be.
+                () = shared.enough.cancelled() => {}
+            }
         }
         shared.offer.borrow().withholds(encoder).map(str::to_owned)
     }
@@ -142,6 +148,13 @@ impl Proofs {
         {
             sessions.all -= 1;
             session.permit.forget();
+        }
+    }
+
+    /// Nothing is measured any more, as the node leaves: the work in hand has the machine to itself.
+    pub fn enough(&self) {
+        if let Some(shared) = &self.0 {
+            shared.enough.cancel();
         }
     }
 
@@ -234,6 +247,7 @@ impl Prover {
             sessions: Mutex::default(),
             records: Mutex::default(),
             changed: Notify::new(),
+            enough: CancellationToken::new(),
         };
         for proof in &known.proofs {
             if let Some(engine) = Engine::of_encoder(&proof.encoder)
@@ -257,11 +271,13 @@ impl Prover {
         self.proofs.clone()
     }
 
-    /// Measures, and tries again what was withdrawn, until told to stop.
+    /// Measures, and tries again what was withdrawn, until told to stop, or that it is [`Proofs::enough`].
     pub async fn run(self, stop: CancellationToken) {
         let folder = self.folder.clone();
+        let enough = self.shared().enough.clone();
         tokio::select! {
             () = stop.cancelled() => {}
+            () = enough.cancelled() => {}
             () = self.measure() => {}
         }
         let _ = std::fs::remove_dir_all(folder);

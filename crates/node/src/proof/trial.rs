@@ -24,6 +24,8 @@ pub const KNOWN: Sample = Sample {
 pub const LEAST_PSNR: f64 = 26.0;
 /// A sample that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// As above, where what jobs do goes first.
+const PATIENCE_BEHIND: Duration = Duration::from_secs(300);
 
 /// A folder with samples in it, and the FFmpeg to try.
 pub struct Bench<'a> {
@@ -159,9 +161,25 @@ impl Bench<'_> {
         invocation
     }
 
-    async fn run(&self, engine: Option<Engine>, args: Vec<OsString>) -> Result<ChildUsage, Error> {
-        let child = spawn(self.ffmpeg, self.invocation(engine, args)).await?;
+    async fn run(&self, invocation: Invocation) -> Result<ChildUsage, Error> {
+        let child = spawn(self.ffmpeg, invocation).await?;
         Ok(child.wait_lines(|_| {}, |_| {}).await?.usage)
+    }
+
+    /// Shows whether something works, and not how fast it is. Jobs wait for what a card shows, and for nothing that the processor
+    /// does, which they are to have themselves.
+    async fn try_out(
+        &self,
+        engine: Option<Engine>,
+        args: Vec<OsString>,
+    ) -> Result<ChildUsage, Error> {
+        let mut invocation = self.invocation(engine, args);
+        if engine.is_none() {
+            invocation.behind = true;
+            invocation.patience = PATIENCE_BEHIND;
+            invocation.wall = Some(PATIENCE_BEHIND);
+        }
+        self.run(invocation).await
     }
 
     /// Encodes frames of a sample and throws them away.
@@ -172,7 +190,7 @@ impl Bench<'_> {
         let list = self.list(rendition, sample, (0, sample.frames), &out)?;
         let engine = Engine::of_encoder(&rendition.encoder);
         let usage = self
-            .run(engine, list)
+            .run(self.invocation(engine, list))
             .await
             .map_err(|e| e.failure.message)?;
         Ok(Took {
@@ -195,7 +213,7 @@ impl Bench<'_> {
             let list = self.list(rendition, KNOWN, (first, half), &out)?;
             let engine = Engine::of_encoder(&rendition.encoder);
             let usage = self
-                .run(engine, list)
+                .try_out(engine, list)
                 .await
                 .map_err(|e| e.failure.message)?;
             let index = read_chunk(&out).map_err(|e| format!("its output cannot be read: {e}"))?;
@@ -242,7 +260,7 @@ impl Bench<'_> {
         let out = "-map 0:v:0 -fps_mode passthrough -pix_fmt yuv420p -f rawvideo";
         args.extend(out.split(' ').map(Into::into));
         args.push(file(&raw));
-        self.run(None, args)
+        self.try_out(None, args)
             .await
             .map_err(|e| format!("what it makes cannot be decoded: {}", e.failure.message))?;
         std::fs::read(&raw).map_err(|e| format!("the decoded sample cannot be read: {e}"))

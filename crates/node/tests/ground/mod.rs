@@ -52,15 +52,22 @@ impl Node {
     }
 }
 
-/// A node of one slot, unless it is told otherwise, that does not measure itself.
+/// As [`measuring`], and it does not measure itself.
 pub fn node() -> Command {
+    let mut command = measuring();
+    command.args(["--measure", "false"]);
+    command
+}
+
+/// A node of one slot, unless it is told otherwise.
+pub fn measuring() -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_recode-node"));
     let mut command = Command::new(program);
     if !program.with_file_name("recode-sandbox").is_file() {
         eprintln!("NOT TESTED: the sandbox, since recode-sandbox is not built");
         command.args(["--sandbox", "off"]);
     }
-    command.args(["--measure", "false", "--log", "error"]);
+    command.args(["--log", "error"]);
     command.env("RECODE_WORKERS", "1");
     command
 }
