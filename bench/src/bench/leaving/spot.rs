@@ -15,6 +15,8 @@ use recode_testkit::metadata::Metadata;
 use recode_types::{
     AttemptToken, Digest, EventKind, JobId, JobState, NodeId, NodeStatus, TaskId, TaskKey,
 };
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -96,6 +98,7 @@ pub fn run(
         machines: Vec::new(),
         jobs: Vec::new(),
         gone: Vec::new(),
+        seen: BTreeMap::new(),
         notice: Duration::from_secs(wanted.notice_seconds),
         seed: Seed::new(wanted.seed),
     };
@@ -109,10 +112,11 @@ pub fn run(
         made.ok() != Some(expected)
     });
     let differ = differ.count();
+    let worth = work::worth(&results);
     let balances: Vec<Balance> = field
         .gone
         .iter()
-        .map(|gone| work::balance(&gone.told, &results))
+        .map(|gone| work::balance(&gone.told, &results, &worth))
         .collect();
     let sum = |of: fn(&Balance) -> u64| balances.iter().map(of).sum::<u64>() as f64;
     ensure!(
@@ -188,6 +192,8 @@ struct Field {
     machines: Vec<Machine>,
     jobs: Vec<JobId>,
     gone: Vec<Gone>,
+    /// When an Attempt was first seen with its node.
+    seen: BTreeMap<AttemptToken, Instant>,
     notice: Duration,
     seed: Seed,
 }
@@ -283,6 +289,14 @@ impl Field {
             let pid = format!(":{}", machine.process.pid());
             let status = all.iter().find(|node| node.name.ends_with(&pid));
             machine.node = status.map(|status| status.node);
+            let status = match machine.node {
+                Some(node) => Some(self.cluster.nodes.get(node).await?),
+                None => None,
+            };
+            let holds = status.as_ref().map(holds).unwrap_or_default();
+            for one in &holds {
+                self.seen.entry(one.token).or_insert_with(Instant::now);
+            }
             let Some(notice) = &mut machine.notice else {
                 ensure!(
                     machine.process.ended()?.is_none(),
@@ -291,9 +305,7 @@ impl Field {
                 );
                 continue;
             };
-            if let (None, Some(node)) = (&notice.told, machine.node) {
-                let status = self.cluster.nodes.get(node).await?;
-                let holds = holds(&status);
+            if let (None, Some(status)) = (&notice.told, status) {
                 if status.heard.is_none_or(|heard| !heard.leaving) {
                     notice.before = holds;
                     continue;
@@ -302,9 +314,9 @@ impl Field {
                 let mut held = std::mem::take(&mut notice.before);
                 held.retain(|one| holds.iter().all(|now| now.token != one.token));
                 held.extend(holds);
-                held.sort_by_key(|one| std::cmp::Reverse(one.done));
+                held.sort_by_key(|one| (Reverse(one.done), self.seen.get(&one.token)));
                 let told = Told {
-                    node,
+                    node: status.node,
                     at_ms: now_ms(),
                     end_ms: notice.end_ms,
                     held,

@@ -2,9 +2,11 @@
 //!
 //! Deliverable is what was delivered, and beyond that what would have been finished in time at the pace that Chunks had just then.
 //! The last second belongs to the node's last words.
-//! The pace is that of the results of all nodes in the seconds before and after, one result following another on the same node.
+//! The pace is that of the results of all nodes in the seconds before and after, one result following another on the same node,
+//! times what the Segment is worth: pictures differ, and all Jobs are of one Source.
 
-use recode_types::{AttemptToken, NodeId};
+use recode_types::{AttemptToken, NodeId, TaskKey};
+use std::collections::BTreeMap;
 
 /// A result that counted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +30,7 @@ pub struct Told {
     pub at_ms: u64,
     /// When its machine ended, in milliseconds since 1970.
     pub end_ms: u64,
-    /// The Attempt that had got furthest first.
+    /// The Attempt that had got furthest first; of those without a frame, what was granted first.
     pub held: Vec<Held>,
 }
 
@@ -60,10 +62,30 @@ const AROUND_MS: u64 = 30_000;
 /// What a node keeps of its time to say what it gives back.
 const UPLOAD_MS: f64 = 1000.0;
 
+/// How much longer a frame of each Segment takes than one of others at the same time.
+pub type Worth = BTreeMap<TaskKey, f64>;
+
+/// Made fewer times than this, a Segment is taken to be like others.
+const LEAST_TIMES: usize = 3;
+
+/// What Segments are worth, by the median of all that were made. `results`: those of all nodes, by time.
+pub fn worth(results: &[Result]) -> Worth {
+    let mut found: BTreeMap<TaskKey, Vec<f64>> = BTreeMap::new();
+    for (i, result) in results.iter().enumerate() {
+        if let (Some(own), Some(all)) = (own_pace(results, i), pace(result.at_ms, results)) {
+            let of = found.entry(result.token.task.key).or_default();
+            of.push(own / all);
+        }
+    }
+    found.retain(|_, all| all.len() >= LEAST_TIMES);
+    let worth = |(key, all): (TaskKey, Vec<f64>)| (key, crate::figure::median(&all));
+    found.into_iter().map(worth).collect()
+}
+
 /// The balance of one node. `results`: those of all nodes, by time.
-pub fn balance(told: &Told, results: &[Result]) -> Balance {
+pub fn balance(told: &Told, results: &[Result], worth: &Worth) -> Balance {
     let mut balance = Balance::default();
-    let pace = pace(told, results);
+    let pace = pace(told.at_ms, results);
     // When the slot was free for the first of what was given back: one result follows another, and before the first it is
     // known how far that one was.
     let own = |result: &&Result| result.node == told.node;
@@ -86,7 +108,8 @@ pub fn balance(told: &Told, results: &[Result]) -> Balance {
             }
             None => {
                 balance.given_back += held.frames;
-                free_ms += pace.unwrap_or(f64::INFINITY) * held.frames as f64;
+                let worth = worth.get(&held.token.task.key).unwrap_or(&1.0);
+                free_ms += pace.unwrap_or(f64::INFINITY) * worth * held.frames as f64;
                 if free_ms + UPLOAD_MS <= told.end_ms as f64 {
                     balance.deliverable += held.frames;
                 }
@@ -96,26 +119,26 @@ pub fn balance(told: &Told, results: &[Result]) -> Balance {
     balance
 }
 
-/// Milliseconds for each frame on one node: the median over pairs of results.
-fn pace(told: &Told, results: &[Result]) -> Option<f64> {
-    let around: Vec<&Result> = results
-        .iter()
-        .filter(|r| r.frames > 0 && r.at_ms.abs_diff(told.at_ms) <= AROUND_MS)
-        .collect();
-    let mut paces: Vec<f64> = Vec::new();
-    for (i, result) in around.iter().enumerate() {
-        let before = around[..i].iter().rev().find(|b| b.node == result.node);
-        if let Some(before) = before {
-            paces.push((result.at_ms - before.at_ms) as f64 / result.frames as f64);
-        }
-    }
+/// Milliseconds for each frame on one node around this time: the median over pairs of results.
+fn pace(at_ms: u64, results: &[Result]) -> Option<f64> {
+    let around = |i: &usize| results[*i].at_ms.abs_diff(at_ms) <= AROUND_MS;
+    let near = (0..results.len()).filter(around);
+    let paces: Vec<f64> = near.filter_map(|i| own_pace(results, i)).collect();
     (!paces.is_empty()).then(|| crate::figure::median(&paces))
+}
+
+/// Milliseconds for each frame of one result, where its node had another before it.
+fn own_pace(results: &[Result], i: usize) -> Option<f64> {
+    let result = results.get(i).filter(|result| result.frames > 0)?;
+    let mut earlier = results[..i].iter().rev();
+    let before = earlier.find(|before| before.node == result.node)?;
+    Some((result.at_ms - before.at_ms) as f64 / result.frames as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recode_types::{TaskId, TaskKey};
+    use recode_types::TaskId;
 
     fn of(segment: u32) -> AttemptToken {
         let key = TaskKey::Encode { group: 0, segment };
@@ -157,7 +180,7 @@ mod tests {
                 .to_vec(),
         };
         let check = |end_ms, of_one: &[(u32, u64)], delivered, deliverable| {
-            let found = balance(&told(end_ms), &results(of_one));
+            let found = balance(&told(end_ms), &results(of_one), &Worth::new());
             assert_eq!(
                 (found.delivered, found.deliverable),
                 (delivered, deliverable)
@@ -175,5 +198,43 @@ mod tests {
         check(102_600, &[(0, 99_500), (1, 100_500)], 50, 100);
         check(110_000, &[(0, 99_500)], 0, 100);
         check(100_100, &[(0, 99_500)], 0, 0);
+    }
+
+    #[test]
+    fn a_segment_that_takes_longer_wherever_it_is_made_is_not_deliverable_as_soon() {
+        // Segment 7 takes three seconds each time, all others one; 8 was made twice only.
+        let mut all = results(&[]);
+        let long = [(7, 83_000), (9, 84_000), (7, 87_000), (9, 88_000), (7, 91_000), (9, 92_000)];
+        let rare = [(8, 94_000), (9, 95_000), (8, 97_000)];
+        let before = std::iter::once((9, 80_000));
+        for (segment, at_ms) in before.chain(long).chain(rare) {
+            all.push(Result {
+                token: of(segment),
+                node: NodeId(3),
+                at_ms,
+                frames: 50,
+            });
+        }
+        all.sort_by_key(|r| r.at_ms);
+        let worth = worth(&all);
+        let worth_of = |segment| worth.get(&of(segment).task.key).copied();
+        assert_eq!((worth_of(7), worth_of(9)), (Some(3.0), Some(1.0)));
+        assert_eq!(worth_of(8), None);
+        let deliverable = |segment, end_ms| {
+            let held = Held {
+                token: of(segment),
+                frames: 50,
+                done: 0,
+            };
+            let told = Told {
+                node: NodeId(1),
+                at_ms: 95_000,
+                end_ms,
+                held: vec![held],
+            };
+            balance(&told, &all, &worth).deliverable
+        };
+        assert_eq!((deliverable(9, 97_500), deliverable(7, 97_500)), (50, 0));
+        assert_eq!((deliverable(8, 97_500), deliverable(7, 99_500)), (50, 50));
     }
 }
