@@ -204,7 +204,14 @@ mod tests {
     fn a_segment_that_takes_longer_wherever_it_is_made_is_not_deliverable_as_soon() {
         // Segment 7 takes three seconds each time, all others one; 8 was made twice only.
         let mut all = results(&[]);
-        let long = [(7, 83_000), (9, 84_000), (7, 87_000), (9, 88_000), (7, 91_000), (9, 92_000)];
+        let long = [
+            (7, 83_000),
+            (9, 84_000),
+            (7, 87_000),
+            (9, 88_000),
+            (7, 91_000),
+            (9, 92_000),
+        ];
         let rare = [(8, 94_000), (9, 95_000), (8, 97_000)];
         let before = std::iter::once((9, 80_000));
         for (segment, at_ms) in before.chain(long).chain(rare) {
