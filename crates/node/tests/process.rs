@@ -45,15 +45,14 @@ impl Begun {
         Self::by(ground::node(), flags).await
     }
 
-    async fn by(mut node: Command, flags: &[&str]) -> (Self, Node) {
+    async fn by(node: Command, flags: &[&str]) -> (Self, Node) {
         let ground = Ground::new().await;
         let wanted = JobRequest {
             duration_us: Some(30_000_000),
             ..ground.request()
         };
         let job = ground.submit(&wanted).await;
-        node.args(["--coordinator", &ground.address, "--scratch"]);
-        let node = Node::spawn(node.arg(ground.path("scratch-1")).args(flags));
+        let node = ground.run(node, "scratch-1", flags);
         let begun = Self { ground, job };
         begun.events(3).await;
         (begun, node)

@@ -62,7 +62,7 @@ const AROUND_MS: u64 = 30_000;
 /// What a node keeps of its time to say what it gives back.
 const UPLOAD_MS: f64 = 1000.0;
 
-/// How much longer a frame of each Segment takes than one of others at the same time.
+/// How many times as long a frame of each Segment takes as one of others at the same time; 1 where it is not named.
 pub type Worth = BTreeMap<TaskKey, f64>;
 
 /// Made fewer times than this, a Segment is taken to be like others.

@@ -179,7 +179,11 @@ impl Ground {
 
     /// Starts a node with a scratch of this name.
     pub fn node(&self, scratch: &str, more: &[&str]) -> Node {
-        let mut node = node();
+        self.run(node(), scratch, more)
+    }
+
+    /// As [`Ground::node`], by this command.
+    pub fn run(&self, mut node: Command, scratch: &str, more: &[&str]) -> Node {
         node.args(["--coordinator", &self.address, "--scratch"]);
         Node::spawn(node.arg(self.path(scratch)).args(more))
     }
