@@ -12,16 +12,21 @@ fn run(command: &mut Command) {
     assert!(out.status.success(), "{log}");
 }
 
+fn tool(ffmpeg: &Path, dir: &Path, line: &str) {
+    run(Command::new(ffmpeg)
+        .args("-loglevel error -y".split_whitespace())
+        .args(line.split_whitespace())
+        .current_dir(dir));
+}
+
 /// PSNR of every frame of `ours` against the frame of the same number of `plain`, and how many each has.
 fn compare(ffmpeg: &Path, dir: &Path, ours: &str, plain: &str) -> (Vec<f64>, usize) {
     let line = format!(
-        "-loglevel error -y -i {ours} -i {plain} -lavfi \
+        "-i {ours} -i {plain} -lavfi \
          [0:v]settb=1/25,setpts=N[a];[1:v]settb=1/25,setpts=N,split[b][c];[a][b]psnr=stats_file=psnr.txt:eof_action=endall,nullsink;\
          [c]scale=8:8[d] -map [d] -fps_mode passthrough -f framecrc plain.txt"
     );
-    run(Command::new(ffmpeg)
-        .args(line.split_whitespace())
-        .current_dir(dir));
+    tool(ffmpeg, dir, &line);
     let psnr = std::fs::read_to_string(dir.join("psnr.txt")).expect("written");
     let values = psnr.lines().filter_map(|line| {
         let (_, rest) = line.split_once("psnr_avg:")?;
@@ -76,19 +81,15 @@ fn a_changed_frame_rate_shows_what_a_plain_process_shows() {
         ("source.h264", &all[2..3]),
     ] {
         let line = format!(
-            "-loglevel error -y -f lavfi -i testsrc2=size=160x90:rate=24000/1001:duration=7 -c:v libx264 -preset ultrafast \
+            "-f lavfi -i testsrc2=size=160x90:rate=24000/1001:duration=7 -c:v libx264 -preset ultrafast \
              -crf 10 -bf 3 -g 24 -x264-params open-gop=1:scenecut=0 {source}"
         );
-        run(Command::new(&ffmpeg)
-            .args(line.split_whitespace())
-            .current_dir(dir));
+        tool(&ffmpeg, dir, &line);
         for rate in rates {
             let plain = format!(
-                "-loglevel error -y -i {source} -vf fps={rate} -c:v libx264 -preset ultrafast -qp 0 plain.mkv"
+                "-i {source} -vf fps={rate} -c:v libx264 -preset ultrafast -qp 0 plain.mkv"
             );
-            run(Command::new(&ffmpeg)
-                .args(plain.split_whitespace())
-                .current_dir(dir));
+            tool(&ffmpeg, dir, &plain);
             transcode(&ffmpeg, dir, source, &format!("--fps {rate}"));
             same(&ffmpeg, dir, "ours.mp4", &format!("{source} at {rate}"));
         }
@@ -104,19 +105,15 @@ fn a_part_shows_what_a_plain_process_shows_of_it_whatever_the_container() {
     let dir = folder.path();
     for source in ["source.ts", "source.flv", "source.avi", "source.mkv"] {
         let line = format!(
-            "-loglevel error -y -f lavfi -i testsrc2=size=160x90:rate=25:duration=5 -f lavfi -i sine=440:r=44100:d=5 -c:v libx264 \
+            "-f lavfi -i testsrc2=size=160x90:rate=25:duration=5 -f lavfi -i sine=440:r=44100:d=5 -c:v libx264 \
              -preset ultrafast -crf 10 -bf 3 -g 40 -x264-params scenecut=0 -c:a libmp3lame {source}"
         );
-        run(Command::new(&ffmpeg)
-            .args(line.split_whitespace())
-            .current_dir(dir));
+        tool(&ffmpeg, dir, &line);
         // Decoded from the beginning: in a transport stream FFmpeg may seek to pictures whose references are missing.
         let plain = format!(
-            "-loglevel error -y -i {source} -ss 1.31 -t 2.2 -an -c:v libx264 -preset ultrafast -qp 0 plain.mkv"
+            "-i {source} -ss 1.31 -t 2.2 -an -c:v libx264 -preset ultrafast -qp 0 plain.mkv"
         );
-        run(Command::new(&ffmpeg)
-            .args(plain.split_whitespace())
-            .current_dir(dir));
+        tool(&ffmpeg, dir, &plain);
         transcode(&ffmpeg, dir, source, "--start 1.31 --duration 2.2");
         same(&ffmpeg, dir, "ours.mp4", source);
     }
@@ -128,18 +125,188 @@ fn a_telecined_film_is_joined_whatever_its_frames_are_marked_as() {
     let Some(ffmpeg) = ffmpeg() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path();
-    let line = "-loglevel error -y -f lavfi -i testsrc2=size=160x96:rate=24000/1001:duration=6 -vf telecine -c:v mpeg2video \
+    let line = "-f lavfi -i testsrc2=size=160x96:rate=24000/1001:duration=6 -vf telecine -c:v mpeg2video \
                 -flags +ildct+ilme -g 12 -b:v 2M source.mpg";
-    run(Command::new(&ffmpeg)
-        .args(line.split_whitespace())
-        .current_dir(dir));
-    let plain = "-loglevel error -y -i source.mpg -c:v libx264 -preset ultrafast -qp 0 plain.mkv";
-    run(Command::new(&ffmpeg)
-        .args(plain.split_whitespace())
-        .current_dir(dir));
+    tool(&ffmpeg, dir, &line);
+    let plain = "-i source.mpg -c:v libx264 -preset ultrafast -qp 0 plain.mkv";
+    tool(&ffmpeg, dir, &plain);
     for codec in ["h265 --preset ultrafast --crf 10", "prores"] {
         let line = format!("transcode source.mpg -o ours.mov --force --segment 1s --codec {codec}");
         client(&ffmpeg, dir, &line);
         same(&ffmpeg, dir, "ours.mov", codec);
+    }
+}
+
+/// Parameter sets name the colours. A capture of programmes after each other, each of which names its own, is one Output all the same.
+#[test]
+fn a_source_that_changes_its_colours_is_joined() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let mut source = Vec::new();
+    for (offset, colors) in [
+        (0, ""),
+        (
+            3,
+            "-colorspace bt709 -color_primaries bt709 -color_trc bt709",
+        ),
+    ] {
+        let line = format!(
+            "-f lavfi -i testsrc2=size=160x90:rate=25:duration=3 {colors} -c:v libx264 -preset ultrafast -crf 10 -g 25 \
+             -output_ts_offset {offset} part.ts"
+        );
+        tool(&ffmpeg, dir, &line);
+        source.extend(std::fs::read(dir.join("part.ts")).expect("written"));
+    }
+    std::fs::write(dir.join("source.ts"), source).expect("writable");
+    tool(
+        &ffmpeg,
+        dir,
+        "-i source.ts -c:v libx264 -preset ultrafast -qp 0 plain.mkv",
+    );
+    for codec in [
+        "h264 --preset ultrafast --crf 10",
+        "h265 --preset ultrafast --crf 10",
+    ] {
+        let line = format!("transcode source.ts -o ours.mp4 --force --segment 1s --codec {codec}");
+        client(&ffmpeg, dir, &line);
+        same(&ffmpeg, dir, "ours.mp4", codec);
+    }
+}
+
+/// Two frames for one moment, as broken recorders write them: both are in the Output.
+#[test]
+fn frames_of_one_time_are_all_kept() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    tool(
+        &ffmpeg,
+        dir,
+        "-f lavfi -i testsrc2=size=160x90:rate=25:duration=4 -c:v libx264 -preset ultrafast -crf 10 -bf 0 -g 25 even.mkv",
+    );
+    tool(
+        &ffmpeg,
+        dir,
+        "-i even.mkv -c:v libx264 -preset ultrafast -qp 0 plain.mkv",
+    );
+    for source in ["source.mp4", "source.mkv"] {
+        let repeat = "setts=dts=DTS-0.2/TB:pts=PTS-eq(N\\,40)*0.04/TB";
+        tool(
+            &ffmpeg,
+            dir,
+            &format!("-i even.mkv -c copy -bsf:v {repeat} {source}"),
+        );
+        let line =
+            format!("transcode {source} -o ours.mp4 --force --codec h264 --crf 10 --segment 1s");
+        client(&ffmpeg, dir, &line);
+        same(&ffmpeg, dir, "ours.mp4", source);
+    }
+}
+
+/// The sound of a file, 8,000 samples a second.
+fn sound(ffmpeg: &Path, dir: &Path, file: &str, part: &str) -> Vec<f64> {
+    tool(
+        ffmpeg,
+        dir,
+        &format!("-i {file} {part} -map 0:a -ac 1 -ar 8000 -f f32le sound.raw"),
+    );
+    let bytes = std::fs::read(dir.join("sound.raw")).expect("written");
+    let samples = bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    samples.map(f64::from).collect()
+}
+
+/// How much of the loudness of `wanted` is missing from, or wrong in, `heard`, where both begin within 30 ms of each other.
+fn unlike(wanted: &[f64], heard: &[f64]) -> f64 {
+    let all: f64 = wanted.iter().map(|x| x * x).sum();
+    let at = |lag: i64, i: usize| {
+        usize::try_from(i as i64 + lag)
+            .ok()
+            .and_then(|i| heard.get(i))
+    };
+    let wrong = |lag: i64| -> f64 {
+        let pairs = wanted.iter().enumerate();
+        pairs
+            .map(|(i, x)| (x - at(lag, i).copied().unwrap_or(0.0)).powi(2))
+            .sum()
+    };
+    (-240..=240).map(wrong).fold(f64::INFINITY, f64::min) / all
+}
+
+/// Puts `edits`, as (duration, first media time), into the edit list of the only track of an MP4 whose index is at its end.
+fn edit(file: &Path, edits: &[(u32, i32)]) {
+    let mut bytes = std::fs::read(file).expect("a file");
+    let find =
+        |bytes: &[u8], name: &[u8]| bytes.windows(4).rposition(|w| w == name).expect("a box");
+    let at = find(&bytes, b"elst") - 4;
+    let size = |bytes: &[u8], at: usize| {
+        u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+    };
+    let old = size(&bytes, at) as usize;
+    let mut list = vec![0; 4];
+    list.extend((edits.len() as u32).to_be_bytes());
+    for (duration, time) in edits {
+        list.extend(duration.to_be_bytes());
+        list.extend(time.to_be_bytes());
+        list.extend([0, 1, 0, 0]);
+    }
+    let grown = list.len() + 8 - old;
+    for name in [&b"moov"[..], b"trak", b"edts", b"elst"] {
+        let at = find(&bytes, name) - 4;
+        let new = size(&bytes, at) + grown as u32;
+        bytes[at..at + 4].copy_from_slice(&new.to_be_bytes());
+    }
+    bytes.splice(at + 8..at + old, list);
+    std::fs::write(file, bytes).expect("writable");
+}
+
+/// A copy would play what the edit list hides (MP4 as Output), or leave out what it shows (the part in Matroska).
+#[test]
+fn what_an_edit_list_hides_of_the_sound_is_not_heard_and_all_else_is() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    tool(
+        &ffmpeg,
+        dir,
+        "-f lavfi -i testsrc2=size=160x90:rate=25:duration=6 -f lavfi -i aevalsrc=0.4*sin(2*PI*(200+t*90)*t):s=48000:d=6 \
+         -c:v libx264 -preset ultrafast -g 25 -c:a aac -b:a 128k -movie_timescale 1000 whole.mp4",
+    );
+    let ticks = |seconds: f64| (seconds * 48_000.0) as i32 + 1024;
+    for (edits, ours, part, flags) in [
+        (
+            &[(1500, ticks(0.5)), (2000, ticks(3.5))][..],
+            "ours.mp4",
+            "",
+            "",
+        ),
+        (
+            &[(4000, ticks(1.5))][..],
+            "ours.mkv",
+            "-ss 1.3 -t 2",
+            "--start 1.3 --duration 2",
+        ),
+    ] {
+        std::fs::copy(dir.join("whole.mp4"), dir.join("edited.mp4")).expect("copied");
+        edit(&dir.join("edited.mp4"), edits);
+        let wanted = sound(&ffmpeg, dir, "edited.mp4", part);
+        client(
+            &ffmpeg,
+            dir,
+            &format!(
+                "transcode edited.mp4 -o {ours} --force --codec h264 --preset ultrafast --segment 2s {flags}"
+            ),
+        );
+        let heard = sound(&ffmpeg, dir, ours, "");
+        let off = unlike(&wanted, &heard);
+        assert!(off < 0.05, "{ours}: {off} of the sound is unlike");
+        assert!(
+            heard.len().abs_diff(wanted.len()) < 800,
+            "{ours}: {} samples, {} wanted",
+            heard.len(),
+            wanted.len()
+        );
     }
 }

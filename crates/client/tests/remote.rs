@@ -123,6 +123,12 @@ fn every_container_comes_out_as_from_a_local_file() {
         ("a.flv", "640x360", "-ar 44100"),
         ("a.avi", "640x360", ""),
         ("a.mkv", "640x360", ""),
+        // Times below 0, which no cluster can have: FFmpeg writes them all the same, and skips that cluster when it reads.
+        (
+            "negative.mkv",
+            "640x360",
+            "-output_ts_offset -1 -avoid_negative_ts disabled",
+        ),
         ("a.nut", "640x360", ""),
         (
             "dash.mp4",

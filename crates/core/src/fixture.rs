@@ -59,6 +59,7 @@ pub fn track(index: u32, kind: TrackKind, codec: &str) -> Track {
         channel_layout: None,
         tags: BTreeMap::new(),
         damaged: false,
+        trim: recode_types::Trim::Whole,
     }
 }
 
@@ -96,6 +97,7 @@ pub fn facts(table: &FrameTable) -> SourceFacts {
             hdr10_static: false,
             captions: false,
             alpha: false,
+            color: None,
         }),
         read_mode: ReadMode::Clip,
         deep: false,

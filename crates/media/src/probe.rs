@@ -9,6 +9,7 @@ use crate::parse::progress::Progress;
 use crate::parse::showinfo::Shown;
 use crate::run::{self, ChildUsage, Invocation};
 use crate::toolchain::Ffmpeg;
+use recode_types::Color;
 use recode_types::source::TrackKind;
 use recode_types::table::{FrameRow, FrameTable};
 use recode_types::task::{Failure, FailureClass};
@@ -120,6 +121,8 @@ pub struct Picture {
     pub captions: bool,
     /// An alpha plane beside the pictures.
     pub alpha: bool,
+    /// What the first frame says of its colours.
+    pub color: Option<Color>,
 }
 
 /// Opens a Source and decodes its first frames, in one run.
@@ -227,6 +230,7 @@ fn picture(banner: &Banner, shown: &Shown) -> Picture {
         hdr10_static: any(&["mastering display", "content light level"]),
         captions: any(&["atsc a53", "a/53 closed captions"]),
         alpha: track.is_some_and(|t| tag(&t.tags, "alpha_mode").is_some_and(|v| v == "1")),
+        color: first.color.clone(),
     }
 }
 

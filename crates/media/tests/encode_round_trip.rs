@@ -59,6 +59,7 @@ fn video(frame_rate: Rational, time_base: TimeBase) -> VideoFacts {
         hdr10_static: false,
         captions: false,
         alpha: false,
+        color: None,
     }
 }
 

@@ -561,6 +561,7 @@ fn track(index: u32, kind: TrackKind, codec: &str) -> Track {
         channel_layout: None,
         tags: BTreeMap::new(),
         damaged: false,
+        trim: recode_types::Trim::Whole,
     }
 }
 
@@ -598,6 +599,7 @@ fn facts(url: &str, table: &FrameTable, deep: bool) -> SourceFacts {
             hdr10_static: false,
             captions: false,
             alpha: false,
+            color: None,
         }),
         read_mode: ReadMode::Clip,
         deep,

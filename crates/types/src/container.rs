@@ -19,6 +19,12 @@ pub enum Container {
     Ts,
 }
 
+/// Audio that FFmpeg's Matroska muxer has a name for, by FFmpeg's names: its own, and those of WAV. Broadcasts and discs have others
+/// (`s302m`, `pcm_dvd`, `pcm_bluray`).
+const IN_MATROSKA: &str = "aac ac3 adpcm_ima_wav adpcm_ms alac amr_nb amr_wb atrac1 atrac3 cook dts eac3 flac gsm_ms mlp mp1 mp2 mp3 opus \
+    pcm_alaw pcm_f32le pcm_f64le pcm_mulaw pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be pcm_s32le pcm_u8 qdm2 qdmc ra_144 ra_288 \
+    sipr speex truehd truespeech tta vorbis wavpack wmalossless wmapro wmav1 wmav2 wmavoice";
+
 impl Container {
     /// All of them, in the order in which messages list them.
     pub const ALL: [Container; 5] = [Self::Mp4, Self::Mov, Self::Mkv, Self::Webm, Self::Ts];
@@ -79,7 +85,7 @@ impl Container {
                     "aac" | "mp3" | "ac3" | "eac3" | "alac" | "adpcm_ima_qt"
                 ) || name.starts_with("pcm_")
             }
-            Self::Mkv => true,
+            Self::Mkv => IN_MATROSKA.split_whitespace().any(|held| held == name),
             Self::Webm => matches!(name, "opus" | "vorbis"),
             Self::Ts => matches!(
                 name,

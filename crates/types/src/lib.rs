@@ -49,6 +49,6 @@ pub use rendition::{Codec, Knob, RateControl, Rendition};
 pub use request::{JobRequest, OutputRequest, SegmentLength};
 pub use score::{Metric, ScoreSummary};
 pub use segment::Segment;
-pub use source::{SourceFacts, SourceIdentity, Track, TrackKind, VideoFacts};
+pub use source::{Color, SourceFacts, SourceIdentity, Track, TrackKind, Trim, VideoFacts};
 pub use table::{FrameRow, FrameTable};
 pub use time::{Rational, TimeBase};

@@ -62,6 +62,22 @@ pub struct Track {
     /// Its packets do not all decode: copied, every player would stumble over them.
     #[serde(default)]
     pub damaged: bool,
+    /// What its edit list leaves of it.
+    #[serde(default)]
+    pub trim: Trim,
+}
+
+/// What an edit list leaves of a track. What it hides is among the packets all the same, and travels with a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trim {
+    /// All of it, or all but the priming of its codec.
+    #[default]
+    Whole,
+    /// All of it from a later moment on.
+    Later,
+    /// Several pieces.
+    Pieces,
 }
 
 /// What decoding the first frames of the main video showed.
@@ -101,6 +117,22 @@ pub struct VideoFacts {
     pub captions: bool,
     /// Source has an alpha plane beside the pictures (VP8/VP9 in Matroska).
     pub alpha: bool,
+    /// What the first frame says of its colours.
+    #[serde(default)]
+    pub color: Option<Color>,
+}
+
+/// What a frame says of its colours, in FFmpeg's words; `unknown` where it does not say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Color {
+    /// `tv` or `pc`.
+    pub range: String,
+    /// Matrix, such as `bt709` or `gbr`.
+    pub space: String,
+    /// Such as `bt2020`.
+    pub primaries: String,
+    /// Such as `smpte2084`.
+    pub transfer: String,
 }
 
 /// How Segments are read from the Source.

@@ -4,7 +4,7 @@
 use crate::container::Container;
 use crate::rendition::AudioCodec;
 use crate::request::{TrackChoice, TrackSelection};
-use crate::source::{SourceFacts, Track, TrackKind};
+use crate::source::{SourceFacts, Track, TrackKind, Trim};
 
 /// What becomes of one track of the Source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,16 +55,19 @@ pub struct Destination {
     pub audio: Option<AudioCodec>,
     /// A Blu-ray style transport stream (`.m2ts`), which has a place for PGS subtitles.
     pub m2ts: bool,
+    /// The Output begins later than the Source.
+    pub later: bool,
 }
 
 impl Destination {
-    /// Of an Output.
-    pub fn of(output: &crate::request::OutputRequest) -> Self {
+    /// Of an Output. `start_us`: where the wanted part of the Source begins.
+    pub fn of(output: &crate::request::OutputRequest, start_us: Option<i64>) -> Self {
         let name = output.url.split(['?', '#']).next().unwrap_or_default();
         Self {
             container: output.container,
             audio: output.audio_codec,
             m2ts: output.container == Container::Ts && name.to_ascii_lowercase().ends_with(".m2ts"),
+            later: start_us.is_some_and(|start| start > 0),
         }
     }
 
@@ -97,11 +100,23 @@ impl Destination {
             Some(AudioCodec::None) => Fate::Omit,
             Some(AudioCodec::Copy) if holds => Fate::Copy,
             Some(AudioCodec::Copy) => self.no_place(track),
-            None if holds && !track.damaged => Fate::Copy,
+            None if holds && !track.damaged && self.keeps(track.trim) => Fate::Copy,
             wanted => {
                 let codec = wanted.unwrap_or_else(|| self.container.default_audio());
                 codec.encoder().map_or(Fate::Omit, Fate::Convert)
             }
+        }
+    }
+
+    /// Whether a copy of sound plays what `trim` leaves, no more and no less. FFmpeg's muxers write no edit list of several pieces. As
+    /// Matroska has it, what is hidden at the start is the delay of the codec: it is hidden of a part that begins behind it, too.
+    fn keeps(self, trim: Trim) -> bool {
+        match trim {
+            Trim::Whole => true,
+            Trim::Later => {
+                !(self.later && matches!(self.container, Container::Mkv | Container::Webm))
+            }
+            Trim::Pieces => false,
         }
     }
 
@@ -279,6 +294,7 @@ mod tests {
             channel_layout: None,
             tags: BTreeMap::new(),
             damaged: false,
+            trim: Trim::Whole,
         }
     }
 
@@ -287,6 +303,7 @@ mod tests {
             container,
             audio: None,
             m2ts: false,
+            later: false,
         }
     }
 
@@ -313,9 +330,28 @@ mod tests {
         assert_eq!(to(Container::Mkv).fate(&pcm), Fate::Copy);
         assert_eq!(to(Container::Mp4).fate(&pcm), Fate::Convert("aac"));
         assert_eq!(to(Container::Webm).fate(&pcm), Fate::Convert("libopus"));
+        let broadcast = track(TrackKind::Audio, "s302m");
+        assert_eq!(to(Container::Mkv).fate(&broadcast), Fate::Convert("aac"));
         let mut broken = pcm.clone();
         broken.damaged = true;
         assert_eq!(to(Container::Mkv).fate(&broken), Fate::Convert("aac"));
+        let trimmed = |container, later, trim| {
+            let track = Track {
+                trim,
+                ..track(TrackKind::Audio, "aac")
+            };
+            Destination {
+                later,
+                ..to(container)
+            }
+            .fate(&track)
+        };
+        let encoded = Fate::Convert("aac");
+        assert_eq!(trimmed(Container::Mp4, true, Trim::Later), Fate::Copy);
+        assert_eq!(trimmed(Container::Mkv, false, Trim::Later), Fate::Copy);
+        assert_eq!(trimmed(Container::Mkv, true, Trim::Later), encoded);
+        assert_eq!(trimmed(Container::Mkv, true, Trim::Whole), Fate::Copy);
+        assert_eq!(trimmed(Container::Mp4, false, Trim::Pieces), encoded);
         let copy = Destination {
             audio: Some(AudioCodec::Copy),
             ..to(Container::Mp4)

@@ -193,7 +193,7 @@ pub fn plan(
             picture::check_score(&output.rendition, &request.score)?;
             loss::of_picture(video, &output, &facts.ffmpeg, &mut warnings);
         }
-        let tracks = tracks::choose(facts, &output, &mut warnings)?;
+        let tracks = tracks::choose(facts, &output, request.start_us, &mut warnings)?;
         let promise = rate::promise(facts, &output, &tracks, &brief)?;
         outputs.push(PlannedOutput {
             unsplit: output.rendition.codec == Codec::Copy,

@@ -2,7 +2,7 @@ use super::*;
 use crate::fixture::{artifact, facts, output, rated, rendition, request, table, track};
 use recode_types::rendition::{AudioCodec, Deinterlace, Profile, Scale};
 use recode_types::request::{TrackChoice, TrackSelection};
-use recode_types::source::TrackKind;
+use recode_types::source::{TrackKind, Trim};
 use recode_types::{Making, Metric, Rendition, SegmentLength};
 
 fn planned(request: &JobRequest, change: impl FnOnce(&mut SourceFacts)) -> Result<Plan, PlanError> {
@@ -198,6 +198,21 @@ fn what_cannot_be_kept_is_named_and_refused_when_strict() {
     );
     let odd_only = |facts: &mut SourceFacts| facts.warnings.push("looked odd".to_owned());
     assert!(planned(&request, odd_only).is_ok(), "that is no loss");
+}
+
+#[test]
+fn a_copy_of_what_is_shown_in_pieces_is_warned_of() {
+    let warned = |request: &JobRequest, index: usize| {
+        let plan = planned(request, |facts| facts.tracks[index].trim = Trim::Pieces).unwrap();
+        let about = format!("of track {index} the source shows several pieces");
+        plan.warnings.iter().any(|w| w.starts_with(&about))
+    };
+    let encoded = one("a.mkv", rendition(Codec::H264));
+    assert!(!warned(&encoded, 0) && !warned(&encoded, 1));
+    let mut sound = encoded.clone();
+    sound.outputs[0].audio_codec = Some(AudioCodec::Copy);
+    assert!(!warned(&sound, 0) && warned(&sound, 1));
+    assert!(warned(&one("a.mkv", rendition(Codec::Copy)), 0));
 }
 
 #[test]

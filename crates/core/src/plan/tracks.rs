@@ -4,7 +4,7 @@
 use super::error::PlanError;
 use recode_types::rendition::AudioCodec;
 use recode_types::request::{TrackChoice, TrackSelection};
-use recode_types::source::{SourceFacts, TrackKind};
+use recode_types::source::{SourceFacts, TrackKind, Trim};
 use recode_types::travel::{Destination, Fate};
 use recode_types::{Codec, OutputRequest};
 
@@ -19,20 +19,31 @@ pub struct Chosen {
     pub whole: Vec<u32>,
 }
 
-/// Chooses the tracks of `output` and names those that cannot travel.
+/// Chooses the tracks of `output`, which begins at `start_us` of the Source, and names those that cannot travel.
 /// # Errors
 /// [`PlanError::NoSuchTrack`], [`PlanError::AudioCopy`].
 pub fn choose(
     facts: &SourceFacts,
     output: &OutputRequest,
+    start_us: Option<i64>,
     losses: &mut Vec<String>,
 ) -> Result<Chosen, PlanError> {
     check_choices(facts, &output.tracks)?;
-    let destination = Destination::of(output);
+    let destination = Destination::of(output, start_us);
     let main = facts.video.as_ref().map(|v| v.track);
     let unsplit = output.rendition.codec == Codec::Copy;
     let mut chosen = Chosen::default();
     for track in &facts.tracks {
+        let copied = match track.kind {
+            TrackKind::Audio => output.audio_codec == Some(AudioCodec::Copy),
+            _ => unsplit && Some(track.index) == main,
+        };
+        if copied && track.trim == Trim::Pieces && output.tracks.selects(facts, track) {
+            losses.push(format!(
+                "of track {} the source shows several pieces; a copy plays what lies between them too",
+                track.index
+            ));
+        }
         if Some(track.index) == main || !output.tracks.selects(facts, track) {
             continue;
         }

@@ -4,7 +4,7 @@ use super::list::List;
 use super::origin::{self, Cut};
 use recode_types::rendition::AudioCodec;
 use recode_types::request::OutputRequest;
-use recode_types::source::SourceFacts;
+use recode_types::source::{SourceFacts, Track, Trim};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -24,7 +24,8 @@ pub fn args(
     out: &Path,
 ) -> Vec<OsString> {
     let mut list = origin::begin();
-    origin::push(&mut list, facts, source, cut);
+    let late = late_start(facts, tracks, cut);
+    origin::push_from(&mut list, facts, source, cut, late);
     for &track in tracks {
         list.opt("-map", format!("0:{track}"));
     }
@@ -32,12 +33,21 @@ pub fn args(
         push_encoder(&mut list, stream, output);
     }
     list.opt("-map_metadata", -1).opt("-map_chapters", -1);
-    origin::skip(&mut list, facts, cut);
+    origin::skip(&mut list, late);
     list.opt("-strict", -2).opt("-fflags", "+bitexact");
     // Late starts are written in ticks of this clock: milliseconds, in old FFmpeg, if nothing is said.
     list.opt("-movie_timescale", 1_000_000);
     list.opt("-f", MUXER).file(out);
     origin::end(list, facts, Some(0))
+}
+
+/// As [`origin::late_start`]. After a seek, FFmpeg 9 leaves out of a track as much as its edit list hides at the start.
+fn late_start(facts: &SourceFacts, tracks: &[u32], cut: Cut) -> i64 {
+    let trimmed = |t: &Track| tracks.contains(&t.index) && t.trim != Trim::Whole;
+    match facts.tracks.iter().any(trimmed) {
+        true => cut.start_us.unwrap_or(0).max(0),
+        false => origin::late_start(facts, cut),
+    }
 }
 
 /// Appends the encoder of output stream `stream`.

@@ -8,9 +8,10 @@ use super::origin;
 use super::{Clock, Input, Span};
 use crate::verify::{self, Grade};
 use recode_types::Engine;
+use recode_types::pixels::Pixels;
 use recode_types::rendition::{Codec, Deinterlace, Knob, Rendition};
 use recode_types::score::Metric;
-use recode_types::source::VideoFacts;
+use recode_types::source::{Color, VideoFacts};
 use recode_types::time::{Rational, TimeBase};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -128,6 +129,7 @@ impl EncodeArgs<'_> {
             .iter()
             .enumerate()
             .map(|(i, o)| Path {
+                color: color(self.video),
                 deinterlace: o.rendition.deinterlace,
                 fps: o.rendition.fps,
                 size: o.size,
@@ -318,6 +320,13 @@ fn fields(video: &VideoFacts, rendition: &Rendition) -> Option<&'static str> {
         Some(false) => "bff",
         None => "prog",
     })
+}
+
+/// What all frames are marked with, as parameter sets say it of a whole Chunk: a Source of several parts may change it on the way. What
+/// is red, green and blue is converted, which follows what its frames say.
+fn color(video: &VideoFacts) -> Option<&Color> {
+    let color = video.color.as_ref();
+    color.filter(|_| !Pixels::of(&video.pix_fmt).rgb)
 }
 
 /// The shape of a pixel when the Source's first picture is shown at another size; 0/1 where it is unknown.

@@ -10,12 +10,15 @@
 //! "Wide" is the Segment with one frame of context at either end, where something needs context.
 
 use super::{Clock, Input, Span};
+use recode_types::Color;
 use recode_types::rendition::Deinterlace;
 use recode_types::time::{Rational, TimeBase};
 
 /// What happens to pictures on their way to one encoder.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Path<'a> {
+    /// What every frame says of its colours: what the Source's first one says. Parameter sets carry it.
+    pub color: Option<&'a Color>,
     pub deinterlace: Deinterlace,
     pub fps: Option<Rational>,
     pub size: (u32, u32),
@@ -112,6 +115,7 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
             (from, None) => format!("setpts=({from})+PTS-STARTPTS"),
         });
     }
+    chain.extend(path.color.and_then(set_color));
     match path.deinterlace {
         Deinterlace::Off => {}
         Deinterlace::Auto => chain.push("bwdif=mode=send_frame:deint=interlaced".to_owned()),
@@ -150,6 +154,22 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
         });
     }
     (chain, last)
+}
+
+/// Marks frames with `color`. What no filter takes for a value is left as each frame has it.
+fn set_color(color: &Color) -> Option<String> {
+    let options = [
+        ("range", &color.range),
+        ("colorspace", &color.space),
+        ("color_primaries", &color.primaries),
+        ("color_trc", &color.transfer),
+    ];
+    let set: Vec<String> = options
+        .iter()
+        .filter(|(_, value)| !value.is_empty() && *value != "reserved")
+        .map(|(option, value)| format!("{option}={value}"))
+        .collect();
+    (!set.is_empty()).then(|| format!("setparams={}", set.join(":")))
 }
 
 /// Keeps the span, with a frame of context at either end when `wide`. `None`: nothing to leave out.

@@ -99,7 +99,7 @@ impl Cover {
 
 /// The covers of an Output that have to be made first, as files in `directory`. Most often none.
 pub fn covers(facts: &SourceFacts, output: &OutputRequest, directory: &Path) -> Vec<Cover> {
-    let destination = Destination::of(output);
+    let destination = Destination::of(output, None);
     let wanted = |t: &&Track| {
         t.attached_pic
             && output.container == Container::Mkv
@@ -147,7 +147,7 @@ pub fn plan(facts: &SourceFacts, output: &OutputRequest, inputs: &MuxInputs<'_>)
     push_dispositions(&mut list, &streams);
     push_globals(&mut list, facts, output, inputs, &files, &mut warnings);
     if inputs.video == VideoInput::Source {
-        origin::skip(&mut list, facts, inputs.cut);
+        origin::skip(&mut list, origin::late_start(facts, inputs.cut));
     }
     if let Some(duration) = inputs.cut.duration_us {
         // Chapters end there too, and texts that FFmpeg reads ahead are left out.
@@ -234,7 +234,7 @@ fn choose<'a>(
     files: &Files,
     warnings: &mut Vec<String>,
 ) -> Vec<Stream<'a>> {
-    let destination = Destination::of(output);
+    let destination = Destination::of(output, inputs.cut.start_us);
     let main = facts.video.as_ref().map(|v| v.track);
     let in_source = |index| {
         let file = inputs.source.as_ref()?;
@@ -541,7 +541,7 @@ fn push_muxer(list: &mut List, output: &OutputRequest, inputs: &MuxInputs<'_>) {
             list.opt("-movie_timescale", 90_000);
         }
         Container::Ts => {
-            let m2ts = Destination::of(output).m2ts;
+            let m2ts = Destination::of(output, None).m2ts;
             list.opt("-mpegts_m2ts_mode", u8::from(m2ts));
         }
         Container::Mkv | Container::Webm => {}

@@ -77,13 +77,16 @@ pub(super) fn push_moved(list: &mut List, facts: &SourceFacts, source: &Path, cu
     push_from(list, facts, source, cut, 0);
 }
 
-/// `skip`: how much lies before the wanted part, by the clock of this input.
-fn push_from(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut, skip: i64) {
+/// As [`push`]. `skip`: how much lies before the wanted part, by the clock of this input, where it is not sought in.
+pub(super) fn push_from(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut, skip: i64) {
     // AVI and old MPEG have packets without a presentation time, which no muxer takes.
     if is_loose(facts) {
         list.opt("-fflags", "+genpts");
     }
-    if let Some(start) = cut.start_us.filter(|&s| s > 0 && !is_loose(facts)) {
+    if let Some(start) = cut
+        .start_us
+        .filter(|&s| s > 0 && skip == 0 && !is_loose(facts))
+    {
         list.opt("-ss", format!("{start}us"));
     }
     if let Some(duration) = cut.duration_us {
@@ -105,8 +108,7 @@ pub(super) fn late_start(facts: &SourceFacts, cut: Cut) -> i64 {
 }
 
 /// Appends the output option that belongs to [`late_start`].
-pub(super) fn skip(list: &mut List, facts: &SourceFacts, cut: Cut) {
-    let start = late_start(facts, cut);
+pub(super) fn skip(list: &mut List, start: i64) {
     if start > 0 {
         list.opt("-ss", format!("{start}us"));
     }

@@ -87,7 +87,7 @@ impl WholeArgs<'_> {
             list.opt("-enc_time_base", "1:90000");
         }
         list.opt("-map_metadata", -1).opt("-map_chapters", -1);
-        origin::skip(&mut list, self.facts, self.cut);
+        origin::skip(&mut list, origin::late_start(self.facts, self.cut));
         list.opt("-fflags", "+bitexact");
         list.opt("-movie_timescale", 1_000_000);
         let muxer = match rendition.codec {
@@ -121,6 +121,7 @@ impl WholeArgs<'_> {
             hdr10_static: false,
             captions: false,
             alpha: false,
+            color: None,
         }
     }
 }

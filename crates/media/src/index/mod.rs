@@ -21,7 +21,7 @@ pub use packets::{Packet, Packets};
 use crate::bytes::ByteSource;
 use recode_types::table::{FrameRow, FrameTable};
 use recode_types::time::{Rational, TimeBase};
-use recode_types::{Digest, TrackKind};
+use recode_types::{Digest, TrackKind, Trim};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -144,13 +144,28 @@ pub async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>, Error>
         return Err(Error::Empty);
     }
     let start = source.read(0..source.size().min(16)).await?;
-    if start.starts_with(&crate::matroska::EBML_MAGIC) {
-        return crate::matroska::read(source).await;
+    let mut index = if start.starts_with(&crate::matroska::EBML_MAGIC) {
+        crate::matroska::read(source).await?
+    } else if crate::mp4::looks_like(&start) {
+        crate::mp4::read(source).await?
+    } else {
+        None
+    };
+    for track in index.iter_mut().flat_map(|index| &mut index.tracks) {
+        track.packets.tell_apart();
     }
-    if crate::mp4::looks_like(&start) {
-        return crate::mp4::read(source).await;
+    Ok(index)
+}
+
+/// What the edit lists of `source` leave of its tracks, by FFmpeg's stream index. Tracks that are not named are whole.
+/// # Errors
+/// [`Error`]: it could not be fetched, or is cut off.
+pub async fn trims(source: &dyn ByteSource) -> Result<Vec<(u32, Trim)>, Error> {
+    let start = source.read(0..source.size().min(16)).await?;
+    match crate::mp4::looks_like(&start) {
+        true => crate::mp4::trims(source).await,
+        false => Ok(Vec::new()),
     }
-    Ok(None)
 }
 
 impl SourceIndex {

@@ -79,6 +79,19 @@ impl Packets {
         self.duration = duration;
     }
 
+    /// Moves a time of presentation that repeats one tick on, as a [`recode_types::FrameTable`] has it, so that what is decoded from
+    /// these packets can be told apart by its time.
+    pub(crate) fn tell_apart(&mut self) {
+        let shown = |i: &u32| self.flags[*i as usize] & (DISCARD | HIDDEN) == 0;
+        let mut order: Vec<u32> = (0..self.len() as u32).filter(shown).collect();
+        order.sort_by_key(|i| self.pts[*i as usize]);
+        for pair in order.windows(2) {
+            let before = self.pts[pair[0] as usize];
+            let pts = &mut self.pts[pair[1] as usize];
+            *pts = (*pts).max(before.saturating_add(1));
+        }
+    }
+
     /// Number of packets.
     pub fn len(&self) -> usize {
         self.pts.len()
@@ -113,5 +126,38 @@ impl Packets {
     /// All of them in decode order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Packet> + ExactSizeIterator {
         (0..self.len()).map(|i| self.get(i))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_packets_are_told_apart_by_their_times() {
+        let mut packets = Packets::new(0);
+        for (pts, discard) in [
+            (0, false),
+            (5, true),
+            (5, false),
+            (2, false),
+            (5, false),
+            (6, false),
+        ] {
+            let packet = Packet {
+                offset: 0,
+                size: 1,
+                dts: 0,
+                pts,
+                duration: 0,
+                key: false,
+                discard,
+                hidden: false,
+            };
+            packets.push(packet, true);
+        }
+        packets.tell_apart();
+        let times: Vec<i64> = packets.iter().map(|packet| packet.pts).collect();
+        assert_eq!(times, [0, 5, 5, 2, 6, 7]);
     }
 }

@@ -6,6 +6,7 @@
 //! details of its packet queue.
 
 use super::moov::{Edit, Samples};
+use recode_types::Trim;
 use recode_types::time::Rational;
 use std::ops::Range;
 
@@ -18,6 +19,21 @@ pub(super) struct Edited {
     pub(super) shown: Range<i64>,
     /// Shown time = media time + `shift`.
     pub(super) shift: i64,
+}
+
+/// What is hidden at the start and still taken for the priming of a codec, in seconds. That of HE-AAC is 0.12 s.
+const LONGEST_PRIMING: f64 = 0.15;
+
+/// What `edits` leave of a track, whose samples are all in `moov`.
+pub(super) fn trim(edits: &[Edit], timescale: u32) -> Trim {
+    let mut shown = edits.iter().filter(|edit| edit.media_time != -1);
+    match (shown.next(), shown.next()) {
+        (_, Some(_)) => Trim::Pieces,
+        (Some(edit), None) if edit.media_time as f64 > LONGEST_PRIMING * f64::from(timescale) => {
+            Trim::Later
+        }
+        _ => Trim::Whole,
+    }
 }
 
 /// Ticks of the movie in ticks of the track.
@@ -118,5 +134,26 @@ fn first_kept(samples: &Samples, time: i64) -> usize {
         Some(key) => key,
         None if samples.reordered => 0,
         None => before.saturating_sub(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priming_is_no_trim_and_what_is_empty_no_piece() {
+        let edit = |media_time| Edit {
+            duration: 1000,
+            media_time,
+        };
+        let trim = |times: &[i64]| {
+            let edits: Vec<Edit> = times.iter().map(|t| edit(*t)).collect();
+            super::trim(&edits, 48_000)
+        };
+        assert_eq!(trim(&[]), Trim::Whole);
+        assert_eq!(trim(&[-1, 1024]), Trim::Whole);
+        assert_eq!(trim(&[-1, 48_000]), Trim::Later);
+        assert_eq!(trim(&[1024, -1, 1024]), Trim::Pieces);
     }
 }

@@ -26,5 +26,5 @@ pub use grown::read_grown;
 pub use join::{JoinError, Shown, join};
 pub use level::without_level;
 pub use part::{Part, append_check};
-pub(crate) use read::{looks_like, read};
+pub(crate) use read::{looks_like, read, trims};
 pub use stitched::{Span, StitchError, Stitched, Stitcher};

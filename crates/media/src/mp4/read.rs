@@ -8,7 +8,7 @@ use crate::bytes::{ByteSource, Window};
 use crate::index::{Entry, Error, Format, Packet, Packets, Preamble, SourceIndex, TrackIndex};
 use bytes::Bytes;
 use recode_types::time::TimeBase;
-use recode_types::{Digest, TrackKind};
+use recode_types::{Digest, TrackKind, Trim};
 use sha2::Digest as _;
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ struct Found {
 
 /// Reads an MP4/MOV index. See [`crate::index::read`].
 pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>, Error> {
-    let found = find(source).await?;
+    let found = find(source, Until::End).await?;
     let Some(moov) = &found.moov else {
         return Err(Error::NoMoov);
     };
@@ -77,7 +77,26 @@ pub(crate) async fn read(source: &dyn ByteSource) -> Result<Option<SourceIndex>,
     }))
 }
 
-async fn find(source: &dyn ByteSource) -> Result<Found, Error> {
+/// What the edit lists leave of the tracks. See [`crate::index::trims`].
+pub(crate) async fn trims(source: &dyn ByteSource) -> Result<Vec<(u32, Trim)>, Error> {
+    let found = find(source, Until::Moov).await?;
+    let movie = found.moov.as_deref().and_then(Movie::parse);
+    let tracks = movie.as_ref().map_or(&[][..], |movie| &movie.tracks);
+    // Of fragments FFmpeg hides nothing.
+    let timed = tracks.iter().filter(|trak| trak.has_times());
+    Ok(timed
+        .map(|trak| (trak.stream, edit::trim(&trak.edits, trak.timescale)))
+        .collect())
+}
+
+/// How far the boxes of a file are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Moov,
+    End,
+}
+
+async fn find(source: &dyn ByteSource, until: Until) -> Result<Found, Error> {
     let size = source.size();
     let step = if source.is_remote() {
         64 << 10
@@ -96,7 +115,7 @@ async fn find(source: &dyn ByteSource) -> Result<Found, Error> {
         digest: Digest([0; 32]),
     };
     let mut at = 0;
-    while at + 8 <= size {
+    while at + 8 <= size && (until == Until::End || found.moov.is_none()) {
         let start = window.get(at, 16).await?;
         let Some((kind, header, length)) = measure(&start, size - at) else {
             // Padding or rubbish after the last box; FFmpeg stops here too.

@@ -1,6 +1,7 @@
 //! What the `showinfo` filter logs about frames.
 
 use super::banner::size;
+use recode_types::Color;
 use recode_types::time::{Rational, TimeBase};
 
 /// The first frames of a video.
@@ -29,6 +30,8 @@ pub struct Frame {
     pub size: (u32, u32),
     /// `Some(true)`: interlaced, top field first.
     pub interlaced_top_first: Option<bool>,
+    /// What it says of its colours.
+    pub color: Option<Color>,
     /// Names of side data, in lower case.
     pub side_data: Vec<String>,
 }
@@ -73,10 +76,27 @@ impl Shown {
                 && let Some(frame) = shown.frames.last_mut()
             {
                 frame.side_data.push(name.to_ascii_lowercase());
+            } else if said.trim_start().starts_with("color_range:")
+                && let Some(frame) = shown.frames.last_mut()
+            {
+                frame.color = color(said);
             }
         }
         (!shown.frames.is_empty()).then_some(shown)
     }
+}
+
+fn color(said: &str) -> Option<Color> {
+    let value = |key: &str| {
+        let mut words = said.split_whitespace();
+        words.find_map(|word| Some(word.strip_prefix(key)?.to_owned()))
+    };
+    Some(Color {
+        range: value("color_range:")?,
+        space: value("color_space:")?,
+        primaries: value("color_primaries:")?,
+        transfer: value("color_trc:")?,
+    })
 }
 
 fn frame(said: &str) -> Option<Frame> {
@@ -96,6 +116,7 @@ fn frame(said: &str) -> Option<Frame> {
             "B" => Some(false),
             _ => None,
         },
+        color: None,
         side_data: vec![],
     })
 }
@@ -123,6 +144,14 @@ mod tests {
         assert_eq!(nine.frames[0].pix_fmt, "yuv420p10le");
         assert_eq!(nine.frames[0].sample_aspect, Rational::new(0, 1));
         assert!(nine.frames[0].has(&["dolby vision"]) && !nine.frames[0].has(&["hdr10+"]));
+        let color = nine.frames[0].color.as_ref().unwrap();
+        let said = [
+            &color.range,
+            &color.space,
+            &color.primaries,
+            &color.transfer,
+        ];
+        assert_eq!(said, ["tv", "bt2020nc", "bt2020", "arib-std-b67"]);
         let five = Shown::parse(include_str!("fixtures/broadcast-5.txt")).unwrap();
         assert_eq!(five.frames[0].interlaced_top_first, Some(true));
         assert_eq!(five.frames[0].sample_aspect, Rational::new(16, 11));

@@ -116,6 +116,7 @@ impl Bench<'_> {
             hdr10_static: false,
             captions: false,
             alpha: false,
+            color: None,
         };
         let args = EncodeArgs {
             input: Input {

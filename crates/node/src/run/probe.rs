@@ -21,7 +21,7 @@ use recode_media::bytes::FileSource;
 use recode_media::index::{self, SourceIndex};
 use recode_media::probe::{self, Picture, Prelude};
 use recode_store::Take;
-use recode_types::source::ReadMode;
+use recode_types::source::{ReadMode, Track, TrackKind};
 use recode_types::task::{Failure, FailureClass, TaskResult};
 use recode_types::{ArtifactRef, FrameTable, Rational, SourceFacts, VideoFacts};
 use std::path::{Path, PathBuf};
@@ -44,6 +44,12 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
     let (index, prelude) = look(attempt, &source, deep).await?;
     attempt.used(&prelude.usage);
     let mut facts = facts_of(&source, &prelude, &attempt.ffmpeg);
+    for (stream, trim) in index::trims(&*source).await.unwrap_or_default() {
+        // Files may name tracks that FFmpeg does not.
+        if let Some(track) = facts.tracks.iter_mut().find(|track| track.index == stream) {
+            track.trim = trim;
+        }
+    }
     let mut found = Found {
         table: None,
         index: None,
@@ -192,10 +198,15 @@ async fn look_at_cues(
     let Ok(table) = index.estimated_table(picture.track, picture.frame_rate) else {
         return Ok(None);
     };
+    // Where FFmpeg does not understand a cluster it looks for the next element, and finds the header again behind the hole.
+    let in_header = |t: &&Track| !t.attached_pic && t.kind != TrackKind::Attachment;
+    let seen = prelude.banner.tracks.iter().filter(in_header).count();
     let offset = MICRO.rescale(prelude.banner.start_us, table.time_base);
-    let trusted = agrees(&table, picture, offset);
+    let trusted = seen == index.tracks.len() && agrees(&table, picture, offset);
     if !trusted {
-        tracing::info!("the first frame is not the one Cues name; fetching the whole source");
+        tracing::info!(
+            "the first clusters are not those that Cues name; fetching the whole source"
+        );
     }
     Ok(trusted.then_some(prelude))
 }
@@ -272,6 +283,7 @@ fn video_facts(picture: &Picture, table: &FrameTable) -> VideoFacts {
         hdr10_static: picture.hdr10_static,
         captions: picture.captions,
         alpha: picture.alpha,
+        color: picture.color.clone(),
     }
 }
 

@@ -116,6 +116,7 @@ pub fn video() -> VideoFacts {
         hdr10_static: false,
         captions: false,
         alpha: false,
+        color: None,
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn video() -> VideoFacts {
         hdr10_static: false,
         captions: false,
         alpha: false,
+        color: None,
     }
 }
 
@@ -101,6 +102,24 @@ fn a_plain_rendition_is_what_a_user_would_write_plus_what_chunks_need() {
          -fps_mode passthrough -enc_time_base 1:30000 -fflags +bitexact -map_metadata -1 -f mp4 file:/s/0.mp4 \
          -map [sig] -fps_mode passthrough -enc_time_base 1:30000 -f framecrc pipe:1"
     );
+}
+
+#[test]
+fn frames_are_marked_with_the_colours_of_the_first_one() {
+    let mut video = video();
+    video.color = Some(Color {
+        range: "tv".to_owned(),
+        space: "bt709".to_owned(),
+        primaries: "unknown".to_owned(),
+        transfer: "reserved".to_owned(),
+    });
+    let renditions = [rendition(Codec::H264)];
+    let text = built(&args(&video, &renditions));
+    let marked = "trim=start_pts=1001:end_pts=60060,setparams=range=tv:colorspace=bt709:color_primaries=unknown,scale=";
+    assert!(text.contains(marked), "{text}");
+    video.pix_fmt = "gbrp".to_owned();
+    let text = built(&args(&video, &renditions));
+    assert!(!text.contains("setparams"), "{text}");
 }
 
 #[test]

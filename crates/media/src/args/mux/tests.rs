@@ -23,6 +23,7 @@ pub(crate) fn track(index: u32, kind: TrackKind, codec: &str) -> Track {
         channel_layout: None,
         tags: BTreeMap::new(),
         damaged: false,
+        trim: recode_types::Trim::Whole,
     }
 }
 
