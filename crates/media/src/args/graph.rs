@@ -140,8 +140,7 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
     }
     let (w, h) = path.size;
     chain.push(format!("scale={w}:{h}:flags=bicubic"));
-    let Rational { num, den } = path.aspect;
-    chain.push(format!("setsar=sar='{num}\\:{den}':max={}", i32::MAX));
+    chain.push(set_aspect(path.aspect));
     chain.extend(path.format.map(|f| format!("format={f}")));
     chain.extend(path.fields.map(|mode| format!("setfield={mode}")));
     let mut last: Vec<String> = exact.into_iter().collect();
@@ -154,6 +153,15 @@ fn chain(from: &From<'_>, path: &Path<'_>) -> (Vec<String>, Vec<String>) {
         });
     }
     (chain, last)
+}
+
+/// Sets the shape of a pixel, to the last digit.
+///
+/// FFmpeg evaluates `n/d` in floating point and makes a fraction of it again, which gives back any of terms below 2^20. It takes `n:d` as it
+/// is, but logs an error first, which would then be told as the reason if the encode failed for another.
+fn set_aspect(Rational { num, den }: Rational) -> String {
+    let sign = if num.max(den) < 1 << 20 { "/" } else { "\\:" };
+    format!("setsar=sar='{num}{sign}{den}':max={}", i32::MAX)
 }
 
 /// Marks frames with `color`. What no filter takes for a value is left as each frame has it.
@@ -239,4 +247,19 @@ fn output_grid(span: Span, time_base: TimeBase, shift: i64, fps: Rational) -> (S
 /// The tick of a constant rate at which a frame is shown first.
 pub(super) fn on_grid(pts: i64, time_base: TimeBase, fps: Rational) -> i64 {
     time_base.rescale(pts, Rational::new(fps.den, fps.num))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shape_of_a_pixel_is_evaluated_where_that_is_exact() {
+        let set = |num, den| set_aspect(Rational { num, den });
+        assert_eq!(set(40, 33), "setsar=sar='40/33':max=2147483647");
+        assert_eq!(
+            set(919_051_506, 740_212_259),
+            "setsar=sar='919051506\\:740212259':max=2147483647"
+        );
+    }
 }

@@ -96,7 +96,7 @@ fn a_plain_rendition_is_what_a_user_would_write_plus_what_chunks_need() {
         built(&args(&video, &[r])),
         "-loglevel level+warning -y -filter_threads 1 -filter_complex_threads 1 -copyts -threads 1 -f mp4 \
          -reinit_filter 0 -i file:/s/clip.mp4 -filter_complex \
-         [0:0]trim=start_pts=1001:end_pts=60060,scale=1280:720:flags=bicubic,setsar=sar='1\\:1':max=2147483647,format=yuv420p[v0] \
+         [0:0]trim=start_pts=1001:end_pts=60060,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p[v0] \
          -filter_complex [0:0]scale=64:36:flags=neighbor,format=gray[sig] \
          -map [v0] -c:v libx264 -preset medium -crf 23.5 -threads 1 -x264-params fps=30000/1001 \
          -fps_mode passthrough -enc_time_base 1:30000 -fflags +bitexact -map_metadata -1 -f mp4 file:/s/0.mp4 \
@@ -133,9 +133,9 @@ fn several_renditions_share_one_decode_and_scores_come_along() {
     });
     let text = built(&args);
     for part in [
-        "[0:0]trim=start_pts=0:end_pts=60061,scale=1280:720:flags=bicubic,setsar=sar='1\\:1':max=2147483647,format=yuv420p,setfield=prog,\
+        "[0:0]trim=start_pts=0:end_pts=60061,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,setfield=prog,\
          trim=start_pts=1001:end_pts=60060[v1]",
-        "[0:0]trim=start_pts=0:end_pts=60061,scale=1280:720:flags=bicubic,setsar=sar='1\\:1':max=2147483647,format=yuv420p,setfield=prog[r1]",
+        "[0:0]trim=start_pts=0:end_pts=60061,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,setfield=prog[r1]",
         "-c:v libx265 -crf 23.5 -a53cc 1 -x265-params log-level=warning:fps=30000/1001:pools=none:frame-threads=1",
         "-c:v libsvtav1 -crf 24 -svtav1-params lp=1:fps-num=30000:fps-denom=1001",
         "-dec 1:0 -filter_complex [dec:1]tpad=start=1:stop=1:start_mode=clone:stop_mode=clone,settb=1/1000,setpts=N[m1];\
@@ -172,7 +172,7 @@ fn a_source_read_by_counting_stops_after_its_segment() {
     let text = built(&args);
     for part in [
         "[0:0]trim=end_frame=151,scale=64:36",
-        "[0:0]trim=start_frame=100:end_frame=150,scale=1280:720:flags=bicubic,setsar=sar='1\\:1':max=2147483647,format=yuv420p,setfield=prog,settb=1/30000,setpts=trunc(N*1001/1)[v0]",
+        "[0:0]trim=start_frame=100:end_frame=150,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,setfield=prog,settb=1/30000,setpts=trunc(N*1001/1)[v0]",
         "-c:v libvpx-vp9 -deadline good -crf 24 -b:v 0 -threads 1 -row-mt 0",
         "-enc_time_base 1:30000 -fflags",
         "-map 0:v? -map 0:a? -map 0:s? -c copy -f null -",
@@ -228,7 +228,7 @@ fn a_changed_frame_rate_keeps_one_phase_over_all_segments() {
     // (1001 + 300300) / 30000 * 25 = 251.08, (60060 + 300300) / 30000 * 25 = 300.3
     for part in [
         "[0:0]trim=start_pts=0:end_pts=60061,bwdif=mode=send_frame:deint=interlaced,settb=1/30000,setpts=PTS+(300300),\
-         fps=25/1:round=near:eof_action=pass,scale=1280:720:flags=bicubic,setsar=sar='1\\:1':max=2147483647,format=yuv420p,trim=start_pts=251:end_pts=300[v0]",
+         fps=25/1:round=near:eof_action=pass,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,trim=start_pts=251:end_pts=300[v0]",
         "-enc_time_base 1:25 ",
         "fps=25/1 -fps_mode",
     ] {
