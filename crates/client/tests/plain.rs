@@ -127,9 +127,9 @@ fn a_telecined_film_is_joined_whatever_its_frames_are_marked_as() {
     let dir = folder.path();
     let line = "-f lavfi -i testsrc2=size=160x96:rate=24000/1001:duration=6 -vf telecine -c:v mpeg2video \
                 -flags +ildct+ilme -g 12 -b:v 2M source.mpg";
-    tool(&ffmpeg, dir, &line);
+    tool(&ffmpeg, dir, line);
     let plain = "-i source.mpg -c:v libx264 -preset ultrafast -qp 0 plain.mkv";
-    tool(&ffmpeg, dir, &plain);
+    tool(&ffmpeg, dir, plain);
     for codec in ["h265 --preset ultrafast --crf 10", "prores"] {
         let line = format!("transcode source.mpg -o ours.mov --force --segment 1s --codec {codec}");
         client(&ffmpeg, dir, &line);
