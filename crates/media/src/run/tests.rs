@@ -143,6 +143,19 @@ async fn a_run_behind_others_lets_them_go_first() {
 }
 
 #[tokio::test]
+async fn threads_of_a_run_do_not_interrupt_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    // `policy` of proc_pid_stat(5).
+    let ffmpeg = script(dir.path(), "cut -d' ' -f41 /proc/self/stat");
+    let invocation = Invocation::new(vec![]).with_stdout();
+    let child = spawn(&ffmpeg, invocation).await.unwrap();
+    let mut said = String::new();
+    let ended = child.wait_lines(|line| said.push_str(line), |_| {}).await;
+    ended.unwrap();
+    assert_eq!(said.trim(), libc::SCHED_BATCH.to_string());
+}
+
+#[tokio::test]
 async fn dropping_a_child_kills_its_whole_group() {
     let dir = tempfile::tempdir().unwrap();
     let ffmpeg = script(dir.path(), "trap '' TERM; sleep 600 & echo $!; wait");
