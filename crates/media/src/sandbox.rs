@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 pub use recode_sandbox::cgroup::{Error as GroupError, Groups, Wish};
 pub use recode_sandbox::{Limits, Policy};
@@ -28,6 +29,11 @@ const ENDED_FIRST: &[u8] = b"500";
 
 /// How much less of a busy processor a run [`Prepared::behind`] others gets: a nice value, so about a tenth.
 const BEHIND: i32 = 10;
+
+/// How long a child's thread works before another gets its processor. Encodes that are scored beside each other need 4 % less of the
+/// processor's time so than with what Linux takes, 3 ms or less, and with any thread that wakes going first: caches stay warm (24 s of 720p
+/// with x264, two cores).
+const SLICE: Duration = Duration::from_millis(40);
 
 /// What is done to a child between fork and exec: system calls only.
 #[derive(Clone, Copy, Debug)]
@@ -149,14 +155,21 @@ fn end_first() {
     let _ = file.and_then(|file| rustix::io::write(file, ENDED_FIRST));
 }
 
-/// Best effort: its threads do not interrupt each other, or others, as soon as they have something to do. Of encodes that are scored
-/// beside each other this saves 2 % of the processor's time, as caches stay warm (24 s of 720p with x264 on two cores, Linux 6.18);
-/// and what has to answer soon comes first.
+/// Best effort: its threads do not interrupt each other, or others, as soon as they have something to do, and work for [`SLICE`] where
+/// Linux is 6.12 or newer. What has to answer soon comes first all the same, as it asks for less.
 fn work_in_long_slices() {
-    // SAFETY: a system call that reads one structure of ours. All zero is the only priority there is outside real time.
+    let Ok(nice) = rustix::process::getpriority_process(None) else {
+        return;
+    };
+    // SAFETY: a structure of numbers, and a system call that reads it.
     #[allow(unsafe_code)]
     unsafe {
-        libc::sched_setscheduler(0, libc::SCHED_BATCH, &std::mem::zeroed());
+        let mut wish: libc::sched_attr = std::mem::zeroed();
+        wish.size = size_of::<libc::sched_attr>() as u32;
+        wish.sched_policy = libc::SCHED_BATCH as u32;
+        wish.sched_nice = nice;
+        wish.sched_runtime = SLICE.as_nanos() as u64;
+        libc::syscall(libc::SYS_sched_setattr, 0, &raw const wish, 0);
     }
 }
 
