@@ -67,6 +67,17 @@ fn same(ffmpeg: &Path, dir: &Path, ours: &str, what: &str) {
     assert!(worst > 30.0, "{what}: {worst} dB at worst");
 }
 
+/// Of each of `codecs`, with its flags, `ours` shows what a plain process makes of all of `source`.
+fn joined(ffmpeg: &Path, dir: &Path, source: &str, ours: &str, codecs: [&str; 2]) {
+    let plain = format!("-i {source} -c:v libx264 -preset ultrafast -qp 0 plain.mkv");
+    tool(ffmpeg, dir, &plain);
+    for codec in codecs {
+        let line = format!("transcode {source} -o {ours} --force --segment 1s --codec {codec}");
+        client(ffmpeg, dir, &line);
+        same(ffmpeg, dir, ours, codec);
+    }
+}
+
 #[test]
 fn a_changed_frame_rate_shows_what_a_plain_process_shows() {
     let Some(ffmpeg) = ffmpeg() else { return };
@@ -128,13 +139,8 @@ fn a_telecined_film_is_joined_whatever_its_frames_are_marked_as() {
     let line = "-f lavfi -i testsrc2=size=160x96:rate=24000/1001:duration=6 -vf telecine -c:v mpeg2video \
                 -flags +ildct+ilme -g 12 -b:v 2M source.mpg";
     tool(&ffmpeg, dir, line);
-    let plain = "-i source.mpg -c:v libx264 -preset ultrafast -qp 0 plain.mkv";
-    tool(&ffmpeg, dir, plain);
-    for codec in ["h265 --preset ultrafast --crf 10", "prores"] {
-        let line = format!("transcode source.mpg -o ours.mov --force --segment 1s --codec {codec}");
-        client(&ffmpeg, dir, &line);
-        same(&ffmpeg, dir, "ours.mov", codec);
-    }
+    let codecs = ["h265 --preset ultrafast --crf 10", "prores"];
+    joined(&ffmpeg, dir, "source.mpg", "ours.mov", codecs);
 }
 
 /// Parameter sets name the colours. A capture of programmes after each other, each of which names its own, is one Output all the same.
@@ -159,19 +165,11 @@ fn a_source_that_changes_its_colours_is_joined() {
         source.extend(std::fs::read(dir.join("part.ts")).expect("written"));
     }
     std::fs::write(dir.join("source.ts"), source).expect("writable");
-    tool(
-        &ffmpeg,
-        dir,
-        "-i source.ts -c:v libx264 -preset ultrafast -qp 0 plain.mkv",
-    );
-    for codec in [
+    let codecs = [
         "h264 --preset ultrafast --crf 10",
         "h265 --preset ultrafast --crf 10",
-    ] {
-        let line = format!("transcode source.ts -o ours.mp4 --force --segment 1s --codec {codec}");
-        client(&ffmpeg, dir, &line);
-        same(&ffmpeg, dir, "ours.mp4", codec);
-    }
+    ];
+    joined(&ffmpeg, dir, "source.ts", "ours.mp4", codecs);
 }
 
 /// Two frames for one moment, as broken recorders write them: both are in the Output.
@@ -197,9 +195,7 @@ fn frames_of_one_time_are_all_kept() {
             dir,
             &format!("-i even.mkv -c copy -bsf:v {repeat} {source}"),
         );
-        let line =
-            format!("transcode {source} -o ours.mp4 --force --codec h264 --crf 10 --segment 1s");
-        client(&ffmpeg, dir, &line);
+        transcode(&ffmpeg, dir, source, "");
         same(&ffmpeg, dir, "ours.mp4", source);
     }
 }
@@ -235,7 +231,7 @@ fn unlike(wanted: &[f64], heard: &[f64]) -> f64 {
     (-240..=240).map(wrong).fold(f64::INFINITY, f64::min) / all
 }
 
-/// Puts `edits`, as (duration, first media time), into the edit list of the only track of an MP4 whose index is at its end.
+/// Puts `edits`, as (duration, first media time), into the edit list of the last track of an MP4 whose index is at its end.
 fn edit(file: &Path, edits: &[(u32, i32)]) {
     let mut bytes = std::fs::read(file).expect("a file");
     let find =
