@@ -28,11 +28,14 @@ use tokio::sync::watch;
 const JOB: JobId = JobId(7);
 const MIB: u64 = 1 << 20;
 /// What the node may use.
-const BUDGET: u64 = 80 * MIB;
-/// The front, what is being sent and what waits for it, each part 8 MiB; and what comes between two looks.
-const MOST_USED: u64 = (1 + 4 + 2) * 8 * MIB + 16 * MIB;
+const BUDGET: u64 = 112 * MIB;
+/// Less than any Output here, by so much that keeping it whole would be seen.
+const LEAST_SIZE: u64 = BUDGET * 5 / 4;
+/// The front, what is being sent and what waits for it, each part 8 MiB; and what comes between two looks, which are a
+/// millisecond apart, or 50 where the machine has other things to do: less than the whole in any case.
+const MOST_USED: u64 = (1 + 4 + 2) * 8 * MIB + 48 * MIB;
 
-/// The Output that is copied afterwards. The others go when they have been compared: at 120 MB each, all would need 2 GB.
+/// The Output that is copied afterwards. The others go when they have been compared: at 150 MB each, all would need 2 GB.
 const COPIED: &str = "mkv";
 
 /// A node's inside, and the encoded Chunks of a film.
@@ -57,8 +60,8 @@ fn film(ffmpeg: &Ffmpeg, folder: &Path) -> PathBuf {
     std::fs::write(folder.join("s.srt"), text).unwrap();
     let film = folder.join("film.mp4");
     let made = Command::new(&ffmpeg.path)
-        .args("-v error -f lavfi -i color=gray:s=640x360:r=25:d=16,noise=alls=90:allf=t".split(' '))
-        .args("-f lavfi -i sine=d=16 -i".split(' '))
+        .args("-v error -f lavfi -i color=gray:s=640x360:r=25:d=20,noise=alls=90:allf=t".split(' '))
+        .args("-f lavfi -i sine=d=20 -i".split(' '))
         .arg(folder.join("s.srt"))
         .args(
             "-map 0 -map 1 -map 2 -c:v mpeg4 -q:v 3 -g 50 -bf 0 -c:a aac -c:s mov_text".split(' '),
@@ -290,11 +293,7 @@ async fn an_output_larger_than_scratch_is_sent_while_it_is_made() {
         let url = format!("file://{}", local.display());
         let (ordinary, _) = bench.join(request(&url, container)).await;
         let ordinary = stitched(ordinary);
-        assert!(
-            ordinary.size_bytes > BUDGET * 3 / 2,
-            "{}",
-            ordinary.size_bytes
-        );
+        assert!(ordinary.size_bytes > LEAST_SIZE, "{}", ordinary.size_bytes);
 
         // Once the store refuses parts for a while: FFmpeg could write everything meanwhile.
         let refusals = if container == "mp4" { 0 } else { 24 };
@@ -327,7 +326,7 @@ async fn an_output_larger_than_scratch_is_sent_while_it_is_made() {
         let url = format!("file://{}", local.display());
         let (ordinary, _) = bench.copy(&film, request(&url, container)).await;
         let ordinary = stitched(ordinary);
-        assert!(ordinary.size_bytes > BUDGET * 3 / 2);
+        assert!(ordinary.size_bytes > LEAST_SIZE);
         assert_eq!(ordinary.frames, bench.frames, "{container}");
         let url = format!("s3://films/copy.{container}");
         let (sent, most) = bench.copy(&film, request(&url, container)).await;
