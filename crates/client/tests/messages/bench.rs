@@ -101,6 +101,17 @@ impl Bench {
         self.file(name)
     }
 
+    /// Puts a program into the folder. By a child, as in [`Bench::stand_in`].
+    fn bring(&self, program: &Path, name: &str) -> PathBuf {
+        let from = program.to_str().expect("its path is text");
+        self.shell(
+            "ln -f \"$1\" \"$2\" 2>/dev/null || cp \"$1\" \"$2\"",
+            from,
+            name,
+        );
+        self.file(name)
+    }
+
     fn shell(&self, body: &str, first: &str, name: &str) {
         let status = Command::new("sh")
             .args(["-c", body, "sh", first])
@@ -140,14 +151,12 @@ impl Bench {
     pub fn refused_as_nobody(&self, line: &str, code: i32, message: &str) {
         let mut command = self.command(&format!("transcode {line}"));
         if rustix::process::geteuid().is_root() {
-            // The build folder may be closed to others, so the program is copied.
-            let program = self.file("recode-client");
-            self.shell(
-                "cp \"$1\" \"$2\"",
-                env!("CARGO_BIN_EXE_recode-client"),
-                "recode-client",
-            );
-            let mut copy = Command::new(program);
+            // The folder that we are in may be closed to others.
+            let program = Path::new(env!("CARGO_BIN_EXE_recode-client"));
+            let mut copy = Command::new(self.bring(program, "recode-client"));
+            if let Some(ffmpeg) = real_ffmpeg() {
+                copy.env("RECODE_FFMPEG", self.bring(&ffmpeg, "ffmpeg"));
+            }
             copy.args(command.get_args()).current_dir(self.path());
             copy.env("RECODE_STATE", self.file("state-nobody"));
             copy.env("RECODE_SANDBOX", "off");
