@@ -29,7 +29,7 @@ const JOB: JobId = JobId(7);
 const MIB: u64 = 1 << 20;
 /// What the node may use.
 const BUDGET: u64 = 112 * MIB;
-/// Less than any Output here, by so much that keeping it whole would be seen.
+/// Every Output here is larger than this, so one that is kept whole does not fit into the budget.
 const LEAST_SIZE: u64 = BUDGET * 5 / 4;
 /// The front, what is being sent and what waits for it, each part 8 MiB; and what comes between two looks, which are a
 /// millisecond apart, or 50 where the machine has other things to do: less than the whole in any case.
