@@ -66,6 +66,9 @@ CARDS = ["a_card_that_works_is_offered_with_its_sessions", "without_a_card_nothi
          "wrong_pictures_are_seen", "lost_frames_are_seen", "parameter_sets_that_differ_are_seen",
          "a_card_that_goes_away_between_two_samples_is_not_offered", "no_more_is_asked_of_a_card_than_it_bears",
          "a_card_that_goes_away_at_work_is_withdrawn_and_says_why"]  # fmt: skip
+# What cards did, and how many encoders were treated as specified then; a limit on a sum counts each case by itself.
+CARD_CASES = {"works": 14, "absent": 5, "lacks": 5, "crashes": 5, "green": 5, "negative": 5, "drops frames": 5,
+              "other sets": 5, "lost": 5, "withdrawn": 1}  # fmt: skip
 
 
 def limit(metric, low=None, high=None, of="value", cases=None, least_n=1, absolute=False):
@@ -265,7 +268,7 @@ LINES = {
         "title": "cards: chosen, limited by sessions, refused, withdrawn (scripted FFmpeg)",
         "tests": [("recode-testkit", ["--test", "cards"], f"measured::{test}") for test in CARDS],
         "limits": [
-            limit("as_specified", 55, None, of="sum"),
+            *(limit("as_specified", least, None, of="min", cases=case) for case, least in CARD_CASES.items()),
             limit("otherwise", 0, 0, of="max"),
             limit("encodes", 4, None, of="min"),
             limit("refused", 0, 0, of="max"),
