@@ -1,15 +1,15 @@
 //! Nodes that die without a word, one every ten seconds or as often as is wished, while others join in their place. With `--split-tail` the others go on
 //! where the dead ones ended.
 
-use super::{Cluster, Wanted, accepted, flags, segments};
+use super::{Cluster, Wanted, flags, segments};
 use crate::bench::versus::add_judgement;
-use crate::client;
 use crate::figure::Sheet;
 use crate::plain;
 use crate::seed::Seed;
 use crate::tools::{self, Tools};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use recode_types::Digest;
+use recode_types::report::JobReport;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,10 +19,14 @@ const NODES: usize = 4;
 const CORES: f64 = 0.5;
 /// Processor seconds of a Chunk.
 const CHUNK: f64 = 4.0;
+/// What it may be: other tenants of the machine make it quicker and slower while one looks.
+const CHUNK_BETWEEN: std::ops::RangeInclusive<f64> = 3.2..=4.8;
 /// Seconds that a run takes where nobody dies.
-const LASTS: f64 = 620.0;
+const LASTS: f64 = 640.0;
 /// Seconds of the film that show what it costs on this machine.
-const SAMPLE: f64 = 24.0;
+const SAMPLE: f64 = 60.0;
+/// How often an undisturbed run may be repeated because its Chunks were too large or too small.
+const TRIES: usize = 3;
 /// Frames of a group of pictures where the tail is split: about a second, so that something is finished when a node dies.
 const GOP: &str = "30";
 /// How long a run may take.
@@ -39,25 +43,17 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
     } else {
         &[]
     };
-    let scale = Scale::of(pace(tools, &wanted.clip, gop)?);
-    let seconds = wanted.seconds.unwrap_or(scale.film);
-    let looped = plain::looped(tools, &wanted.clip, seconds, folder.path())?;
-    let mut source = folder.path().join("source.mp4");
-    plain::head(tools, &looped, seconds, &source)?;
     let mut case = format!(
         "{}, a node dies every {} s",
         tools::short_name(&wanted.clip),
         wanted.every.as_secs()
     );
-    let segment = format!("{:.0}ms", scale.segment * 1000.0);
-    let flags = [&flags(&segment), gop].concat();
     if wanted.split_tail {
         ensure!(
             tools.judge.is_some() && tools.ffprobe.is_some(),
             "the output of --split-tail is judged: set RECODE_JUDGE to the path of the judging program, and have ffprobe on PATH"
         );
         case += ", split tail";
-        source = silent(tools, &source)?;
     }
     let mut deaths = Deaths {
         every: wanted.every,
@@ -68,34 +64,81 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
         if wanted.deadline.passed() {
             break;
         }
-        let of = |name: &str| folder.path().join(format!("{run}-{name}"));
-        let undisturbed = one(tools, &source, &of("undisturbed"), &flags, None)?;
-        let disturbed = one(tools, &source, &of("disturbed"), &flags, Some(&mut deaths))?;
+        let Calm {
+            source,
+            flags,
+            seen: undisturbed,
+        } = undisturbed(tools, wanted, gop, &folder.path().join(run.to_string()))?;
+        let disturbed = one(
+            tools,
+            &source,
+            &folder.path().join(format!("{run}-disturbed")),
+            &flags,
+            Some(&mut deaths),
+        )?;
+        let slower = slower(&made(&undisturbed.report), &made(&disturbed.report))
+            .context("no Chunk was made at the first go in both runs")?;
         if wanted.split_tail {
             add_judgement(tools, &source, &disturbed.file, &case, sheet)?;
         }
-        all.push((undisturbed, disturbed));
+        all.push((undisturbed, disturbed, slower));
     }
     if all.is_empty() {
         return Ok(());
     }
     let against = "the same cluster, undisturbed";
-    let mut add = |metric, unit, of: fn(&(Seen, Seen)) -> f64| {
+    let mut add = |metric, unit, of: fn(&(Seen, Seen, f64)) -> f64| {
         let values: Vec<f64> = all.iter().map(of).collect();
         sheet.add(&case, metric, unit, &values, against);
     };
-    add("cpu_ratio", "ratio", |(calm, hit)| hit.cpu / calm.cpu);
-    add("chunk_cpu", "s", |(calm, _)| {
-        calm.cpu / calm.segments as f64
+    add("cpu_ratio", "ratio", |(calm, hit, slower)| {
+        hit.cpu / (calm.cpu * slower)
     });
+    add("slower", "ratio", |(.., slower)| *slower);
+    add("chunk_cpu", "s", |(calm, ..)| calm.chunk());
     if !wanted.split_tail {
-        add("outputs_that_differ", "count", |(calm, hit)| {
+        add("outputs_that_differ", "count", |(calm, hit, _)| {
             f64::from(u8::from(calm.output != hit.output))
         });
     }
-    add("kills", "count", |(_, hit)| hit.kills as f64);
-    add("wall", "s", |(_, hit)| hit.wall);
+    add("kills", "count", |(_, hit, _)| hit.kills as f64);
+    add("wall", "s", |(_, hit, _)| hit.report.wall_seconds);
     Ok(())
+}
+
+/// A run where nobody dies, and what the other has to repeat.
+struct Calm {
+    source: PathBuf,
+    flags: Vec<String>,
+    seen: Seen,
+}
+
+/// The run where nobody dies, with Chunks of the wanted size: a short one first that shows what the film costs.
+fn undisturbed(tools: &Tools, wanted: &Wanted, more: &[&str], folder: &Path) -> Result<Calm> {
+    fs::create_dir(folder)?;
+    let mut scale = Scale::SAMPLE;
+    for tries in 0..=TRIES {
+        let folder = folder.join(tries.to_string());
+        fs::create_dir(&folder)?;
+        let is_sample = tries == 0;
+        let seconds = wanted.seconds.filter(|_| !is_sample).unwrap_or(scale.film);
+        let source = cut(tools, &wanted.clip, seconds, &folder)?;
+        let segment = format!("{:.0}ms", scale.segment * 1000.0);
+        let flags = [&flags(&segment), more].concat();
+        let flags: Vec<String> = flags.into_iter().map(str::to_owned).collect();
+        let seen = one(tools, &source, &folder.join("run"), &flags, None)?;
+        if !is_sample && CHUNK_BETWEEN.contains(&seen.chunk()) {
+            return Ok(Calm {
+                source,
+                flags,
+                seen,
+            });
+        }
+        scale = Scale::of(seen.cpu / seconds);
+    }
+    bail!(
+        "the machine changes too much: in none of {TRIES} runs took Chunks about {CHUNK} processor seconds"
+    )
 }
 
 /// Lengths that make a line the same on a slow machine and on a quick one, in seconds of the film.
@@ -106,6 +149,12 @@ struct Scale {
 }
 
 impl Scale {
+    /// Of the run that shows what a film costs.
+    const SAMPLE: Self = Self {
+        segment: 6.0,
+        film: SAMPLE,
+    };
+
     /// Of a film, a second of which takes so many processor seconds.
     fn of(pace: f64) -> Self {
         Self {
@@ -115,16 +164,27 @@ impl Scale {
     }
 }
 
-/// Processor seconds that a second of a film takes.
-fn pace(tools: &Tools, clip: &Path, more: &[&str]) -> Result<f64> {
-    let folder = tempfile::tempdir()?;
-    let looped = plain::looped(tools, clip, SAMPLE, folder.path())?;
-    let duration = format!("{SAMPLE}s");
-    let length = ["--duration", duration.as_str()];
-    let args = [&flags("6s"), more, &length].concat();
-    let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
-    let done = client::transcode(tools, &looped, &folder.path().join("sample.mp4"), &args)?;
-    Ok(accepted(&done.report) / SAMPLE)
+/// So much of the clip as a film of its own, repeated where it is shorter, without sound: that of the output is no matter.
+fn cut(tools: &Tools, clip: &Path, seconds: f64, folder: &Path) -> Result<PathBuf> {
+    let looped = plain::looped(tools, clip, seconds, folder)?;
+    let film = folder.join("source.mp4");
+    plain::head(tools, &looped, seconds, &film)?;
+    silent(tools, &film)
+}
+
+/// Attempt and processor seconds of all Chunks, in order.
+fn made(report: &JobReport) -> Vec<(u32, f64)> {
+    let segments = report.outputs.iter().flat_map(|output| &output.segments);
+    segments.map(|one| (one.attempt, one.cpu_seconds)).collect()
+}
+
+/// What Chunks cost in `hit` that the same Attempt made in both runs, against what they cost in `calm`: how much slower the
+/// machine itself became in between, where others use it too.
+fn slower(calm: &[(u32, f64)], hit: &[(u32, f64)]) -> Option<f64> {
+    let same = || calm.iter().zip(hit).filter(|(calm, hit)| calm.0 == hit.0);
+    let before: f64 = same().map(|(calm, _)| calm.1).sum();
+    let after: f64 = same().map(|(_, hit)| hit.1).sum();
+    (before > 0.0).then(|| after / before)
 }
 
 /// The pictures of a film alone: an output without sound is no fault then.
@@ -144,11 +204,17 @@ fn silent(tools: &Tools, film: &Path) -> Result<PathBuf> {
 /// What one job showed.
 struct Seen {
     cpu: f64,
-    wall: f64,
-    segments: usize,
     kills: usize,
+    report: JobReport,
     output: Digest,
     file: PathBuf,
+}
+
+impl Seen {
+    /// Processor seconds of a Chunk.
+    fn chunk(&self) -> f64 {
+        self.cpu / segments(&self.report) as f64
+    }
 }
 
 /// When nodes die, and which.
@@ -161,7 +227,7 @@ fn one(
     tools: &Tools,
     source: &Path,
     folder: &Path,
-    flags: &[&str],
+    flags: &[String],
     mut deaths: Option<&mut Deaths>,
 ) -> Result<Seen> {
     fs::create_dir(folder)?;
@@ -174,7 +240,11 @@ fn one(
     let before = cluster.cpu_seconds()?;
     let output = folder.join("output.mp4");
     let started = Instant::now();
-    let job = cluster.submit(source, &output, flags)?;
+    let job = cluster.submit(
+        source,
+        &output,
+        &flags.iter().map(String::as_str).collect::<Vec<_>>(),
+    )?;
     let first = deaths.as_deref().map_or(PATIENCE, |deaths| deaths.every);
     let (mut kills, mut next) = (0, started + first);
     while !cluster.is_done(job)? {
@@ -202,9 +272,8 @@ fn one(
     let report = cluster.report(job)?;
     Ok(Seen {
         cpu: cluster.cpu_seconds()? - before,
-        wall: report.wall_seconds,
-        segments: segments(&report),
         kills,
+        report,
         output: Digest::of(&fs::read(&output)?),
         file: output,
     })
@@ -221,5 +290,12 @@ mod tests {
             assert!((scale.segment * pace - 4.0).abs() < 1e-9);
             assert!(scale.film * pace / (CORES * NODES as f64) >= 600.0);
         }
+    }
+
+    #[test]
+    fn a_machine_that_becomes_slower_is_told_from_work_done_twice() {
+        let calm = [(1, 4.0), (1, 2.0), (1, 3.0)];
+        assert_eq!(slower(&calm, &[(1, 5.0), (2, 9.0), (1, 5.5)]), Some(1.5));
+        assert_eq!(slower(&calm, &[(2, 5.0), (2, 9.0), (3, 5.5)]), None);
     }
 }
