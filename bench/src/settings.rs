@@ -92,7 +92,8 @@ impl Settings {
         .to_vec()
     }
 
-    /// What plain FFmpeg is told for the same. With `gop`, a key frame every so many frames and nowhere else.
+    /// What plain FFmpeg is told for the same. With `gop`, a key frame every so many frames and nowhere
+    /// else, and no frame before it refers to one after it.
     pub fn plain_args(&self, crf: u32, threads: Threads, gop: Option<u32>) -> Vec<String> {
         let one = threads == Threads::One;
         let mut args: Vec<String> = ["-c:v", self.encoder].map(str::to_owned).to_vec();
@@ -112,7 +113,10 @@ impl Settings {
                     params.push("pools=none:frame-threads=1".to_owned());
                 }
                 if let Some(gop) = gop {
-                    params.push(format!("keyint={gop}:min-keyint={gop}:scenecut=0"));
+                    // Closed, as the other encoders' are by themselves and as recode's `--gop` is.
+                    params.push(format!(
+                        "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
+                    ));
                 }
                 add(&["-preset", self.preset, "-x265-params", &params.join(":")]);
             }
@@ -175,7 +179,7 @@ mod tests {
         assert!(told("x264-medium").contains("-g 48 -keyint_min 48 -sc_threshold 0"));
         let x265 = told("x265-medium");
         assert!(
-            x265.contains("frame-threads=1:keyint=48:min-keyint=48:scenecut=0"),
+            x265.contains("frame-threads=1:keyint=48:min-keyint=48:scenecut=0:open-gop=0"),
             "{x265}"
         );
         assert!(!x265.contains("-g 48"), "{x265}");
