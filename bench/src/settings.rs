@@ -92,8 +92,7 @@ impl Settings {
         .to_vec()
     }
 
-    /// What plain FFmpeg is told for the same. With `gop`, a key frame every so many frames and nowhere
-    /// else, and no frame before it refers to one after it.
+    /// What plain FFmpeg is told for the same. With `gop`, a key frame every so many frames and nowhere else.
     pub fn plain_args(&self, crf: u32, threads: Threads, gop: Option<u32>) -> Vec<String> {
         let one = threads == Threads::One;
         let mut args: Vec<String> = ["-c:v", self.encoder].map(str::to_owned).to_vec();
@@ -113,7 +112,7 @@ impl Settings {
                     params.push("pools=none:frame-threads=1".to_owned());
                 }
                 if let Some(gop) = gop {
-                    // Closed, as the other encoders' are by themselves and as recode's `--gop` is.
+                    // Groups are closed, as recode's are and as those of the other encoders here are by themselves.
                     params.push(format!(
                         "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
                     ));
