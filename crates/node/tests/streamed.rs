@@ -18,6 +18,8 @@ use recode_types::{
     ArtifactRef, Codec, Digest, FrameTable, JobId, Knob, OutputRequest, Segment, SourceFacts,
     TaskId, TaskKey,
 };
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -31,8 +33,8 @@ const MIB: u64 = 1 << 20;
 const BUDGET: u64 = 112 * MIB;
 /// Every Output here is larger than this, so one that is kept whole does not fit into the budget.
 const LEAST_SIZE: u64 = BUDGET * 5 / 4;
-/// The front, what is being sent and what waits for it, each part 8 MiB; and what comes between two looks, which are a
-/// millisecond apart, or 50 where the machine has other things to do: less than the whole in any case.
+/// The front, what is being sent and what waits for it, each part 8 MiB; and what [`paced`] writes in a third of a second, for
+/// which a busy machine may forget to look: less than the whole in any case.
 const MOST_USED: u64 = (1 + 4 + 2) * 8 * MIB + 48 * MIB;
 
 /// The Output that is copied afterwards. The others go when they have been compared: at 150 MB each, all would need 2 GB.
@@ -42,6 +44,8 @@ const COPIED: &str = "mkv";
 struct Bench {
     folder: tempfile::TempDir,
     ffmpeg: Arc<Ffmpeg>,
+    /// What writes Outputs that are sent.
+    paced: Arc<Ffmpeg>,
     store: WorkStore,
     facts: ArtifactRef,
     frames: u64,
@@ -72,10 +76,33 @@ fn film(ffmpeg: &Ffmpeg, folder: &Path) -> PathBuf {
     film
 }
 
+/// FFmpeg, reading no faster than 20 times the film's speed: some 150 MB/s. A copy at the speed of the disk would write most of the
+/// film while a busy machine does not look.
+fn paced(ffmpeg: &Ffmpeg, folder: &Path) -> Ffmpeg {
+    let script = folder.join("paced");
+    let text = format!(
+        r#"#!/bin/sh
+n=$#
+while [ "$n" -gt 0 ]; do
+    [ "$1" != -i ] || set -- "$@" -readrate 20
+    set -- "$@" "$1"
+    shift
+    n=$((n - 1))
+done
+exec '{}' "$@"
+"#,
+        ffmpeg.path.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    toolchain::open(&script, None).unwrap()
+}
+
 impl Bench {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ffmpeg = Arc::new(toolchain::find(None).unwrap());
+        let paced = Arc::new(paced(&ffmpeg, folder.path()));
         let film = film(&ffmpeg, folder.path());
         let url = format!("file://{}", folder.path().join("store").display());
         let store = WorkStore::open(&url).await.unwrap();
@@ -87,6 +114,7 @@ impl Bench {
         let mut bench = Self {
             folder,
             ffmpeg,
+            paced,
             store,
             facts: none.clone(),
             frames: 0,
@@ -99,7 +127,9 @@ impl Bench {
             start_us: None,
             duration_us: None,
         };
-        let (probed, _) = bench.run(TaskKey::Probe { deep: false }, probe).await;
+        let (probed, _) = bench
+            .run(&bench.ffmpeg, TaskKey::Probe { deep: false }, probe)
+            .await;
         let TaskResult::Probed { facts } = done(probed) else {
             panic!("a probe");
         };
@@ -162,20 +192,31 @@ impl Bench {
             verify_full: false,
             split_tail: false,
         };
-        let (encoded, _) = self.run_within(key, Work::Encode(work), None).await;
+        let (encoded, _) = self
+            .run_within(&self.ffmpeg, key, Work::Encode(work), None)
+            .await;
         let TaskResult::Encoded { chunks } = done(encoded) else {
             panic!("an encode");
         };
         chunks
     }
 
-    async fn run(&self, key: TaskKey, work: Work) -> (AttemptOutcome, u64) {
-        self.run_within(key, work, Some(BUDGET)).await
+    async fn run(&self, ffmpeg: &Arc<Ffmpeg>, key: TaskKey, work: Work) -> (AttemptOutcome, u64) {
+        self.run_within(ffmpeg, key, work, Some(BUDGET)).await
+    }
+
+    /// What writes this Output.
+    fn writer(&self, output: &OutputRequest) -> &Arc<Ffmpeg> {
+        match output.url.starts_with("s3:") {
+            true => &self.paced,
+            false => &self.ffmpeg,
+        }
     }
 
     /// Runs an Attempt on a node of its own. Returns the most that it had on the disk too.
     async fn run_within(
         &self,
+        ffmpeg: &Arc<Ffmpeg>,
         key: TaskKey,
         work: Work,
         budget: Option<u64>,
@@ -183,7 +224,7 @@ impl Bench {
         let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
         let scratch = folder.path().join("scratch");
         let context = Arc::new(Context {
-            ffmpeg: Arc::clone(&self.ffmpeg),
+            ffmpeg: Arc::clone(ffmpeg),
             scratch: Scratch::open(&scratch).unwrap().with_budget(budget),
             sources: Sources::new(&scratch),
             inputs: Inputs::default(),
@@ -214,6 +255,7 @@ impl Bench {
     }
 
     async fn join(&self, output: OutputRequest) -> (AttemptOutcome, u64) {
+        let writer = self.writer(&output);
         let work = StitchWork {
             facts: self.facts.clone(),
             output_index: 0,
@@ -228,7 +270,7 @@ impl Bench {
             duration_us: None,
             score: Vec::new(),
         };
-        self.run(TaskKey::Stitch { output: 0 }, Work::Stitch(work))
+        self.run(writer, TaskKey::Stitch { output: 0 }, Work::Stitch(work))
             .await
     }
 }
@@ -249,6 +291,7 @@ impl Bench {
     }
 
     async fn copy(&self, film: &Path, mut output: OutputRequest) -> (AttemptOutcome, u64) {
+        let writer = self.writer(&output);
         output.rendition.codec = Codec::Copy;
         output.rendition.encoder = "copy".into();
         let work = Work::Command {
@@ -258,7 +301,7 @@ impl Bench {
             start_us: None,
             duration_us: None,
         };
-        self.run(TaskKey::Command { output: 0 }, work).await
+        self.run(writer, TaskKey::Command { output: 0 }, work).await
     }
 }
 
