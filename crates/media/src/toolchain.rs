@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -326,13 +327,18 @@ fn locate(
 ) -> Result<PathBuf, Error> {
     if let Some(named) = variable.filter(|v| !v.is_empty()) {
         let named = PathBuf::from(named);
-        if !named.is_file() {
-            return Err(Error::NotExecutable {
-                path: named,
-                reason: "RECODE_FFMPEG names no file".to_owned(),
-            });
-        }
-        return Ok(named);
+        let reason = match std::fs::metadata(&named).map(|meta| meta.is_file()) {
+            Ok(true) => return Ok(named),
+            // A folder on the way that may not be entered, most often.
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                format!("what RECODE_FFMPEG names cannot be looked at: {e}")
+            }
+            Ok(false) | Err(_) => "RECODE_FFMPEG names no file".to_owned(),
+        };
+        return Err(Error::NotExecutable {
+            path: named,
+            reason,
+        });
     }
     let above = executable
         .into_iter()
@@ -496,11 +502,12 @@ mod tests {
         assert_eq!(found(None).unwrap(), project);
         let named = put("named");
         assert_eq!(found(Some(&named)).unwrap(), named);
-        let gone = dir.path().join("gone");
-        assert!(matches!(
-            found(Some(&gone)),
-            Err(Error::NotExecutable { .. })
-        ));
+        let refused = |named: &Path| found(Some(named)).unwrap_err().to_string();
+        let gone = refused(&dir.path().join("gone"));
+        assert!(gone.contains("names no file"), "{gone}");
+        // Stands for all that keeps one from looking.
+        let unseen = refused(&dir.path().join("n".repeat(300)));
+        assert!(unseen.contains("cannot be looked at: "), "{unseen}");
         assert!(matches!(
             locate(None, None, None, None),
             Err(Error::Missing)

@@ -185,6 +185,7 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
                 time_base: video.time_base,
                 shift: 0,
                 video: &video,
+                frames: count,
                 outputs: outputs
                     .map(|(i, rendition)| EncodeOutput {
                         rendition,
@@ -231,7 +232,7 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
                 let found = async |frames| {
                     verify::decode(&ffmpeg, &output.path, frames, verify::Depth::Full).await
                 };
-                match args.output_frames(i, count) {
+                match args.output_frames(i) {
                     Some(frames) => {
                         found(frames).await.unwrap();
                         at_15_per_second += if output.rendition.fps.is_some() {
@@ -320,6 +321,7 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
                 time_base: TICKS,
                 shift: 0,
                 video: &video,
+                frames: 50,
                 outputs: vec![output],
                 score: None,
                 check: None,
@@ -434,6 +436,79 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
     }
 }
 
+/// Key frames of SVT-AV1 and libvpx in one Chunk: as few as its first and the longest group allow.
+#[tokio::test]
+async fn encoders_that_count_to_their_key_frames_make_few_groups() {
+    let Ok(ffmpeg) = toolchain::find(None) else {
+        eprintln!("NOT TESTED: there is no ffmpeg here");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("clip.mp4");
+    let mut list: Vec<OsString> =
+        "-y -f lavfi -i testsrc2=s=64x64:r=25:d=14 -c:v libx264 -preset ultrafast -threads 1"
+            .split(' ')
+            .map(Into::into)
+            .collect();
+    list.push((&source).into());
+    run::run(&ffmpeg, Invocation::new(list)).await.unwrap();
+    let video = video(Rational::new(25, 1), TimeBase::new(1, 12_800));
+    let mut tested = 0;
+    for (codec, preset) in [(Codec::Av1, "12"), (Codec::Vp9, "5")] {
+        let mut rendition = rendition(codec);
+        rendition.preset = Some(preset.to_owned());
+        if !ffmpeg.has_encoder(&rendition.encoder) {
+            continue;
+        }
+        for (frames, keys) in [(300_u64, 1), (350, 2)] {
+            let path = dir.path().join(format!("{codec}-{frames}.mp4"));
+            let end = (frames < 350).then_some(frames as i64 * 512);
+            let args = EncodeArgs {
+                input: Input {
+                    path: source.clone(),
+                    demuxer: Some("mp4"),
+                    stream: 0,
+                    clock: Clock::Stored,
+                    threads: 1,
+                },
+                span: Span::Time {
+                    start_pts: 0,
+                    end_pts: end,
+                    before_pts: None,
+                    after_pts: end,
+                },
+                time_base: video.time_base,
+                shift: 0,
+                video: &video,
+                frames,
+                outputs: vec![EncodeOutput {
+                    rendition: &rendition,
+                    knob: Knob {
+                        quality_milli: 40_000,
+                        peak: None,
+                        buffer_start_milli: 900,
+                    },
+                    size: (64, 64),
+                    path: path.clone(),
+                }],
+                score: None,
+                check: None,
+                growing: false,
+                major: ffmpeg.major(),
+            };
+            encode(&ffmpeg, &args).await;
+            let index = read_chunk(&path).unwrap();
+            assert_eq!(index.samples.len() as u64, frames, "{codec}");
+            let found = index.samples.iter().filter(|s| s.key).count();
+            assert_eq!(found, keys, "{codec}, {frames} frames");
+            tested += 1;
+        }
+    }
+    if tested == 0 {
+        eprintln!("NOT TESTED: neither SVT-AV1 nor libvpx is in this ffmpeg");
+    }
+}
+
 #[tokio::test]
 async fn the_loop_back_decoder_sees_a_wrong_picture_a_lost_frame_and_a_torn_file() {
     let Ok(ffmpeg) = toolchain::find(None) else {
@@ -467,6 +542,7 @@ async fn the_loop_back_decoder_sees_a_wrong_picture_a_lost_frame_and_a_torn_file
             time_base: video.time_base,
             shift: 0,
             video: &video,
+            frames: SPANS[0].1,
             outputs: vec![EncodeOutput {
                 rendition: &rendition,
                 knob: Knob {
@@ -574,6 +650,7 @@ async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
             time_base: video.time_base,
             shift: 0,
             video: &video,
+            frames: count,
             outputs: renditions
                 .iter()
                 .enumerate()

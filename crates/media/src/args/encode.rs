@@ -33,6 +33,8 @@ pub struct EncodeArgs<'a> {
     pub shift: i64,
     /// The Source's video.
     pub video: &'a VideoFacts,
+    /// How many frames are wanted.
+    pub frames: u64,
     /// What to make; at least one.
     pub outputs: Vec<EncodeOutput<'a>>,
     /// Score in the same process. Needs [`crate::toolchain::Ffmpeg::has_loopback_decoder`].
@@ -86,11 +88,11 @@ impl EncodeArgs<'_> {
         }
     }
 
-    /// Frames that output `i` will have, when the span has `frames`: the same, unless the frame rate changes. `None`
-    /// where only the run itself shows it (the last Segment at a changed rate).
-    pub fn output_frames(&self, i: usize, frames: u64) -> Option<u64> {
+    /// Frames that output `i` will have: as many as are wanted, unless the frame rate changes. `None` where only the run itself
+    /// shows it (the last Segment at a changed rate).
+    pub fn output_frames(&self, i: usize) -> Option<u64> {
         let Some(fps) = self.outputs[i].rendition.fps else {
-            return Some(frames);
+            return Some(self.frames);
         };
         let grid = |pts| graph::on_grid(pts + self.shift, self.time_base, fps);
         let (start, after) = self.span.shown();
@@ -162,6 +164,7 @@ impl EncodeArgs<'_> {
                     rate: rates[i],
                     major: self.major,
                     threads: Threads::One,
+                    frames: self.output_frames(i),
                 },
             )?;
             // Engines are told a rate, which FFmpeg allows with constant steps only. They are constant already.

@@ -318,6 +318,8 @@ pub struct Setting<'a> {
     pub major: u32,
     /// Threads for the encoder; one per Chunk.
     pub threads: Threads,
+    /// How many frames it gets; `None`: nobody can say, or it is a whole track.
+    pub frames: Option<u64>,
 }
 
 /// How many threads an encoder may use.
@@ -338,6 +340,7 @@ pub(super) fn push(list: &mut List, setting: &Setting<'_>) -> Result<(), Error> 
         rate,
         major,
         threads,
+        frames,
     } = *setting;
     check(rendition)?;
     let family = family(&rendition.encoder)?;
@@ -377,6 +380,7 @@ pub(super) fn push(list: &mut List, setting: &Setting<'_>) -> Result<(), Error> 
         rate,
         major,
         one,
+        frames,
     };
     list.opt("-c:v", family.encoder);
     match Engine::of_encoder(family.encoder) {
@@ -402,6 +406,7 @@ struct Wish<'a> {
     rate: Rational,
     major: u32,
     one: bool,
+    frames: Option<u64>,
 }
 
 fn option(list: &mut List, name: &str, value: Option<impl std::fmt::Display>) {

@@ -77,6 +77,7 @@ impl WholeArgs<'_> {
                 rate,
                 major: self.major,
                 threads: Threads::All,
+                frames: None,
             },
         )?;
         if mpeg2 {

@@ -135,6 +135,7 @@ impl Bench<'_> {
             time_base: video.time_base,
             shift: 0,
             video: &video,
+            frames: u64::from(count),
             outputs: vec![EncodeOutput {
                 rendition,
                 knob: Knob {

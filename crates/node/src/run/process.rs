@@ -144,6 +144,7 @@ pub(super) async fn one_process(
         time_base: frames.table.time_base,
         shift,
         video,
+        frames: u64::from(frames.segment.rows),
         outputs,
         score: scored.then(|| FusedScore {
             metrics: work.score.clone(),

@@ -139,13 +139,15 @@ pub struct Kind {
 }
 
 /// Looks at a room for as long as it is polled, makes its claim larger when it has to be, and remembers what was used. Ends
-/// only when there is not enough.
+/// only when there is not enough. What is too much for the whole budget has to be so at two looks in a row: an Output that is sent
+/// while it is made may be so for a moment where the machine stalls, and this end is for good.
 pub async fn guard(
     budget: &Budget,
     claim: &mut Claim,
     kind: Kind,
     room: PathBuf,
 ) -> Result<GivenBack, Failure> {
+    let mut was_too_much = false;
     loop {
         tokio::time::sleep(LOOK).await;
         let used = used_bytes(&room);
@@ -153,11 +155,13 @@ pub async fn guard(
         let margin = |bytes: u64| bytes / 2 * 3;
         if used <= claim.bytes() {
             budget.learn(kind.like, kind.frames, used / 5 * 6);
+            was_too_much = false;
             continue;
         }
         budget.learn(kind.like, kind.frames, margin(used));
         match claim.grow(used) {
-            Ok(()) => {}
+            Ok(()) => was_too_much = false,
+            Err(Full::TooSmall) if !was_too_much => was_too_much = true,
             Err(Full::Crowded) => return Ok(GivenBack),
             Err(Full::TooSmall) => {
                 return Err(Failure {
@@ -246,5 +250,30 @@ mod tests {
             "{}",
             refused.message
         );
+    }
+
+    /// Time jumps from timer to timer: there is one look while the film is there, and one while it is not.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_much_for_a_moment_is_not_refused() {
+        let budget = Budget::new(4 * MB);
+        let mut claim = budget.claim(2 * MB).await;
+        let room = tempfile::tempdir().unwrap();
+        let film = room.path().join("film");
+        let writes = async {
+            for _ in 0..3 {
+                tokio::time::sleep(LOOK / 2).await;
+                std::fs::write(&film, vec![1; 6 * MB as usize]).unwrap();
+                tokio::time::sleep(LOOK).await;
+                std::fs::remove_file(&film).unwrap();
+                tokio::time::sleep(LOOK / 2).await;
+            }
+        };
+        tokio::select! {
+            over = guard(&budget, &mut claim, kind(), room.path().to_owned()) => panic!("{over:?}"),
+            () = writes => {}
+        }
+        std::fs::write(&film, vec![1; 6 * MB as usize]).unwrap();
+        let refused = guard(&budget, &mut claim, kind(), room.path().to_owned()).await;
+        assert_eq!(refused.unwrap_err().class, FailureClass::MissingCapability);
     }
 }

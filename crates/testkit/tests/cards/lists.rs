@@ -372,6 +372,7 @@ fn several_renditions_share_one_device() {
         time_base: video.time_base,
         shift: 0,
         video: &video,
+        frames: 5,
         outputs: wanted.iter().map(output).collect(),
         score: None,
         check: None,

@@ -149,6 +149,7 @@ pub fn encode(
         time_base: video.time_base,
         shift: 0,
         video: &video,
+        frames: count,
         outputs: vec![EncodeOutput {
             rendition,
             knob: Knob {

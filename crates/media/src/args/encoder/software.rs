@@ -1,6 +1,7 @@
 //! The encoders that run on the processor.
 
 use super::{Family, List, Wish, decimal, option, whole};
+use recode_types::time::Rational;
 
 pub(super) const X26X_PRESETS: &[&str] = &[
     "ultrafast",
@@ -175,6 +176,28 @@ pub(super) const FAMILIES: &[Family] = &[
     },
 ];
 
+/// The longest group of an encoder that counts frames from one key frame to the next, whatever they show, in a Segment: SVT-AV1
+/// counts to 161 at 24 or 30 a second, libvpx to 128. A Segment begins with a key frame anyway, where the Source has a cut if it can be had,
+/// and a Chunk that goes on counting has more of them than the whole film would. x264 and x265 go to 250 by themselves.
+const LONGEST_GROUP: u64 = 320;
+
+/// Frames of a mini-GOP of SVT-AV1, the picture before the first apart. One that is cut short costs bits.
+const MINI_GOP: u64 = 32;
+
+/// A key frame every so many frames, so that these many have as few groups as possible, about equally long.
+fn group(frames: u64, longest: u64) -> u64 {
+    match frames.div_ceil(longest) {
+        0 | 1 => longest,
+        groups => frames.div_ceil(groups),
+    }
+}
+
+/// The same for SVT-AV1, in whole mini-GOPs. By itself it makes groups of about five seconds, at high rates longer ones than [`LONGEST_GROUP`].
+fn group_of_mini_gops(frames: u64, rate: Rational) -> u64 {
+    let longest = LONGEST_GROUP.max((5.0 * rate.as_f64()) as u64);
+    (group(frames, longest) - 1).next_multiple_of(MINI_GOP) + 1
+}
+
 /// Appends what follows `-c:v NAME`.
 pub(super) fn push(list: &mut List, wish: &Wish<'_>) {
     let Wish {
@@ -192,6 +215,7 @@ pub(super) fn push(list: &mut List, wish: &Wish<'_>) {
         rate,
         major,
         one,
+        frames,
     } = *wish;
     match family.encoder {
         "libx264" => {
@@ -272,7 +296,12 @@ pub(super) fn push(list: &mut List, wish: &Wish<'_>) {
                 list.opt("-maxrate", peak.maxrate_bps);
                 list.opt("-bufsize", peak.bufsize_bits);
             }
-            option(list, "-g", rendition.gop);
+            let gop = rendition.gop.map(u64::from);
+            option(
+                list,
+                "-g",
+                gop.or_else(|| frames.map(|frames| group_of_mini_gops(frames, rate))),
+            );
             if !params.is_empty() {
                 list.opt("-svtav1-params", params.join(":"));
             }
@@ -301,8 +330,14 @@ pub(super) fn push(list: &mut List, wish: &Wish<'_>) {
             if latency {
                 list.opt("-lag-in-frames", 0);
             }
-            if let Some(gop) = rendition.gop {
-                list.opt("-g", gop).opt("-keyint_min", gop);
+            match (rendition.gop, frames) {
+                (Some(gop), _) => {
+                    list.opt("-g", gop).opt("-keyint_min", gop);
+                }
+                (None, Some(frames)) if !aom => {
+                    list.opt("-g", group(frames, LONGEST_GROUP));
+                }
+                (None, _) => {}
             }
             if one {
                 list.opt("-threads", 1);
@@ -343,8 +378,13 @@ pub(super) fn push(list: &mut List, wish: &Wish<'_>) {
             if latency {
                 list.opt("-bf", 0);
             }
-            if interlaced {
-                list.opt("-flags", "+ildct+ilme");
+            let flags = [
+                ("+cgop", rendition.gop.is_some()),
+                ("+ildct+ilme", interlaced),
+            ];
+            let flags: String = flags.iter().filter(|f| f.1).map(|f| f.0).collect();
+            if !flags.is_empty() {
+                list.opt("-flags", flags);
             }
             if one {
                 list.opt("-threads", 1);
