@@ -446,7 +446,7 @@ async fn encoders_that_count_to_their_key_frames_make_few_groups() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("clip.mp4");
     let mut list: Vec<OsString> =
-        "-y -f lavfi -i testsrc2=s=64x64:r=25:d=14 -c:v libx264 -preset ultrafast -threads 1"
+        "-y -f lavfi -i testsrc2=s=64x64:r=25:d=18 -c:v libx264 -preset ultrafast -threads 1"
             .split(' ')
             .map(Into::into)
             .collect();
@@ -460,9 +460,9 @@ async fn encoders_that_count_to_their_key_frames_make_few_groups() {
         if !ffmpeg.has_encoder(&rendition.encoder) {
             continue;
         }
-        for (frames, keys) in [(300_u64, 1), (350, 2)] {
+        for (frames, keys) in [(420_u64, 1), (450, 2)] {
             let path = dir.path().join(format!("{codec}-{frames}.mp4"));
-            let end = (frames < 350).then_some(frames as i64 * 512);
+            let end = (frames < 450).then_some(frames as i64 * 512);
             let args = EncodeArgs {
                 input: Input {
                     path: source.clone(),

@@ -138,7 +138,7 @@ fn several_renditions_share_one_decode_and_scores_come_along() {
          trim=start_pts=1001:end_pts=60060[v1]",
         "[0:0]trim=start_pts=0:end_pts=60061,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,setfield=prog[r1]",
         "-c:v libx265 -crf 23.5 -a53cc 1 -x265-params log-level=warning:fps=30000/1001:pools=none:frame-threads=1",
-        "-c:v libsvtav1 -crf 24 -g 321 -svtav1-params lp=1:fps-num=30000:fps-denom=1001",
+        "-c:v libsvtav1 -crf 24 -g 449 -svtav1-params lp=1:fps-num=30000:fps-denom=1001",
         "-dec 1:0 -filter_complex [dec:1]tpad=start=1:stop=1:start_mode=clone:stop_mode=clone,settb=1/1000,setpts=N[m1];\
          [r1]settb=1/1000,setpts=N[q1];[m1][q1]libvmaf=",
         "log_path=/s/a\\\\:b.json:feature='name=psnr|name=float_ms_ssim'[o0]",
@@ -174,7 +174,7 @@ fn a_source_read_by_counting_stops_after_its_segment() {
     for part in [
         "[0:0]trim=end_frame=151,scale=64:36",
         "[0:0]trim=start_frame=100:end_frame=150,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,setfield=prog,settb=1/30000,setpts=trunc(N*1001/1)[v0]",
-        "-c:v libvpx-vp9 -deadline good -crf 24 -b:v 0 -g 320 -threads 1 -row-mt 0",
+        "-c:v libvpx-vp9 -deadline good -crf 24 -b:v 0 -g 420 -threads 1 -row-mt 0",
         "-enc_time_base 1:30000 -fflags",
         "-map 0:v? -map 0:a? -map 0:s? -c copy -f null -",
     ] {
@@ -296,12 +296,12 @@ fn encoders_that_count_to_their_key_frames_make_few_groups_of_a_segment() {
     };
     let as_is: fn(&mut Rendition) = |_| {};
     for (frames, av1, vp9) in [
-        (1_u64, 321, 320),
-        (320, 321, 320),
-        (321, 161, 161),
-        (334, 193, 167),
-        (640, 321, 320),
-        (641, 225, 214),
+        (1_u64, 449, 420),
+        (420, 449, 420),
+        (421, 225, 211),
+        (434, 225, 217),
+        (836, 449, 418),
+        (841, 289, 281),
     ] {
         let groups = |gop| frames.div_ceil(gop);
         assert_eq!(asked(Codec::Av1, as_is, frames), Some(av1), "{frames}");
@@ -313,11 +313,11 @@ fn encoders_that_count_to_their_key_frames_make_few_groups_of_a_segment() {
     assert!(asked(Codec::Av1, fast, 50) >= Some(600));
     // A wish is a wish, and these look at what the pictures show.
     let wish: fn(&mut Rendition) = |r| r.gop = Some(48);
-    assert_eq!(asked(Codec::Av1, wish, 334), Some(48));
-    assert_eq!(asked(Codec::Vp9, wish, 334), Some(48));
+    assert_eq!(asked(Codec::Av1, wish, 434), Some(48));
+    assert_eq!(asked(Codec::Vp9, wish, 434), Some(48));
     let aom: fn(&mut Rendition) = |r| r.encoder = "libaom-av1".to_owned();
-    assert_eq!(asked(Codec::Av1, aom, 334), None);
-    assert_eq!(asked(Codec::H264, as_is, 334), None);
+    assert_eq!(asked(Codec::Av1, aom, 434), None);
+    assert_eq!(asked(Codec::H264, as_is, 434), None);
 }
 
 #[test]

@@ -178,8 +178,9 @@ pub(super) const FAMILIES: &[Family] = &[
 
 /// The longest group of an encoder that counts frames from one key frame to the next, whatever they show, in a Segment: SVT-AV1
 /// counts to 161 at 24 or 30 a second, libvpx to 128. A Segment begins with a key frame anyway, where the Source has a cut if it can be had,
-/// and a Chunk that goes on counting has more of them than the whole film would. x264 and x265 go to 250 by themselves.
-const LONGEST_GROUP: u64 = 320;
+/// and a Chunk that goes on counting has more of them than the whole film would. x264 and x265 go to 250 by themselves. Most Segments
+/// of films at 24 to 30 a second are no longer than this.
+const LONGEST_GROUP: u64 = 420;
 
 /// Frames of a mini-GOP of SVT-AV1, the picture before the first apart. One that is cut short costs bits.
 const MINI_GOP: u64 = 32;
