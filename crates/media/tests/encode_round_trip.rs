@@ -15,7 +15,7 @@ use recode_types::rendition::{Codec, Deinterlace, Knob, Profile, Rendition, Scal
 use recode_types::source::VideoFacts;
 use recode_types::{Metric, Rational, TimeBase};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn rendition(codec: Codec) -> Rendition {
     Rendition {
@@ -63,14 +63,14 @@ fn video(frame_rate: Rational, time_base: TimeBase) -> VideoFacts {
     }
 }
 
-async fn clip(ffmpeg: &Ffmpeg, out: &Path) {
-    let mut args: Vec<OsString> =
-        "-y -f lavfi -i testsrc2=s=320x180:r=25:d=2 -c:v libx264 -preset ultrafast -bf 2 -g 20 -threads 1"
-            .split(' ')
-            .map(Into::into)
-            .collect();
-    args.push(out.into());
-    run::run(ffmpeg, Invocation::new(args)).await.unwrap();
+/// The clip of most tests: 50 frames, a key frame every 20.
+const CLIP: &str = "testsrc2=s=320x180:r=25:d=2 -c:v libx264 -preset ultrafast -bf 2 -g 20";
+
+async fn clip(ffmpeg: &Ffmpeg, what: &str, out: &Path) {
+    let list = format!("-y -f lavfi -i {what} -threads 1");
+    let mut list: Vec<OsString> = list.split(' ').map(Into::into).collect();
+    list.push(out.into());
+    run::run(ffmpeg, Invocation::new(list)).await.unwrap();
 }
 
 /// Runs an encode and lists the signature of every decoded frame.
@@ -111,6 +111,54 @@ fn span((first, count): (u64, u64)) -> Span {
     }
 }
 
+/// One process that encodes these frames of a clip, and does nothing else.
+fn args<'a>(
+    ffmpeg: &Ffmpeg,
+    source: &Path,
+    video: &'a VideoFacts,
+    (span, frames): (Span, u64),
+    outputs: Vec<EncodeOutput<'a>>,
+) -> EncodeArgs<'a> {
+    EncodeArgs {
+        input: Input {
+            path: source.to_owned(),
+            demuxer: Some("mp4"),
+            stream: 0,
+            clock: Clock::Stored,
+            threads: 1,
+        },
+        span,
+        time_base: video.time_base,
+        shift: 0,
+        video,
+        frames,
+        outputs,
+        score: None,
+        check: None,
+        growing: false,
+        major: ffmpeg.major(),
+    }
+}
+
+/// A Chunk at a constant quality.
+fn output<'a>(
+    rendition: &'a Rendition,
+    quality_milli: u32,
+    size: (u32, u32),
+    path: PathBuf,
+) -> EncodeOutput<'a> {
+    EncodeOutput {
+        rendition,
+        knob: Knob {
+            quality_milli,
+            peak: None,
+            buffer_start_milli: 900,
+        },
+        size,
+        path,
+    }
+}
+
 #[tokio::test]
 async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
     let Ok(ffmpeg) = toolchain::find(None) else {
@@ -119,7 +167,7 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
     };
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("clip.mp4");
-    clip(&ffmpeg, &source).await;
+    clip(&ffmpeg, CLIP, &source).await;
     let picture = probe::prelude(&ffmpeg, &source)
         .await
         .unwrap()
@@ -159,59 +207,34 @@ async fn every_codec_makes_chunks_of_exactly_the_planned_frames() {
                 .iter()
                 .filter(|r| !ordinal || r.fps.is_none())
                 .enumerate();
-            let args = EncodeArgs {
-                input: Input {
-                    path: source.clone(),
-                    demuxer: Some("mp4"),
-                    stream: 0,
-                    clock,
-                    threads: 1,
-                },
-                span: if ordinal {
-                    Span::Ordinal {
-                        first,
-                        count,
-                        more: first + count < 50,
-                        times: RowTimes {
-                            from_pts: 0,
-                            start_pts: 0,
-                            after_pts: None,
-                            step: None,
-                        },
-                    }
-                } else {
-                    span((first, count))
-                },
-                time_base: video.time_base,
-                shift: 0,
-                video: &video,
-                frames: count,
-                outputs: outputs
-                    .map(|(i, rendition)| EncodeOutput {
-                        rendition,
-                        knob: Knob {
-                            quality_milli: 20_000,
-                            peak: None,
-                            buffer_start_milli: 900,
-                        },
-                        size: (320, 180),
-                        path: dir.path().join(format!("{segment}-{i}.chunk")),
-                    })
-                    .collect(),
-                score: None,
-                check: ffmpeg.has_loopback_decoder().then(|| FusedCheck {
-                    grade: if ordinal == (segment == 0) {
-                        Grade::Sample
-                    } else {
-                        Grade::Full
+            let span = match ordinal {
+                true => Span::Ordinal {
+                    first,
+                    count,
+                    more: first + count < 50,
+                    times: RowTimes {
+                        from_pts: 0,
+                        start_pts: 0,
+                        after_pts: None,
+                        step: None,
                     },
-                    logs: (0..renditions.len())
-                        .map(|i| dir.path().join(format!("{segment}, {i}: it's.log")))
-                        .collect(),
-                }),
-                growing: false,
-                major: ffmpeg.major(),
+                },
+                false => span((first, count)),
             };
+            let path = |i| dir.path().join(format!("{segment}-{i}.chunk"));
+            let outputs = outputs.map(|(i, r)| output(r, 20_000, (320, 180), path(i)));
+            let mut args = args(&ffmpeg, &source, &video, (span, count), outputs.collect());
+            args.input.clock = clock;
+            args.check = ffmpeg.has_loopback_decoder().then(|| FusedCheck {
+                grade: if ordinal == (segment == 0) {
+                    Grade::Sample
+                } else {
+                    Grade::Full
+                },
+                logs: (0..renditions.len())
+                    .map(|i| dir.path().join(format!("{segment}, {i}: it's.log")))
+                    .collect(),
+            });
             let seen = encode(&ffmpeg, &args).await;
             let listed = if ordinal {
                 ((first + count + 1) as usize).min(50)
@@ -274,7 +297,7 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
     };
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("clip.mp4");
-    clip(&ffmpeg, &source).await;
+    clip(&ffmpeg, CLIP, &source).await;
     let video = video(Rational::new(25, 1), TICKS);
     let mut renditions = [
         Codec::H264,
@@ -299,35 +322,9 @@ async fn a_chunk_that_grows_holds_the_same_frames_and_parameter_sets() {
         let name = &rendition.encoder;
         let path = |growing: bool| dir.path().join(format!("{growing}.chunk"));
         for growing in [false, true] {
-            let output = EncodeOutput {
-                rendition,
-                knob: Knob {
-                    quality_milli: 30_000,
-                    peak: None,
-                    buffer_start_milli: 900,
-                },
-                size: (320, 180),
-                path: path(growing),
-            };
-            let args = EncodeArgs {
-                input: Input {
-                    path: source.clone(),
-                    demuxer: Some("mp4"),
-                    stream: 0,
-                    clock: Clock::Stored,
-                    threads: 1,
-                },
-                span: span((0, 50)),
-                time_base: TICKS,
-                shift: 0,
-                video: &video,
-                frames: 50,
-                outputs: vec![output],
-                score: None,
-                check: None,
-                growing,
-                major: ffmpeg.major(),
-            };
+            let outputs = vec![output(rendition, 30_000, (320, 180), path(growing))];
+            let mut args = args(&ffmpeg, &source, &video, (span((0, 50)), 50), outputs);
+            args.growing = growing;
             assert_eq!(encode(&ffmpeg, &args).await.len(), 50, "{name}");
         }
         let plain = read_chunk(&path(false)).unwrap();
@@ -445,13 +442,8 @@ async fn encoders_that_count_to_their_key_frames_make_few_groups() {
     };
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("clip.mp4");
-    let mut list: Vec<OsString> =
-        "-y -f lavfi -i testsrc2=s=64x64:r=25:d=18 -c:v libx264 -preset ultrafast -threads 1"
-            .split(' ')
-            .map(Into::into)
-            .collect();
-    list.push((&source).into());
-    run::run(&ffmpeg, Invocation::new(list)).await.unwrap();
+    let what = "testsrc2=s=64x64:r=25:d=18 -c:v libx264 -preset ultrafast";
+    clip(&ffmpeg, what, &source).await;
     let video = video(Rational::new(25, 1), TimeBase::new(1, 12_800));
     let mut tested = 0;
     for (codec, preset) in [(Codec::Av1, "12"), (Codec::Vp9, "5")] {
@@ -463,39 +455,14 @@ async fn encoders_that_count_to_their_key_frames_make_few_groups() {
         for (frames, keys) in [(420_u64, 1), (450, 2)] {
             let path = dir.path().join(format!("{codec}-{frames}.mp4"));
             let end = (frames < 450).then_some(frames as i64 * 512);
-            let args = EncodeArgs {
-                input: Input {
-                    path: source.clone(),
-                    demuxer: Some("mp4"),
-                    stream: 0,
-                    clock: Clock::Stored,
-                    threads: 1,
-                },
-                span: Span::Time {
-                    start_pts: 0,
-                    end_pts: end,
-                    before_pts: None,
-                    after_pts: end,
-                },
-                time_base: video.time_base,
-                shift: 0,
-                video: &video,
-                frames,
-                outputs: vec![EncodeOutput {
-                    rendition: &rendition,
-                    knob: Knob {
-                        quality_milli: 40_000,
-                        peak: None,
-                        buffer_start_milli: 900,
-                    },
-                    size: (64, 64),
-                    path: path.clone(),
-                }],
-                score: None,
-                check: None,
-                growing: false,
-                major: ffmpeg.major(),
+            let span = Span::Time {
+                start_pts: 0,
+                end_pts: end,
+                before_pts: None,
+                after_pts: end,
             };
+            let outputs = vec![output(&rendition, 40_000, (64, 64), path.clone())];
+            let args = args(&ffmpeg, &source, &video, (span, frames), outputs);
             encode(&ffmpeg, &args).await;
             let index = read_chunk(&path).unwrap();
             assert_eq!(index.samples.len() as u64, frames, "{codec}");
@@ -524,44 +491,21 @@ async fn the_loop_back_decoder_sees_a_wrong_picture_a_lost_frame_and_a_torn_file
     }
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("clip.mp4");
-    clip(&ffmpeg, &source).await;
+    clip(&ffmpeg, CLIP, &source).await;
     let video = video(Rational::new(25, 1), TimeBase::new(1, 12_800));
     let mut rendition = rendition(Codec::H264);
     rendition.gop = Some(10);
     let log = dir.path().join("check.log");
     let judged = async |grade, from: &str, to: &str| {
-        let args = EncodeArgs {
-            input: Input {
-                path: source.clone(),
-                demuxer: Some("mp4"),
-                stream: 0,
-                clock: Clock::Stored,
-                threads: 1,
-            },
-            span: span(SPANS[0]),
-            time_base: video.time_base,
-            shift: 0,
-            video: &video,
-            frames: SPANS[0].1,
-            outputs: vec![EncodeOutput {
-                rendition: &rendition,
-                knob: Knob {
-                    // As coarse as it gets: even then the right picture is known again.
-                    quality_milli: 51_000,
-                    peak: None,
-                    buffer_start_milli: 900,
-                },
-                size: (320, 180),
-                path: dir.path().join("chunk.mp4"),
-            }],
-            score: None,
-            check: Some(FusedCheck {
-                grade,
-                logs: vec![log.clone()],
-            }),
-            growing: false,
-            major: ffmpeg.major(),
-        };
+        // As coarse as it gets: even then the right picture is known again.
+        let path = dir.path().join("chunk.mp4");
+        let outputs = vec![output(&rendition, 51_000, (320, 180), path)];
+        let wanted = (span(SPANS[0]), SPANS[0].1);
+        let mut args = args(&ffmpeg, &source, &video, wanted, outputs);
+        args.check = Some(FusedCheck {
+            grade,
+            logs: vec![log.clone()],
+        });
         let list: Vec<OsString> = args
             .build()
             .unwrap()
@@ -630,7 +574,7 @@ async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
     const METRICS: [Metric; 4] = [Metric::Vmaf, Metric::Psnr, Metric::Ssim, Metric::MsSsim];
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("clip.mp4");
-    clip(&ffmpeg, &source).await;
+    clip(&ffmpeg, CLIP, &source).await;
     let video = video(Rational::new(25, 1), TimeBase::new(1, 12_800));
     let renditions = [rendition(Codec::H264), rendition(Codec::H265)];
     let sizes = [(320, 180), (256, 192)];
@@ -638,41 +582,15 @@ async fn scores_of_segments_equal_those_of_one_run_over_the_whole() {
     let mut lists = [String::new(), String::new()];
     for (segment, (first, count)) in SPANS.into_iter().enumerate() {
         let logs = [0, 1].map(|i| dir.path().join(format!("{segment}, {i}: it's.json")));
-        let args = EncodeArgs {
-            input: Input {
-                path: source.clone(),
-                demuxer: Some("mp4"),
-                stream: 0,
-                clock: Clock::Stored,
-                threads: 1,
-            },
-            span: span((first, count)),
-            time_base: video.time_base,
-            shift: 0,
-            video: &video,
-            frames: count,
-            outputs: renditions
-                .iter()
-                .enumerate()
-                .map(|(i, rendition)| EncodeOutput {
-                    rendition,
-                    knob: Knob {
-                        quality_milli: 40_000,
-                        peak: None,
-                        buffer_start_milli: 900,
-                    },
-                    size: sizes[i],
-                    path: dir.path().join(format!("{segment}-{i}.mp4")),
-                })
-                .collect(),
-            score: Some(FusedScore {
-                metrics: METRICS.to_vec(),
-                logs: logs.to_vec(),
-            }),
-            check: None,
-            growing: false,
-            major: ffmpeg.major(),
-        };
+        let path = |i| dir.path().join(format!("{segment}-{i}.mp4"));
+        let outputs = renditions.iter().enumerate();
+        let outputs = outputs.map(|(i, r)| output(r, 40_000, sizes[i], path(i)));
+        let wanted = (span((first, count)), count);
+        let mut args = args(&ffmpeg, &source, &video, wanted, outputs.collect());
+        args.score = Some(FusedScore {
+            metrics: METRICS.to_vec(),
+            logs: logs.to_vec(),
+        });
         encode(&ffmpeg, &args).await;
         let (before, after) = args.span.neighbours();
         for i in 0..2 {
