@@ -1,5 +1,9 @@
-//! Nodes that die without a word, one every ten seconds or as often as is wished, while others join in their place. With `--split-tail` the others go on
-//! where the dead ones ended.
+//! Nodes that die without a word, one in every ten seconds or as often as is wished, while others join in their place. With
+//! `--split-tail` the others go on where the dead ones ended.
+//!
+//! A death comes at a random moment of its ten seconds. By the clock, it would always meet the node that joined last at the same
+//! place of a Chunk: Chunks of eight or nine seconds beat with a clock of ten, and a few tenths of a second more or less of a
+//! join decide whether a fifth of a Chunk is lost or two thirds.
 
 use super::{Cluster, Wanted, flags, segments};
 use crate::bench::versus::add_judgement;
@@ -44,7 +48,7 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
         &[]
     };
     let mut case = format!(
-        "{}, a node dies every {} s",
+        "{}, a node dies within every {} s",
         tools::short_name(&wanted.clip),
         wanted.every.as_secs()
     );
@@ -101,7 +105,7 @@ pub fn run(tools: &Tools, wanted: &Wanted, sheet: &mut Sheet) -> Result<()> {
             f64::from(u8::from(calm.output != hit.output))
         });
     }
-    add("kills", "count", |(_, hit, _)| hit.kills as f64);
+    add("kills", "count", |(_, hit, _)| f64::from(hit.kills));
     add("wall", "s", |(_, hit, _)| hit.report.wall_seconds);
     Ok(())
 }
@@ -204,7 +208,7 @@ fn silent(tools: &Tools, film: &Path) -> Result<PathBuf> {
 /// What one job showed.
 struct Seen {
     cpu: f64,
-    kills: usize,
+    kills: u32,
     report: JobReport,
     output: Digest,
     file: PathBuf,
@@ -221,6 +225,18 @@ impl Seen {
 struct Deaths {
     every: Duration,
     seed: Seed,
+}
+
+impl Deaths {
+    /// When the death of this interval comes, after the start of the job. The first interval is 0.
+    fn moment(&mut self, interval: u32) -> Duration {
+        self.every * interval + self.every.mul_f64(self.seed.fraction())
+    }
+
+    /// Which of so many nodes dies.
+    fn whom(&mut self, alive: usize) -> usize {
+        (self.seed.number() % alive as u64) as usize
+    }
 }
 
 fn one(
@@ -245,8 +261,8 @@ fn one(
         &output,
         &flags.iter().map(String::as_str).collect::<Vec<_>>(),
     )?;
-    let first = deaths.as_deref().map_or(PATIENCE, |deaths| deaths.every);
-    let (mut kills, mut next) = (0, started + first);
+    let mut kills = 0;
+    let mut next = deaths.as_deref_mut().map(|deaths| deaths.moment(kills));
     while !cluster.is_done(job)? {
         ensure!(
             started.elapsed() < PATIENCE,
@@ -254,10 +270,9 @@ fn one(
             PATIENCE.as_secs()
         );
         if let Some(deaths) = deaths.as_deref_mut()
-            && Instant::now() >= next
+            && next.is_some_and(|moment| started.elapsed() >= moment)
         {
-            next += deaths.every;
-            let one = alive.swap_remove((deaths.seed.number() % alive.len() as u64) as usize);
+            let one = alive.swap_remove(deaths.whom(alive.len()));
             let process = cluster.site.process(one).context("it was started")?;
             ensure!(
                 process.kill()?,
@@ -265,6 +280,7 @@ fn one(
                 process.last_words()
             );
             kills += 1;
+            next = Some(deaths.moment(kills));
             alive.push(cluster.join(CORES)?);
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -289,6 +305,23 @@ mod tests {
             let scale = Scale::of(pace);
             assert!((scale.segment * pace - 4.0).abs() < 1e-9);
             assert!(scale.film * pace / (CORES * NODES as f64) >= 600.0);
+        }
+    }
+
+    #[test]
+    fn one_dies_in_every_interval_at_moments_that_are_spread_over_it() {
+        let every = Duration::from_secs(10);
+        let mut deaths = Deaths {
+            every,
+            seed: Seed::new(1),
+        };
+        let within: Vec<Duration> = (0..1000)
+            .map(|interval| deaths.moment(interval) - every * interval)
+            .collect();
+        assert!(within.iter().all(|moment| *moment < every));
+        for tenth in 0..10 {
+            let hit = |moment: &&Duration| (moment.as_secs_f64() as usize) == tenth;
+            assert!((60..=140).contains(&within.iter().filter(hit).count()));
         }
     }
 

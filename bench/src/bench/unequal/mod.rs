@@ -25,14 +25,14 @@ pub struct Asked {
     /// Eight nodes, one of which encodes at a tenth of the others' speed; needs root
     #[arg(long, group = "what")]
     pub straggler: bool,
-    /// Four nodes, one of which dies every ten seconds while another joins; needs root
+    /// Four nodes, one of which dies within every ten seconds while another joins; needs root
     #[arg(long, group = "what")]
     pub losses: bool,
     /// With --losses: what a dead node had finished of a Chunk is taken over, and the output judged instead of compared
     #[arg(long, requires = "losses")]
     pub split_tail: bool,
-    /// With --losses: seconds between two deaths. A slot is half a core on two cores, so that 20 there are what 10 are where each
-    /// slot has a core
+    /// With --losses: seconds for each death, which comes at a random moment of them. A slot is half a core on two cores, so that
+    /// 20 there are what 10 are where each slot has a core
     #[arg(
         long,
         requires = "losses",
