@@ -980,6 +980,10 @@ def run_fidelity(minutes):
 
 def run_messages():
     """The snapshot tests of what users are told, the slow one included."""
+    # Cargo builds what a package's tests name, and theirs name only the client; without its helper the sandbox would be left out.
+    helper = ["cargo", "build", "--quiet", "--locked", "--package", "recode-sandbox"]
+    if subprocess.run(helper, cwd=ROOT).returncode:
+        raise CannotRun("the sandbox cannot be built: `cargo build --package recode-sandbox` says why")
     command = ["cargo", "test", "--quiet", "--locked", "--package", "recode-client", "--test", "messages"]
     command += ["--", "--nocapture", "--include-ignored"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
