@@ -447,11 +447,11 @@ LINES = {
         "limits": [
             # Every kind of canary fires where nothing holds it back, as each user.
             *(
-                limit("control_fired", 1, None, of="min", cases=f"control/{user}/{kind}")
+                limit("control_fired", 1, None, of="min", cases=f"control, {user}, {kind}")
                 for user in ("root", "nobody")
                 for kind in ("read", "write", "tcp", "udp", "dns", "spawn")
             ),
-            *(limit("hits", 0, 0, of="max", cases=f"{place}/") for place in ("sandbox", "validator", "node")),
+            *(limit("hits", 0, 0, of="max", cases=f"{place}, ") for place in ("sandbox", "validator", "node")),
             limit("accepted", 0, 0, of="max"),
             limit("files", 60, None, of="min"),
             limit("strings", 150, None, of="min"),

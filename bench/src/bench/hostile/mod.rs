@@ -297,9 +297,9 @@ fn control(stage: &Stage, user: User, sheet: &mut Sheet) -> Result<()> {
             *fired.entry(kind).or_default() += 1;
         }
     }
-    let case = format!("control/{}", user.name());
+    let case = format!("control, {}", user.name());
     for (kind, count) in fired {
-        let case = format!("{case}/{}", kind.name());
+        let case = format!("{case}, {}", kind.name());
         sheet.add(&case, "control_fired", "count", &[f64::from(count)], "");
     }
     Ok(())
@@ -314,7 +314,7 @@ fn confined(stage: &Stage, user: User, sheet: &mut Sheet) -> Result<()> {
         };
         hits += report("in the sandbox", user, &what, &run.hits);
     }
-    let case = format!("sandbox/{}", user.name());
+    let case = format!("sandbox, {}", user.name());
     count(sheet, &case, "hits", hits);
     count(sheet, &case, "files", stage.files.len());
     count(sheet, &case, "strings", stage.strings.len());
@@ -386,7 +386,7 @@ fn validated(stage: &Stage, user: User, sheet: &mut Sheet) -> Result<()> {
             }
         }
     }
-    let case = format!("validator/{}", user.name());
+    let case = format!("validator, {}", user.name());
     count(sheet, &case, "hits", hits);
     count(sheet, &case, "accepted", accepted);
     count(sheet, &case, "files", stage.files.len());
@@ -440,10 +440,10 @@ fn node(tools: &Tools, stage: &Stage, sheet: &mut Sheet) -> Result<()> {
         healthy.push(plain(OURS)?);
     }
     site.stop()?;
-    count(sheet, "node/root", "hits", hits);
-    count(sheet, "node/root", "files", stage.files.len());
+    count(sheet, "node, root", "hits", hits);
+    count(sheet, "node, root", "files", stage.files.len());
     sheet.add(
-        "node/root",
+        "node, root",
         "healthy_after",
         "s",
         &healthy,
