@@ -19,11 +19,11 @@ pub enum Container {
     Ts,
 }
 
-/// Audio that FFmpeg's Matroska muxer has a name for, by FFmpeg's names: its own, and those of WAV. Broadcasts and discs have others
-/// (`s302m`, `pcm_dvd`, `pcm_bluray`).
-const IN_MATROSKA: &str = "aac ac3 adpcm_ima_wav adpcm_ms alac amr_nb amr_wb atrac1 atrac3 cook dts eac3 flac gsm_ms mlp mp1 mp2 mp3 opus \
-    pcm_alaw pcm_f32le pcm_f64le pcm_mulaw pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be pcm_s32le pcm_u8 qdm2 qdmc ra_144 ra_288 \
-    sipr speex truehd truespeech tta vorbis wavpack wmalossless wmapro wmav1 wmav2 wmavoice";
+/// Audio that FFmpeg's Matroska muxer has a name for and writes, by FFmpeg's names: its own, and those of WAV. Broadcasts and discs
+/// have others (`s302m`, `pcm_dvd`, `pcm_bluray`); of RealAudio it names more than it writes (`atrac3`, `cook`, `ra_288`, `sipr`).
+const IN_MATROSKA: &str = "aac ac3 adpcm_ima_wav adpcm_ms alac amr_nb amr_wb atrac1 dts eac3 flac gsm_ms mlp mp1 mp2 mp3 opus pcm_alaw \
+    pcm_f32le pcm_f64le pcm_mulaw pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be pcm_s32le pcm_u8 qdm2 qdmc ra_144 speex truehd \
+    truespeech tta vorbis wavpack wmalossless wmapro wmav1 wmav2 wmavoice";
 
 impl Container {
     /// All of them, in the order in which messages list them.

@@ -53,13 +53,14 @@ pub struct Track {
     pub attached_pic: bool,
     /// Width and height as coded, for video.
     pub size: Option<(u32, u32)>,
-    /// Samples per second, for audio.
+    /// Samples per second, for audio; `None`: what opening the Source shows is not enough to tell what it is.
     pub sample_rate: Option<u32>,
     /// Channel layout in FFmpeg's words, for audio.
     pub channel_layout: Option<String>,
     /// Stream tags.
     pub tags: BTreeMap<String, String>,
-    /// Its packets do not all decode: copied, every player would stumble over them.
+    /// A copy would not play as it decodes: packets that do not decode, a codec that is set up anew on the way, or sound that begins so
+    /// late that FFmpeg does not see at once what it is.
     #[serde(default)]
     pub damaged: bool,
     /// What its edit list leaves of it.

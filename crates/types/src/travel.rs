@@ -74,6 +74,9 @@ impl Destination {
     /// What becomes of `track`, other than moving pictures.
     pub fn fate(self, track: &Track) -> Fate {
         match track.kind {
+            TrackKind::Video if track.size.is_none_or(|(w, h)| w == 0 || h == 0) => {
+                lose(track, "FFmpeg cannot read it")
+            }
             TrackKind::Video if track.attached_pic => self.cover(track),
             TrackKind::Video => Fate::Copy,
             TrackKind::Audio => self.audio(track),
@@ -92,12 +95,17 @@ impl Destination {
     }
 
     fn audio(self, track: &Track) -> Fate {
-        if unknown(&track.codec) || track.sample_rate.is_none_or(|rate| rate == 0) {
+        let seen = track.sample_rate.is_some_and(|rate| rate > 0);
+        if unknown(&track.codec) || !(seen || track.damaged) {
             return lose(track, "FFmpeg cannot read it");
         }
         let holds = self.container.holds_audio(&track.codec);
         match self.audio {
             Some(AudioCodec::None) => Fate::Omit,
+            Some(AudioCodec::Copy) if holds && !seen => lose(
+                track,
+                "it begins too late to be copied; give --audio-codec an encoder",
+            ),
             Some(AudioCodec::Copy) if holds => Fate::Copy,
             Some(AudioCodec::Copy) => self.no_place(track),
             None if holds && !track.damaged && self.keeps(track.trim) => Fate::Copy,

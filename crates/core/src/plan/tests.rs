@@ -413,7 +413,7 @@ fn further_video_tracks_are_encoded_whole() {
     assert_eq!(plan.outputs[0].whole_tracks, [2]);
     assert_eq!(
         plan.warnings,
-        ["video track 3 is left out: it has no picture"]
+        ["video track 3 (h264) is left out: FFmpeg cannot read it"]
     );
 }
 

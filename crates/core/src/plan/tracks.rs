@@ -49,11 +49,8 @@ pub fn choose(
         }
         if track.kind == TrackKind::Video && !track.attached_pic {
             // A further video track is encoded like the main one, whole.
-            if track.size.is_none_or(|(w, h)| w == 0 || h == 0) {
-                losses.push(format!(
-                    "video track {} is left out: it has no picture",
-                    track.index
-                ));
+            if let Fate::Lose(sentence) = destination.fate(track) {
+                losses.push(sentence);
             } else if !unsplit {
                 chosen.whole.push(track.index);
             }

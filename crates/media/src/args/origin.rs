@@ -5,7 +5,7 @@
 //! are mended by what streams in use show. So every run on such a Source uses the same ones, wanted or not.
 
 use super::list::List;
-use recode_types::source::{SourceFacts, Track, TrackKind};
+use recode_types::source::SourceFacts;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -114,29 +114,15 @@ pub(super) fn skip(list: &mut List, start: i64) {
     }
 }
 
-/// Appends an output that uses every stream of input `input` which has a say in its clock, and writes nothing. Comes last.
+/// Appends an output that uses every stream of input `input` which has a say in its clock, and writes nothing. Comes last. Streams
+/// that FFmpeg found announced, but of which it did not see what they are, are left out: it refuses to copy those.
 pub(crate) fn pin(list: &mut List, input: usize) {
-    for kind in ["v", "a", "s"] {
-        list.opt("-map", format!("{input}:{kind}?"));
+    // FFmpeg 9 takes no "?" behind "u". The picture is one such stream.
+    list.opt("-map", format!("{input}:u"));
+    for kind in ["d", "t"] {
+        list.opt("-map", format!("-{input}:{kind}?"));
     }
     list.opt("-c", "copy").opt("-f", "null").flag("-");
-}
-
-/// As [`pin`], without the tracks FFmpeg found announced but never saw: it refuses to copy those.
-fn pin_tracks(list: &mut List, input: usize, facts: &SourceFacts) {
-    for track in facts.tracks.iter().filter(|t| is_usable(t)) {
-        list.opt("-map", format!("{input}:{}", track.index));
-    }
-    list.opt("-c", "copy").opt("-f", "null").flag("-");
-}
-
-fn is_usable(track: &Track) -> bool {
-    match track.kind {
-        TrackKind::Video => track.size.is_some_and(|(w, h)| w > 0 && h > 0),
-        TrackKind::Audio => track.sample_rate.is_some_and(|rate| rate > 0),
-        TrackKind::Subtitle => !matches!(track.codec.as_str(), "none" | "unknown"),
-        TrackKind::Data | TrackKind::Attachment => false,
-    }
 }
 
 /// A whole argument list's usual beginning.
@@ -151,7 +137,7 @@ pub(super) fn end(mut list: List, facts: &SourceFacts, source: Option<usize>) ->
     if let Some(input) = source
         && is_loose(facts)
     {
-        pin_tracks(&mut list, input, facts);
+        pin(&mut list, input);
     }
     list.0
 }

@@ -9,7 +9,9 @@
 //!
 //! Decode times are computed over the whole file: sample `i` is decoded when the frame `depth` places before it in
 //! presentation order is shown, `depth` being the largest distance any frame travels by reordering. They grow strictly
-//! and never exceed the presentation time, whatever the Chunks' encoders chose at their own beginnings.
+//! and never exceed the presentation time, whatever the Chunks' encoders chose at their own beginnings. Muxers and players
+//! take the distance to the next decode time for how long a frame stays, from its own presentation time on: where that would
+//! make the file end later than its last frame, frames are decoded later.
 
 use super::chunk::ChunkIndex;
 use super::level::{level, without_level};
@@ -71,7 +73,7 @@ pub struct Stitched {
     pub payload_bytes: u64,
 }
 
-/// Collects Chunks in order. Needs about 30 bytes a frame.
+/// Collects Chunks in order. Needs about 30 bytes a frame, and half as much more while it finishes.
 pub struct Stitcher {
     time_base: TimeBase,
     head: Option<Head>,
@@ -171,42 +173,19 @@ impl Stitcher {
     /// [`StitchError`].
     pub fn finish(self, last_duration: i64) -> Result<Stitched, StitchError> {
         let last_duration = last_duration.max(1);
-        let pauses = self.pauses(last_duration);
-        let head = self.head.ok_or(StitchError::Nothing)?;
+        let head = self.head.as_ref().ok_or(StitchError::Nothing)?;
         let first_pts = *self.pts.first().ok_or(StitchError::Nothing)?;
         let (timescale, factor) = timescale(self.time_base)?;
-        // Before the first frame, decode times go back in steps of the shortest frame there, so that they keep growing.
-        let step = self
-            .pts
-            .windows(2)
-            .take(self.depth + 1)
-            .map(|pair| pair[1] - pair[0])
-            .min()
-            .unwrap_or(last_duration);
-        let depth = self.depth;
-        let decoded_at = |i: usize| {
-            // After a pause as at the start.
-            let pause = pauses[..pauses.partition_point(|(at, _)| *at <= i)].last();
-            match (pause, i.checked_sub(depth)) {
-                (Some(&(at, step)), _) if i < at + depth => {
-                    self.pts[at] - first_pts - (at + depth - i) as i64 * step
-                }
-                (_, Some(shown)) => self.pts[shown] - first_pts,
-                (_, None) => -((depth - i) as i64) * step,
-            }
-        };
-        let mut tables = Tables::default();
         let count = self.samples.len();
+        let shown_at = |i: usize| self.pts[self.rank(i)] - first_pts;
+        let shown = self.pts[count - 1] - first_pts + last_duration;
+        let decoded = self.decoded(last_duration);
+        let mut tables = Tables::default();
         for (i, (size, moved)) in self.samples.iter().enumerate() {
-            let rank = (i as i64 + i64::from(moved >> 1)) as usize;
-            let dts = decoded_at(i);
-            let duration = if i + 1 < count {
-                decoded_at(i + 1) - dts
-            } else {
-                last_duration
-            };
+            let dts = decoded[i];
+            let duration = decoded.get(i + 1).map_or(last_duration, |next| next - dts);
             let gap = |ticks: i64| ticks.checked_mul(factor).ok_or(StitchError::Gap(i as u64));
-            let shift = self.pts[rank] - first_pts - dts;
+            let shift = shown_at(i) - dts;
             tables.push(NewSample {
                 size: *size,
                 // FFmpeg takes larger values for negative ones.
@@ -222,14 +201,13 @@ impl Stitcher {
                 description: 1,
             });
         }
-        let shown = self.pts[count - 1] - first_pts + last_duration;
         let description = Description {
             ftyp: &head.ftyp,
             matrix: &[],
             tkhd: &head.tkhd,
             stsd: &head.stsd,
             timescale,
-            edit: Some((-decoded_at(0) * factor, (shown * factor) as u64)),
+            edit: Some((-decoded[0] * factor, (shown * factor) as u64)),
         };
         Ok(Stitched {
             header: tables.header(&description),
@@ -242,25 +220,56 @@ impl Stitcher {
 }
 
 impl Stitcher {
-    /// Frames that come after a pause and before which nothing later is decoded: presentation rank, and the shortest frame
-    /// there. Decoded as early as order alone asks for, one of the frames after the pause would last as long as the pause,
-    /// which muxers add to its own time.
-    fn pauses(&self, last_duration: i64) -> Vec<(usize, i64)> {
-        let mut pauses = Vec::new();
-        let mut highest = 0;
-        for (i, (_, moved)) in self.samples.iter().enumerate() {
-            if i > 0 && highest + 1 == i {
-                let after = &self.pts[i..(i + self.depth + 1).min(self.pts.len())];
-                let step = after.windows(2).map(|pair| pair[1] - pair[0]).min();
-                let step = step.unwrap_or(last_duration);
-                let pause = self.pts[i] - self.pts[i - 1];
-                if pause > step.saturating_mul(self.depth as i64 + 2) {
-                    pauses.push((i, step));
+    /// Presentation rank of sample `i`.
+    fn rank(&self, i: usize) -> usize {
+        (i as i64 + i64::from(self.samples[i].1 >> 1)) as usize
+    }
+
+    /// When each sample is decoded, from the time of the first frame on. At least one sample.
+    fn decoded(&self, last_duration: i64) -> Vec<i64> {
+        let (count, depth, first) = (self.samples.len(), self.depth, self.pts[0]);
+        // The shortest of the frames that are shown from `rank` on, as far as reordering reaches.
+        let step = |rank: usize| {
+            let after = &self.pts[rank..(rank + depth + 2).min(count)];
+            let frames = after.windows(2).map(|pair| pair[1] - pair[0]);
+            frames.min().unwrap_or(last_duration)
+        };
+        // As early as order alone asks for. Before the first frame times go back in steps of a frame, so that they keep growing.
+        let mut decoded: Vec<i64> = (0..count)
+            .map(|i| match i.checked_sub(depth) {
+                Some(shown) => self.pts[shown] - first,
+                None => -((depth - i) as i64) * step(0),
+            })
+            .collect();
+        // Behind a pause as at the start: else a frame would last as long as the pause, which muxers add to its own time, and
+        // who seeks to a moment in the pause would be sent to a key frame behind it.
+        let mut places = vec![0; count];
+        for i in 0..count {
+            places[self.rank(i)] = i;
+        }
+        // From here on, all samples are shown at `rank` or later.
+        let mut sample = 0;
+        for rank in 1..count {
+            sample = sample.max(places[rank - 1] + 1);
+            let step = step(rank);
+            let late = |i: usize| self.pts[rank] - first - (rank + depth - i) as i64 * step;
+            // Frames that are a bit longer than others are no pause.
+            if sample < count && late(sample) > decoded[sample].saturating_add(step) {
+                for (i, decoded) in decoded
+                    .iter_mut()
+                    .enumerate()
+                    .take(rank + depth)
+                    .skip(sample)
+                {
+                    *decoded = late(i).max(*decoded);
                 }
             }
-            highest = highest.max((i as i64 + i64::from(moved >> 1)) as usize);
         }
-        pauses
+        let end = self.pts[count - 1] - first + last_duration;
+        for i in (0..count - 1).rev() {
+            decoded[i] = decoded[i].max(self.pts[self.rank(i)] - first + decoded[i + 1] - end);
+        }
+        decoded
     }
 }
 
@@ -380,6 +389,51 @@ mod tests {
                     "lasts too long: {pair:?} of {frames:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn no_frame_lasts_beyond_the_end_wherever_a_pause_is() {
+        let order = [0, 4, 2, 1, 3, 8, 6, 5, 7, 11, 9, 10];
+        for pause in [50, 200, 1_120, 30_000] {
+            for at in 1..order.len() {
+                let pts: Vec<i64> = (0..order.len())
+                    .map(|rank| 40 * rank as i64 + if rank < at { 0 } else { pause })
+                    .collect();
+                let mut stitcher = Stitcher::new(TimeBase::new(1, 1000));
+                stitcher.push(&chunk(&order), &pts).unwrap();
+                let frames = read_back(&stitcher.finish(40).unwrap());
+                let end = pts.last().unwrap() + 40;
+                for (i, (dts, shown, _)) in frames.iter().enumerate() {
+                    assert_eq!(*shown, pts[order[i] as usize]);
+                    let next = frames.get(i + 1).map_or(dts + 40, |next| next.0);
+                    assert!(*dts < next && dts <= shown, "{pause} at {at}: {frames:?}");
+                    let last = shown + next - dts;
+                    assert!(last <= end, "sample {i}, {pause} at {at}: {frames:?}");
+                    // Nor, where the pause is long, far into what is shown behind it.
+                    let behind = pts[at] + 4 * 40;
+                    assert!(
+                        *shown >= pts[at] || last <= behind,
+                        "sample {i}, {pause} at {at}: {frames:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// FFmpeg seeks by decode times, less the one of the first frame.
+    #[test]
+    fn a_key_frame_behind_a_pause_is_decoded_behind_what_is_shown_in_it() {
+        let order = [0, 4, 2, 1, 3];
+        let pts = |start: i64| (0..5).map(|i| start + 40 * i).collect::<Vec<_>>();
+        for start in [200, 320, 400, 9_000] {
+            let mut stitcher = Stitcher::new(TimeBase::new(1, 1000));
+            stitcher.push(&chunk(&order), &pts(0)).unwrap();
+            stitcher.push(&chunk(&order), &pts(start)).unwrap();
+            let frames = read_back(&stitcher.finish(40).unwrap());
+            assert_eq!(frames[5].1, start);
+            let sought = frames[5].0 - frames[0].0;
+            assert!(sought > 160, "{start}: {frames:?}");
         }
     }
 

@@ -214,8 +214,10 @@ impl Banner {
             if kind == TrackKind::Audio
                 && let Some(rate) = part.strip_suffix(" Hz")
             {
-                track.sample_rate = rate.parse().ok();
-                track.channel_layout = parts.get(i + 1).map(|l| (*l).to_owned());
+                // It may know the one from the container and never have seen the other.
+                let layout = parts.get(i + 1).copied().filter(|l| *l != "0 channels");
+                track.sample_rate = rate.parse().ok().filter(|_| layout.is_some());
+                track.channel_layout = layout.map(str::to_owned);
             }
             if let Some(start) = part.strip_prefix("start ").and_then(seconds) {
                 self.starts_us.insert(index, start);

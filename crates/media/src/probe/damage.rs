@@ -1,4 +1,4 @@
-//! Sound that does not decode cleanly. Copied, every player would stumble over it; encoded again, it is what a plain
+//! Sound that does not decode cleanly, or not as one thing. Copied, every player would stumble over it; encoded again, it is what a plain
 //! FFmpeg process makes of it.
 
 use crate::args::list::List;
@@ -6,6 +6,7 @@ use crate::args::origin;
 use crate::run::{self, Invocation};
 use crate::toolchain::Ffmpeg;
 use recode_types::source::{Track, TrackKind};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Bytes of FFmpeg's complaints that are read. One line is enough for each track.
@@ -14,14 +15,18 @@ const LOG_BYTES: usize = 1 << 20;
 /// Whether [`mark_damage`] has anything to look at: only captures of broadcasts and the like are, which are read from
 /// beginning to end anyway; files with an index pass as they are.
 pub fn may_be_damaged(format: &str, tracks: &[Track]) -> bool {
-    origin::is_loose_format(format) && tracks.iter().any(is_heard)
+    origin::is_loose_format(format) && tracks.iter().any(is_audio)
 }
 
-fn is_heard(track: &Track) -> bool {
-    track.kind == TrackKind::Audio && track.sample_rate.is_some_and(|rate| rate > 0)
+fn is_audio(track: &Track) -> bool {
+    track.kind == TrackKind::Audio && !matches!(track.codec.as_str(), "none" | "unknown" | "")
 }
 
-/// Decodes the sound of a Source and marks the tracks that do not decode.
+fn is_seen(track: &Track) -> bool {
+    track.sample_rate.is_some_and(|rate| rate > 0)
+}
+
+/// Decodes the sound of a Source and marks the tracks of which a copy would not play as they decode.
 /// # Errors
 /// [`run::Error`]: the run was killed or hung. That FFmpeg gives up on the sound is an answer, not an error.
 pub async fn mark_damage(
@@ -31,28 +36,70 @@ pub async fn mark_damage(
 ) -> Result<(), run::Error> {
     let audio: Vec<(u32, &str)> = tracks
         .iter()
-        .filter(|t| is_heard(t))
+        .filter(|t| is_audio(t) && is_seen(t))
         .map(|t| (t.index, t.codec.as_str()))
         .collect();
+    let mut broken = Vec::new();
+    if !audio.is_empty() {
+        let indices: Vec<u32> = audio.iter().map(|(index, _)| *index).collect();
+        let (log, _) = decode(ffmpeg, source, &indices).await?;
+        broken = complaints(&log, &audio);
+        broken.extend(changing(&log, &audio));
+    }
+    // Of these nobody knows whether there is any sound, and for a track without FFmpeg gives up on all of them.
+    for track in tracks.iter().filter(|t| is_audio(t) && !is_seen(t)) {
+        let (_, heard) = decode(ffmpeg, source, &[track.index]).await?;
+        broken.extend(heard.then_some(track.index));
+    }
+    for track in tracks.iter_mut() {
+        track.damaged |= broken.contains(&track.index);
+    }
+    Ok(())
+}
+
+/// Decodes audio tracks: what FFmpeg says, and whether it was content.
+async fn decode(
+    ffmpeg: &Ffmpeg,
+    source: &Path,
+    tracks: &[u32],
+) -> Result<(String, bool), run::Error> {
     let mut list = List::default();
-    list.opt("-loglevel", "level+error").input(source);
-    for (index, _) in &audio {
+    list.opt("-loglevel", "level+verbose").input(source);
+    for index in tracks {
         list.opt("-map", format!("0:{index}"));
     }
     list.opt("-f", "null").flag("-");
     let invocation = Invocation::new(list.0)
         .reading(source)
         .with_stderr(LOG_BYTES);
-    let log = match run::run(ffmpeg, invocation).await {
-        Ok(finished) => finished.stderr,
-        Err(e) if e.status.is_some_and(|s| s.code().is_some()) => e.stderr,
-        Err(e) => return Err(e),
-    };
-    let broken = complaints(&log, &audio);
-    for track in tracks.iter_mut() {
-        track.damaged |= broken.contains(&track.index);
+    match run::run(ffmpeg, invocation).await {
+        Ok(finished) => Ok((finished.stderr, true)),
+        Err(e) if e.status.is_some_and(|s| s.code().is_some()) => Ok((e.stderr, false)),
+        Err(e) => Err(e),
     }
-    Ok(())
+}
+
+/// Which of `audio`, as (index, codec), change their sample rate or channels on the way, and keep what these are beside the
+/// packets, where a copy has room for the first only. Pure.
+fn changing(log: &str, audio: &[(u32, &str)]) -> Vec<u32> {
+    let mut seen = BTreeMap::new();
+    let mut changed = Vec::new();
+    for line in log.lines() {
+        // "[graph_-1_in_0:1 @ 0x5] [verbose] tb:1/48000 samplefmt:fltp samplerate:48000 chlayout:5.1", with "in_0_1" before
+        // FFmpeg 7: each time that what decodes this stream gives something else than before.
+        let found = line.split_once("_in_0").and_then(|(_, rest)| {
+            let digits = rest.get(1..)?.split(|c: char| !c.is_ascii_digit()).next()?;
+            let (_, sound) = rest.split_once("samplerate:")?;
+            Some((digits.parse::<u32>().ok()?, sound.trim()))
+        });
+        if let Some((index, sound)) = found
+            && *seen.entry(index).or_insert(sound) != sound
+            && audio.contains(&(index, "aac"))
+        {
+            changed.push(index);
+        }
+    }
+    changed
 }
 
 /// Which of `audio`, as (index, codec), FFmpeg complains about. Pure.
@@ -85,7 +132,31 @@ fn complaints(log: &str, audio: &[(u32, &str)]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::complaints;
+    use super::{changing, complaints};
+
+    #[test]
+    fn sound_that_is_set_up_anew_is_noticed_in_every_release() {
+        let first = |graph: &str| {
+            format!(
+                "[{graph} @ 0x7f] [verbose] tb:1/48000 samplefmt:fltp samplerate:48000 chlayout:stereo\n"
+            )
+        };
+        let then = |graph: &str| {
+            format!(
+                "[{graph} @ 0x80] [verbose] tb:1/48000 samplefmt:fltp samplerate:48000 chlayout:5.1\n"
+            )
+        };
+        for (one, two) in [
+            ("graph_-1_in_0:1", "graph_-1_in_0:12"),
+            ("graph_0_in_0_1", "graph_1_in_0_12"),
+        ] {
+            let log = [first(one), first(two), first(one), then(two)].concat();
+            assert_eq!(changing(&log, &[(1, "aac"), (12, "aac")]), [12]);
+            // The packets of others say it themselves, in every container.
+            assert!(changing(&log, &[(1, "aac"), (12, "ac3")]).is_empty());
+        }
+        assert!(changing("[graph_in_0", &[(0, "aac")]).is_empty());
+    }
 
     #[test]
     fn complaints_are_told_apart_by_track_in_every_release() {

@@ -176,7 +176,7 @@ fn a_source_read_by_counting_stops_after_its_segment() {
         "[0:0]trim=start_frame=100:end_frame=150,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,setfield=prog,settb=1/30000,setpts=trunc(N*1001/1)[v0]",
         "-c:v libvpx-vp9 -deadline good -crf 24 -b:v 0 -g 420 -threads 1 -row-mt 0",
         "-enc_time_base 1:30000 -fflags",
-        "-map 0:v? -map 0:a? -map 0:s? -c copy -f null -",
+        "-map 0:u -map -0:d? -map -0:t? -c copy -f null -",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
