@@ -174,7 +174,12 @@ pub async fn prelude(ffmpeg: &Ffmpeg, source: &Path) -> Result<Prelude, Error> {
         });
     };
     let moving = |t: &&recode_types::Track| t.kind == TrackKind::Video && !t.attached_pic;
-    let picture = match Shown::parse(&log) {
+    // Where nothing is mapped, FFmpeg chooses by itself: a cover, too.
+    let is_main = |shown: &Shown| {
+        let found = banner.tracks.iter().find(|t| t.index == shown.track);
+        found.is_none_or(|t| moving(&t))
+    };
+    let picture = match Shown::parse(&log).filter(is_main) {
         Some(shown) => Some(picture(&banner, &shown)),
         None if banner.tracks.iter().any(|t| moving(&t)) => {
             let (reason, stderr_tail) = reason(&failed);

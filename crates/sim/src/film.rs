@@ -561,6 +561,7 @@ fn track(index: u32, kind: TrackKind, codec: &str) -> Track {
         channel_layout: None,
         tags: BTreeMap::new(),
         damaged: false,
+        resets: false,
         trim: recode_types::Trim::Whole,
     }
 }

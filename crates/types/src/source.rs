@@ -63,6 +63,10 @@ pub struct Track {
     /// late that FFmpeg does not see at once what it is.
     #[serde(default)]
     pub damaged: bool,
+    /// It brings the setting of its codec among its packets, be it the same each time: FFmpeg's Matroska muxer then writes a header
+    /// that nobody can read.
+    #[serde(default)]
+    pub resets: bool,
     /// What its edit list leaves of it.
     #[serde(default)]
     pub trim: Trim,

@@ -106,14 +106,25 @@ impl Destination {
                 track,
                 "it begins too late to be copied; give --audio-codec an encoder",
             ),
+            Some(AudioCodec::Copy) if holds && !self.takes(track) => lose(
+                track,
+                "FFmpeg cannot copy it into mkv; give --audio-codec an encoder",
+            ),
             Some(AudioCodec::Copy) if holds => Fate::Copy,
             Some(AudioCodec::Copy) => self.no_place(track),
-            None if holds && !track.damaged && self.keeps(track.trim) => Fate::Copy,
+            None if holds && !track.damaged && self.takes(track) && self.keeps(track.trim) => {
+                Fate::Copy
+            }
             wanted => {
                 let codec = wanted.unwrap_or_else(|| self.container.default_audio());
                 codec.encoder().map_or(Fate::Omit, Fate::Convert)
             }
         }
+    }
+
+    /// Whether FFmpeg's muxer writes a copy of sound that can be read.
+    fn takes(self, track: &Track) -> bool {
+        !(track.resets && self.container == Container::Mkv)
     }
 
     /// Whether a copy of sound plays what `trim` leaves, no more and no less. FFmpeg's muxers write no edit list of several pieces. As
@@ -302,6 +313,7 @@ mod tests {
             channel_layout: None,
             tags: BTreeMap::new(),
             damaged: false,
+            resets: false,
             trim: Trim::Whole,
         }
     }
@@ -333,13 +345,46 @@ mod tests {
     }
 
     #[test]
+    fn what_ffmpeg_did_not_see_at_once_is_encoded_or_lost() {
+        let audio = |damaged, resets, rate| Track {
+            damaged,
+            resets,
+            sample_rate: rate,
+            ..track(TrackKind::Audio, "aac")
+        };
+        let copy = |container| Destination {
+            audio: Some(AudioCodec::Copy),
+            ..to(container)
+        };
+        let encoded = Fate::Convert("aac");
+        let lost = |fate| matches!(fate, Fate::Lose(_));
+        let announced = audio(false, false, None);
+        assert!(lost(to(Container::Mp4).fate(&announced)));
+        let late = audio(true, false, None);
+        assert_eq!(to(Container::Mp4).fate(&late), encoded);
+        assert!(lost(copy(Container::Mp4).fate(&late)));
+        let resetting = audio(false, true, Some(48_000));
+        assert_eq!(to(Container::Mkv).fate(&resetting), encoded);
+        assert!(lost(copy(Container::Mkv).fate(&resetting)));
+        assert_eq!(to(Container::Mp4).fate(&resetting), Fate::Copy);
+        let video = |size| Track {
+            size,
+            ..track(TrackKind::Video, "mpeg2video")
+        };
+        assert!(lost(to(Container::Mkv).fate(&video(None))));
+        assert_eq!(to(Container::Mkv).fate(&video(Some((8, 8)))), Fate::Copy);
+    }
+
+    #[test]
     fn audio_is_copied_where_it_fits_and_encoded_elsewhere() {
         let pcm = track(TrackKind::Audio, "pcm_s16le");
         assert_eq!(to(Container::Mkv).fate(&pcm), Fate::Copy);
         assert_eq!(to(Container::Mp4).fate(&pcm), Fate::Convert("aac"));
         assert_eq!(to(Container::Webm).fate(&pcm), Fate::Convert("libopus"));
-        let broadcast = track(TrackKind::Audio, "s302m");
-        assert_eq!(to(Container::Mkv).fate(&broadcast), Fate::Convert("aac"));
+        for other in ["s302m", "cook"] {
+            let other = track(TrackKind::Audio, other);
+            assert_eq!(to(Container::Mkv).fate(&other), Fate::Convert("aac"));
+        }
         let mut broken = pcm.clone();
         broken.damaged = true;
         assert_eq!(to(Container::Mkv).fate(&broken), Fate::Convert("aac"));

@@ -35,7 +35,7 @@ pub struct MuxInputs<'a> {
     /// The main video.
     pub video: VideoInput,
     /// Where its first frame is shown, in microseconds on the Output's timeline: the frame table's first PTS less
-    /// [`SourceFacts::start_us`] less the start of the wanted part.
+    /// [`SourceFacts::start_us`] less the start of the wanted part. Below 0, everything is moved until it is 0.
     pub video_offset_us: i64,
     /// What [`audio::args`] made, and of which tracks.
     pub audio: Option<(PathBuf, Vec<u32>)>,
@@ -53,6 +53,14 @@ pub struct MuxInputs<'a> {
 }
 
 impl MuxInputs<'_> {
+    /// By how much everything is moved, in microseconds, so that the first frame is not before 0: an MP4 file would hide it.
+    fn later_us(&self) -> i64 {
+        match self.video {
+            VideoInput::Source => 0,
+            VideoInput::Pipe | VideoInput::File(_) => (-self.video_offset_us).max(0),
+        }
+    }
+
     /// Every file that is read.
     pub fn reads(&self) -> impl Iterator<Item = &Path> {
         let source = self.source.iter().map(|source| &*source.path);
@@ -151,7 +159,7 @@ pub fn plan(facts: &SourceFacts, output: &OutputRequest, inputs: &MuxInputs<'_>)
     }
     if let Some(duration) = inputs.cut.duration_us {
         // Chapters end there too, and texts that FFmpeg reads ahead are left out.
-        list.opt("-t", format!("{duration}us"));
+        list.opt("-t", format!("{}us", duration + inputs.later_us()));
     }
     push_muxer(&mut list, output, inputs);
     let source = files.source.filter(|_| {
@@ -185,9 +193,10 @@ fn push_inputs(list: &mut List, facts: &SourceFacts, inputs: &MuxInputs<'_>) -> 
         count += 1;
         count - 1
     };
+    let later = inputs.later_us();
     let offset = |list: &mut List, us: i64| {
-        if us != 0 {
-            list.opt("-itsoffset", format!("{us}us"));
+        if us + later != 0 {
+            list.opt("-itsoffset", format!("{}us", us + later));
         }
     };
     match &inputs.video {
@@ -206,12 +215,13 @@ fn push_inputs(list: &mut List, facts: &SourceFacts, inputs: &MuxInputs<'_>) -> 
     if let Some(source) = &inputs.source {
         match inputs.video {
             VideoInput::Source => origin::push(list, facts, &source.path, inputs.cut),
-            _ => origin::push_moved(list, facts, &source.path, inputs.cut),
+            _ => origin::push_moved(list, facts, &source.path, inputs.cut, later),
         }
         files.source = Some(next());
     }
     // Files of ours say when they start; FFmpeg is told not to move that to 0.
     let mut own = |list: &mut List, path: &Path| {
+        offset(list, 0);
         list.opt("-seek_timestamp", 1).opt("-f", "mp4").input(path);
         next()
     };

@@ -68,11 +68,17 @@ pub(super) fn push(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut
 /// As [`push`], with the wanted part at time 0 also where seeking cannot be relied on: what lies before it has times below 0.
 /// For runs that only copy from it, and drop that. An option of the output ([`skip`]) would drop packets of other inputs too:
 /// it goes by the time a packet is decoded, which for pictures is before the time they are shown, and without its first
-/// packet a track begins at its next key frame.
-pub(super) fn push_moved(list: &mut List, facts: &SourceFacts, source: &Path, cut: Cut) {
+/// packet a track begins at its next key frame. `later`: where time 0 goes, in microseconds.
+pub(super) fn push_moved(
+    list: &mut List,
+    facts: &SourceFacts,
+    source: &Path,
+    cut: Cut,
+    later: i64,
+) {
     let late = late_start(facts, cut);
-    if late > 0 {
-        list.opt("-itsoffset", format!("-{late}us"));
+    if later != late {
+        list.opt("-itsoffset", format!("{}us", later - late));
     }
     push_from(list, facts, source, cut, 0);
 }

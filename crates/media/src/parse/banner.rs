@@ -205,6 +205,7 @@ impl Banner {
             channel_layout: None,
             tags: BTreeMap::new(),
             damaged: false,
+            resets: false,
             trim: recode_types::Trim::Whole,
         };
         for (i, part) in parts.iter().enumerate() {

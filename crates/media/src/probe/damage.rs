@@ -26,12 +26,14 @@ fn is_seen(track: &Track) -> bool {
     track.sample_rate.is_some_and(|rate| rate > 0)
 }
 
-/// Decodes the sound of a Source and marks the tracks of which a copy would not play as they decode.
+/// Decodes the sound of a Source and marks the tracks of which a copy would not play as they decode. `format`: FFmpeg's name of
+/// its demuxer.
 /// # Errors
 /// [`run::Error`]: the run was killed or hung. That FFmpeg gives up on the sound is an answer, not an error.
 pub async fn mark_damage(
     ffmpeg: &Ffmpeg,
     source: &Path,
+    format: &str,
     tracks: &mut [Track],
 ) -> Result<(), run::Error> {
     let audio: Vec<(u32, &str)> = tracks
@@ -51,10 +53,61 @@ pub async fn mark_damage(
         let (_, heard) = decode(ffmpeg, source, &[track.index]).await?;
         broken.extend(heard.then_some(track.index));
     }
+    let aac: Vec<u32> = audio
+        .iter()
+        .filter(|(_, codec)| *codec == "aac" && SENDS_SETTINGS.contains(&format))
+        .map(|(index, _)| *index)
+        .collect();
+    let resetting = match aac.is_empty() {
+        true => Vec::new(),
+        false => resetting(ffmpeg, source, &aac).await?,
+    };
     for track in tracks.iter_mut() {
         track.damaged |= broken.contains(&track.index);
+        track.resets |= resetting.contains(&track.index);
     }
     Ok(())
+}
+
+/// Formats that have the setting of AAC in a packet of its own, which some writers repeat.
+const SENDS_SETTINGS: [&str; 3] = ["flv", "live_flv", "kux"];
+
+/// Which of `tracks` bring a setting among their packets.
+async fn resetting(ffmpeg: &Ffmpeg, source: &Path, tracks: &[u32]) -> Result<Vec<u32>, run::Error> {
+    let mut list = List::default();
+    list.opt("-loglevel", "level+error").input(source);
+    for index in tracks {
+        list.opt("-map", format!("0:{index}"));
+    }
+    list.opt("-c", "copy").opt("-f", "framecrc").flag("pipe:1");
+    let invocation = Invocation::new(list.0).reading(source).with_stdout();
+    let mut found = Vec::new();
+    let child = run::spawn(ffmpeg, invocation).await?;
+    let ended = child
+        .wait_lines(|line| found.extend(setting(line)), |_| {})
+        .await;
+    match ended {
+        Ok(_) => {}
+        Err(e) if e.status.is_some_and(|s| s.code().is_some()) => {}
+        Err(e) => return Err(e),
+    }
+    Ok(found
+        .into_iter()
+        .filter_map(|n| tracks.get(n).copied())
+        .collect())
+}
+
+/// The stream of a packet with a new setting for its codec, by a line of FFmpeg's framecrc. Pure.
+fn setting(line: &str) -> Option<usize> {
+    let mut fields = line.split(',').map(str::trim);
+    let stream = fields.next()?.parse().ok()?;
+    let mut side = fields.skip_while(|field| !field.starts_with("S="));
+    side.next()?;
+    // FFmpeg 5 has no names, only lengths: a setting has two to seven bytes, samples to skip ten.
+    let is_setting = |field: &str| {
+        field == "New Extradata" || field.parse::<u32>().is_ok_and(|n| (2..=9).contains(&n))
+    };
+    side.any(is_setting).then_some(stream)
 }
 
 /// Decodes audio tracks: what FFmpeg says, and whether it was content.
@@ -132,7 +185,7 @@ fn complaints(log: &str, audio: &[(u32, &str)]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{changing, complaints};
+    use super::{changing, complaints, setting};
 
     #[test]
     fn sound_that_is_set_up_anew_is_noticed_in_every_release() {
@@ -167,6 +220,30 @@ mod tests {
         let five =
             "[error] Error while decoding stream #0:1: Invalid data found when processing input\n";
         assert_eq!(complaints(five, &two), [1]);
+    }
+
+    #[test]
+    fn a_setting_among_the_packets_is_seen_in_every_release() {
+        for (line, stream) in [
+            (
+                "1, 0, 0, 46, 9, 0x07bc01b8, S=1, New Extradata,        2, 0x00b600a3",
+                Some(1),
+            ),
+            ("0, 0, 0, 46, 9, 0x07bc01b8, S=1,        2", Some(0)),
+            (
+                "0, 0, 0, 46, 9, 0x07bc01b8, F=0x0, S=2, Skip Samples,  10, 0x1, New Extradata, 5, 0x2",
+                Some(0),
+            ),
+            ("0, 0, 0, 46, 9, 0x07bc01b8, S=1,       10", None),
+            (
+                "0, 0, 0, 46, 9, 0x07bc01b8, S=1, Skip Samples,  10, 0x00000001",
+                None,
+            ),
+            ("0, 0, 0, 46, 9, 0x07bc01b8", None),
+            ("#extradata 0:        2, 0x00b600a3", None),
+        ] {
+            assert_eq!(setting(line), stream, "{line}");
+        }
     }
 
     #[test]

@@ -114,6 +114,17 @@ async fn what_cannot_be_probed_is_told_apart() {
         let sound = dir.path().join("sound.mp4");
         make(&ffmpeg, "-y -f lavfi -i sine=d=1 -c:a aac", &sound).await;
         assert_eq!(prelude(&ffmpeg, &sound).await.unwrap().picture, None);
+        let cover = dir.path().join("cover.m4a");
+        make(
+            &ffmpeg,
+            "-y -f lavfi -i sine=d=1 -f lavfi -i testsrc2=s=64x64 -frames:v 1 -map 0 -map 1 -c:a aac -c:v mjpeg \
+             -disposition:v attached_pic -f mp4",
+            &cover,
+        )
+        .await;
+        let prelude = prelude(&ffmpeg, &cover).await.unwrap();
+        assert!(prelude.banner.tracks.iter().any(|t| t.attached_pic));
+        assert_eq!(prelude.picture, None, "a cover is no moving picture");
     }
 }
 

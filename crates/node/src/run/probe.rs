@@ -62,7 +62,7 @@ pub async fn run(attempt: &mut Attempt, url: &str, deep: bool) -> Result<TaskRes
         facts.deep = found.deep;
         if probe::may_be_damaged(&facts.format, &facts.tracks) {
             let path = source.whole().await?;
-            probe::mark_damage(&attempt.ffmpeg, &path, &mut facts.tracks)
+            probe::mark_damage(&attempt.ffmpeg, &path, &facts.format, &mut facts.tracks)
                 .await
                 .map_err(|e| e.failure)?;
         }

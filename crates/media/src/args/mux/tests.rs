@@ -23,6 +23,7 @@ pub(crate) fn track(index: u32, kind: TrackKind, codec: &str) -> Track {
         channel_layout: None,
         tags: BTreeMap::new(),
         damaged: false,
+        resets: false,
         trim: recode_types::Trim::Whole,
     }
 }
@@ -215,6 +216,29 @@ fn a_source_with_a_loose_clock_is_used_whole_and_moved() {
          -map_metadata -1 -map_chapters -1 -ss 2000000us -strict -2 -fflags +bitexact -movie_timescale 1000000 -f mp4 file:/a.mp4 \
          -map 0:u -map -0:d? -map -0:t? -c copy -f null -"
     );
+}
+
+#[test]
+fn nothing_is_shown_before_the_beginning() {
+    let facts = facts(
+        "mpegts",
+        vec![
+            track(0, TrackKind::Video, "h264"),
+            track(1, TrackKind::Audio, "mp2"),
+        ],
+    );
+    let mut inputs = inputs(Path::new("/o"));
+    inputs.audio = Some(("/a.mp4".into(), vec![1]));
+    inputs.video_offset_us = -26_122;
+    inputs.cut.duration_us = Some(500_000);
+    let text = shown(&plan(&facts, &output(Container::Mp4), &inputs).args);
+    for part in [
+        "-y -f mp4 -i pipe:0 -itsoffset 26122us -fflags +genpts -t 500000us -f mpegts -i file:/in \
+         -itsoffset 26122us -seek_timestamp 1 -f mp4 -i file:/a.mp4",
+        "-t 526122us -movflags",
+    ] {
+        assert!(text.contains(part), "no \"{part}\" in {text}");
+    }
 }
 
 #[test]
