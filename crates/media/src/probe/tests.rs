@@ -117,7 +117,7 @@ async fn what_cannot_be_probed_is_told_apart() {
         let cover = dir.path().join("cover.m4a");
         make(
             &ffmpeg,
-            "-y -f lavfi -i sine=d=1 -f lavfi -i testsrc2=s=64x64 -frames:v 1 -map 0 -map 1 -c:a aac -c:v mjpeg \
+            "-y -f lavfi -i sine=d=1 -f lavfi -i testsrc2=s=64x64:r=1:d=1 -map 0 -map 1 -c:a aac -c:v mjpeg \
              -disposition:v attached_pic -f mp4",
             &cover,
         )
@@ -125,6 +125,43 @@ async fn what_cannot_be_probed_is_told_apart() {
         let prelude = prelude(&ffmpeg, &cover).await.unwrap();
         assert!(prelude.banner.tracks.iter().any(|t| t.attached_pic));
         assert_eq!(prelude.picture, None, "a cover is no moving picture");
+    }
+}
+
+#[tokio::test]
+async fn sound_of_which_no_copy_would_play_is_marked() {
+    const VIDEO: &str = "-y -f lavfi -i testsrc2=s=64x64:r=25";
+    for ffmpeg in builds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let marked = async |file: &Path| {
+            let mut tracks = prelude(&ffmpeg, file).await.unwrap().banner.tracks;
+            mark_damage(&ffmpeg, file, "mpegts", &mut tracks)
+                .await
+                .unwrap();
+            let sound = tracks.iter().find(|t| t.kind == TrackKind::Audio).unwrap();
+            (sound.sample_rate.is_some(), sound.damaged)
+        };
+        for (name, channels) in [("one.ts", 1), ("six.ts", 6)] {
+            let args =
+                format!("{VIDEO}:d=2 -f lavfi -i sine=d=2 -c:v mpeg2video -c:a aac -ac {channels}");
+            make(&ffmpeg, &args, &path(name)).await;
+        }
+        let mut both = std::fs::read(path("one.ts")).unwrap();
+        both.extend(std::fs::read(path("six.ts")).unwrap());
+        std::fs::write(path("both.ts"), both).unwrap();
+        assert_eq!(marked(&path("one.ts")).await, (true, false));
+        assert_eq!(marked(&path("both.ts")).await, (true, true));
+        // Announced at once, heard much later.
+        let args = format!(
+            "{VIDEO}:d=24 -itsoffset 14 -f lavfi -i sine=d=6 -c:v mpeg2video -b:v 3M -minrate 3M -maxrate 3M -bufsize 1M -c:a aac"
+        );
+        make(&ffmpeg, &args, &path("late.ts")).await;
+        assert_eq!(marked(&path("late.ts")).await, (false, true));
+        let (_, packets, _) = scan_packets(&ffmpeg, &path("late.ts"), 0, |_| {})
+            .await
+            .unwrap();
+        assert_eq!(packets.len(), 600);
     }
 }
 
