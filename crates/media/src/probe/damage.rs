@@ -1,5 +1,5 @@
-//! Sound that does not decode cleanly, or not as one thing. Copied, every player would stumble over it; encoded again, it is what a plain
-//! FFmpeg process makes of it.
+//! Sound that does not decode cleanly, or not as one thing. Copied, every player would stumble over it; encoded again, it is
+//! what a plain FFmpeg process makes of it.
 
 use crate::args::list::List;
 use crate::args::origin;
