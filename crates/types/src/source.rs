@@ -72,6 +72,22 @@ pub struct Track {
     pub trim: Trim,
 }
 
+impl Track {
+    /// Whether FFmpeg has a name for its codec.
+    pub fn has_codec(&self) -> bool {
+        !matches!(self.codec.as_str(), "none" | "unknown" | "")
+    }
+
+    /// Whether opening the Source was enough to tell what it is: its size or its sample rate.
+    pub fn is_seen(&self) -> bool {
+        match self.kind {
+            TrackKind::Video => self.size.is_some_and(|(w, h)| w > 0 && h > 0),
+            TrackKind::Audio => self.sample_rate.is_some_and(|rate| rate > 0),
+            TrackKind::Subtitle | TrackKind::Data | TrackKind::Attachment => self.has_codec(),
+        }
+    }
+}
+
 /// What an edit list leaves of a track. What it hides is among the packets all the same, and travels with a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -74,9 +74,7 @@ impl Destination {
     /// What becomes of `track`, other than moving pictures.
     pub fn fate(self, track: &Track) -> Fate {
         match track.kind {
-            TrackKind::Video if track.size.is_none_or(|(w, h)| w == 0 || h == 0) => {
-                lose(track, "FFmpeg cannot read it")
-            }
+            TrackKind::Video if !track.is_seen() => lose(track, "FFmpeg cannot read it"),
             TrackKind::Video if track.attached_pic => self.cover(track),
             TrackKind::Video => Fate::Copy,
             TrackKind::Audio => self.audio(track),
@@ -95,8 +93,8 @@ impl Destination {
     }
 
     fn audio(self, track: &Track) -> Fate {
-        let seen = track.sample_rate.is_some_and(|rate| rate > 0);
-        if unknown(&track.codec) || !(seen || track.damaged) {
+        let seen = track.is_seen();
+        if !track.has_codec() || !(seen || track.damaged) {
             return lose(track, "FFmpeg cannot read it");
         }
         let holds = self.container.holds_audio(&track.codec);
@@ -141,7 +139,7 @@ impl Destination {
 
     fn subtitle(self, track: &Track) -> Fate {
         let codec = track.codec.as_str();
-        if unknown(codec) {
+        if !track.has_codec() {
             return lose(track, "FFmpeg cannot read it");
         }
         let bitmap = matches!(
@@ -263,10 +261,6 @@ pub fn cover_mime(codec: &str) -> Option<&'static str> {
         "tiff" => "image/tiff",
         _ => return None,
     })
-}
-
-fn unknown(codec: &str) -> bool {
-    matches!(codec, "none" | "unknown" | "")
 }
 
 fn lose(track: &Track, why: &str) -> Fate {

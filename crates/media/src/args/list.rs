@@ -8,13 +8,13 @@ const PROTOCOLS: &str = "file,pipe";
 
 /// Demuxers that read the one file they are given. Left out are those that open what a file names (playlists, scripts,
 /// references, numbered pictures, volumes) and those that listen; FFmpeg picks them by content, whatever the file is called.
-const FORMATS: &str = "mov,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,live_flv,asf,asf_o,ogg,mxf,gxf,nut,nuv,rm,ivr,wtv,ty,pva,nsv,\
-    dv,dhav,lxf,lmlm4,vivo,swf,kux,ivf,obu,av1,h261,h263,h264,hevc,vvc,evc,m4v,vc1,vc1test,cavsvideo,avs2,avs3,dirac,dnxhd,\
-    mjpeg,jpeg_pipe,mjpeg_2000,smjpeg,ingenient,ipu,v210,v210x,yuv4mpegpipe,gif,apng,webp_anim,jpegxl_anim,flic,filmstrip,cine,ser,r3d,\
-    4xm,amv,anm,apv,avs,bethsoftvid,bfi,bink,bmv,c93,cdg,cdxl,dfa,dsicin,dxa,ea,film_cpk,frm,gdv,hnm,hxvs,idcin,iff,ifv,ipmovie,iv8,jv,luodat,\
-    lvf,mgsts,mm,mods,moflex,msnwctcp,mtv,mv,mvi,mxg,nc,paf,pdv,pmp,psxstr,rl2,roq,rpl,sga,siff,simbiosis_imx,smk,smush,svs,thp,tiertexseq,tmv,txd,usm,\
-    vividas,vmd,wc3movie,wsvqa,xmv,yop,\
-    aac,ac3,eac3,aiff,amr,ape,au,caf,dts,flac,mp3,truehd,tta,w64,wav,wv";
+const FORMATS: &str = "mov,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,live_flv,asf,asf_o,ogg,mxf,gxf,nut,nuv,rm,ivr,wtv,\
+    ty,pva,nsv,dv,dhav,lxf,lmlm4,vivo,swf,kux,ivf,obu,av1,h261,h263,h264,hevc,vvc,evc,m4v,vc1,vc1test,cavsvideo,avs2,avs3,dirac,\
+    dnxhd,mjpeg,jpeg_pipe,mjpeg_2000,smjpeg,ingenient,ipu,v210,v210x,yuv4mpegpipe,gif,apng,webp_anim,jpegxl_anim,flic,filmstrip,\
+    cine,ser,r3d,4xm,amv,anm,apv,avs,bethsoftvid,bfi,bink,bmv,c93,cdg,cdxl,dfa,dsicin,dxa,ea,film_cpk,frm,gdv,hnm,hxvs,idcin,\
+    iff,ifv,ipmovie,iv8,jv,luodat,lvf,mgsts,mm,mods,moflex,msnwctcp,mtv,mv,mvi,mxg,nc,paf,pdv,pmp,psxstr,rl2,roq,rpl,sga,siff,\
+    simbiosis_imx,smk,smush,svs,thp,tiertexseq,tmv,txd,usm,vividas,vmd,wc3movie,wsvqa,xmv,yop,aac,ac3,eac3,aiff,amr,ape,au,caf,\
+    dts,flac,mp3,truehd,tta,w64,wav,wv";
 
 #[derive(Debug, Default)]
 pub(crate) struct List(pub Vec<OsString>);

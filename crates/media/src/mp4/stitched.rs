@@ -177,15 +177,14 @@ impl Stitcher {
         let first_pts = *self.pts.first().ok_or(StitchError::Nothing)?;
         let (timescale, factor) = timescale(self.time_base)?;
         let count = self.samples.len();
-        let shown_at = |i: usize| self.pts[self.rank(i)] - first_pts;
-        let shown = self.pts[count - 1] - first_pts + last_duration;
+        let shown = self.end(last_duration);
         let decoded = self.decoded(last_duration);
         let mut tables = Tables::default();
         for (i, (size, moved)) in self.samples.iter().enumerate() {
             let dts = decoded[i];
             let duration = decoded.get(i + 1).map_or(last_duration, |next| next - dts);
             let gap = |ticks: i64| ticks.checked_mul(factor).ok_or(StitchError::Gap(i as u64));
-            let shift = shown_at(i) - dts;
+            let shift = self.shown_at(i) - dts;
             tables.push(NewSample {
                 size: *size,
                 // FFmpeg takes larger values for negative ones.
@@ -223,6 +222,16 @@ impl Stitcher {
     /// Presentation rank of sample `i`.
     fn rank(&self, i: usize) -> usize {
         (i as i64 + i64::from(self.samples[i].1 >> 1)) as usize
+    }
+
+    /// When sample `i` is shown, from the first frame on.
+    fn shown_at(&self, i: usize) -> i64 {
+        self.pts[self.rank(i)] - self.pts[0]
+    }
+
+    /// When the last frame is gone, from the first frame on.
+    fn end(&self, last_duration: i64) -> i64 {
+        self.pts[self.pts.len() - 1] - self.pts[0] + last_duration
     }
 
     /// When each sample is decoded, from the time of the first frame on. At least one sample.
@@ -265,9 +274,9 @@ impl Stitcher {
                 }
             }
         }
-        let end = self.pts[count - 1] - first + last_duration;
+        let end = self.end(last_duration);
         for i in (0..count - 1).rev() {
-            decoded[i] = decoded[i].max(self.pts[self.rank(i)] - first + decoded[i + 1] - end);
+            decoded[i] = decoded[i].max(self.shown_at(i) + decoded[i + 1] - end);
         }
         decoded
     }

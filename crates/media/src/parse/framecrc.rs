@@ -66,6 +66,19 @@ pub fn read(line: &str) -> Option<Item> {
     }))
 }
 
+/// The stream of a packet with a new setting for its codec, of any stream.
+pub fn setting(line: &str) -> Option<usize> {
+    let mut fields = line.split(',').map(str::trim);
+    let stream = fields.next()?.parse().ok()?;
+    let mut side = fields.skip_while(|field| !field.starts_with("S="));
+    side.next()?;
+    // FFmpeg 5 has no names, only lengths: a setting has two to seven bytes, samples to skip ten.
+    let is_setting = |field: &str| {
+        field == "New Extradata" || field.parse::<u32>().is_ok_and(|n| (2..=9).contains(&n))
+    };
+    side.any(is_setting).then_some(stream)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +108,29 @@ mod tests {
         assert_eq!((other.dts, other.key, other.corrupt), (None, false, true));
         assert_eq!(read("1, 0, 0, 1, 2, 0x1"), None);
         assert_eq!(read("0, 0, 0"), None);
+    }
+
+    #[test]
+    fn a_setting_among_the_packets_is_seen_in_every_release() {
+        for (line, stream) in [
+            (
+                "1, 0, 0, 46, 9, 0x07bc01b8, S=1, New Extradata,        2, 0x00b600a3",
+                Some(1),
+            ),
+            ("0, 0, 0, 46, 9, 0x07bc01b8, S=1,        2", Some(0)),
+            (
+                "0, 0, 0, 46, 9, 0x07bc01b8, F=0x0, S=2, Skip Samples,  10, 0x1, New Extradata, 5, 0x2",
+                Some(0),
+            ),
+            ("0, 0, 0, 46, 9, 0x07bc01b8, S=1,       10", None),
+            (
+                "0, 0, 0, 46, 9, 0x07bc01b8, S=1, Skip Samples,  10, 0x00000001",
+                None,
+            ),
+            ("0, 0, 0, 46, 9, 0x07bc01b8", None),
+            ("#extradata 0:        2, 0x00b600a3", None),
+        ] {
+            assert_eq!(setting(line), stream, "{line}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::args::list::List;
 use crate::args::origin;
+use crate::parse::framecrc;
 use crate::run::{self, Invocation};
 use crate::toolchain::Ffmpeg;
 use recode_types::source::{Track, TrackKind};
@@ -19,11 +20,7 @@ pub fn may_be_damaged(format: &str, tracks: &[Track]) -> bool {
 }
 
 fn is_audio(track: &Track) -> bool {
-    track.kind == TrackKind::Audio && !matches!(track.codec.as_str(), "none" | "unknown" | "")
-}
-
-fn is_seen(track: &Track) -> bool {
-    track.sample_rate.is_some_and(|rate| rate > 0)
+    track.kind == TrackKind::Audio && track.has_codec()
 }
 
 /// Decodes the sound of a Source and marks the tracks of which a copy would not play as they decode. `format`: FFmpeg's name of
@@ -38,7 +35,7 @@ pub async fn mark_damage(
 ) -> Result<(), run::Error> {
     let audio: Vec<(u32, &str)> = tracks
         .iter()
-        .filter(|t| is_audio(t) && is_seen(t))
+        .filter(|t| is_audio(t) && t.is_seen())
         .map(|t| (t.index, t.codec.as_str()))
         .collect();
     let mut broken = Vec::new();
@@ -49,7 +46,7 @@ pub async fn mark_damage(
         broken.extend(changing(&log, &audio));
     }
     // Of these nobody knows whether there is any sound, and for a track without FFmpeg gives up on all of them.
-    for track in tracks.iter().filter(|t| is_audio(t) && !is_seen(t)) {
+    for track in tracks.iter().filter(|t| is_audio(t) && !t.is_seen()) {
         let (_, heard) = decode(ffmpeg, source, &[track.index]).await?;
         broken.extend(heard.then_some(track.index));
     }
@@ -84,7 +81,7 @@ async fn resetting(ffmpeg: &Ffmpeg, source: &Path, tracks: &[u32]) -> Result<Vec
     let mut found = Vec::new();
     let child = run::spawn(ffmpeg, invocation).await?;
     let ended = child
-        .wait_lines(|line| found.extend(setting(line)), |_| {})
+        .wait_lines(|line| found.extend(framecrc::setting(line)), |_| {})
         .await;
     match ended {
         Ok(_) => {}
@@ -95,19 +92,6 @@ async fn resetting(ffmpeg: &Ffmpeg, source: &Path, tracks: &[u32]) -> Result<Vec
         .into_iter()
         .filter_map(|n| tracks.get(n).copied())
         .collect())
-}
-
-/// The stream of a packet with a new setting for its codec, by a line of FFmpeg's framecrc. Pure.
-fn setting(line: &str) -> Option<usize> {
-    let mut fields = line.split(',').map(str::trim);
-    let stream = fields.next()?.parse().ok()?;
-    let mut side = fields.skip_while(|field| !field.starts_with("S="));
-    side.next()?;
-    // FFmpeg 5 has no names, only lengths: a setting has two to seven bytes, samples to skip ten.
-    let is_setting = |field: &str| {
-        field == "New Extradata" || field.parse::<u32>().is_ok_and(|n| (2..=9).contains(&n))
-    };
-    side.any(is_setting).then_some(stream)
 }
 
 /// Decodes audio tracks: what FFmpeg says, and whether it was content.
@@ -185,7 +169,7 @@ fn complaints(log: &str, audio: &[(u32, &str)]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{changing, complaints, setting};
+    use super::{changing, complaints};
 
     #[test]
     fn sound_that_is_set_up_anew_is_noticed_in_every_release() {
@@ -220,30 +204,6 @@ mod tests {
         let five =
             "[error] Error while decoding stream #0:1: Invalid data found when processing input\n";
         assert_eq!(complaints(five, &two), [1]);
-    }
-
-    #[test]
-    fn a_setting_among_the_packets_is_seen_in_every_release() {
-        for (line, stream) in [
-            (
-                "1, 0, 0, 46, 9, 0x07bc01b8, S=1, New Extradata,        2, 0x00b600a3",
-                Some(1),
-            ),
-            ("0, 0, 0, 46, 9, 0x07bc01b8, S=1,        2", Some(0)),
-            (
-                "0, 0, 0, 46, 9, 0x07bc01b8, F=0x0, S=2, Skip Samples,  10, 0x1, New Extradata, 5, 0x2",
-                Some(0),
-            ),
-            ("0, 0, 0, 46, 9, 0x07bc01b8, S=1,       10", None),
-            (
-                "0, 0, 0, 46, 9, 0x07bc01b8, S=1, Skip Samples,  10, 0x00000001",
-                None,
-            ),
-            ("0, 0, 0, 46, 9, 0x07bc01b8", None),
-            ("#extradata 0:        2, 0x00b600a3", None),
-        ] {
-            assert_eq!(setting(line), stream, "{line}");
-        }
     }
 
     #[test]
