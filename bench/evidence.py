@@ -131,8 +131,9 @@ LINES = {
     },
     "1.6": {
         "title": "CPU of scores",
-        "bench": ["score-cost"],
-        "limits": [limit("cpu_ratio", None, 1.03, least_n=3)],
+        # Other tenants of a machine move CPU seconds by several percent: three pairs were too few to tell 1.02 from 1.05.
+        "bench": ["score-cost", "--pairs", "7"],
+        "limits": [limit("cpu_ratio", None, 1.03, least_n=7)],
         "least_cases": 3,
     },
     "1.7": {"title": "BD-rate against the whole file", "limits": []},
@@ -1160,6 +1161,10 @@ def run(name):
     minutes = min(PIECE_MINUTES, float(os.environ.get("MINUTES", PIECE_MINUTES)))
     if name == "1.1":
         return run_clean_clone()
+    # As `make test` does: what is built into another target folder does not find the set-up's FFmpeg by itself.
+    static = ROOT / ".tools" / "bin" / "ffmpeg"
+    if static.exists() and not os.environ.get("RECODE_FFMPEG"):
+        os.environ["RECODE_FFMPEG"] = str(static)
     if name == "1.12":
         return run_messages()
     if name == "2.1":
