@@ -42,15 +42,16 @@ struct Begun {
 
 impl Begun {
     async fn with(flags: &[&str]) -> (Self, Node) {
-        Self::by(ground::node(), flags).await
+        Self::by(ground::node(), flags, |wanted| {
+            wanted.duration_us = Some(30_000_000);
+        })
+        .await
     }
 
-    async fn by(node: Command, flags: &[&str]) -> (Self, Node) {
+    async fn by(node: Command, flags: &[&str], want: impl FnOnce(&mut JobRequest)) -> (Self, Node) {
         let ground = Ground::new().await;
-        let wanted = JobRequest {
-            duration_us: Some(30_000_000),
-            ..ground.request()
-        };
+        let mut wanted = ground.request();
+        want(&mut wanted);
         let job = ground.submit(&wanted).await;
         let node = ground.run(node, "scratch-1", flags);
         let begun = Self { ground, job };
@@ -250,7 +251,12 @@ async fn a_node_that_may_be_taken_back_finishes_what_it_has_and_begins_nothing()
     let machine = Metadata::start().unwrap();
     let url = machine.url();
     let flags = ["--metadata", &url, "--metadata-poll", "50ms"];
-    let (begun, node) = Begun::by(ground::measuring(), &flags).await;
+    // A Chunk takes far longer than a sample of the measurement: there is work in hand when that has to end.
+    let (begun, node) = Begun::by(ground::measuring(), &flags, |wanted| {
+        wanted.duration_us = Some(12_000_000);
+        wanted.outputs[0].rendition.preset = Some("slow".to_owned());
+    })
+    .await;
     let samples = begun.ground.path("scratch-1").join("samples");
     assert!(samples.exists(), "there is much to measure");
     machine.hint();
