@@ -15,6 +15,10 @@ use recode_types::FrameTable;
 use std::ops::Range;
 use std::path::PathBuf;
 
+/// Changes whenever the same wish makes other bytes by the same FFmpeg: Chunks that an earlier release made do not join with those
+/// of this one.
+pub const GENERATION: u32 = 1;
+
 /// Where pictures come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {

@@ -476,6 +476,60 @@ async fn encoders_that_count_to_their_key_frames_make_few_groups() {
     }
 }
 
+/// A Chunk with several key frames far from each other, as of a film at 60 a second without cuts: where groups are open, none but the
+/// first begins the count of pictures anew.
+#[tokio::test]
+async fn key_frames_far_apart_are_all_seen_by_a_decoder_of_key_frames() {
+    let Ok(ffmpeg) = toolchain::find(None) else {
+        eprintln!("NOT TESTED: there is no ffmpeg here");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("clip.mp4");
+    let what = "testsrc2=s=64x64:r=25:d=31 -c:v libx264 -preset ultrafast";
+    clip(&ffmpeg, what, &source).await;
+    let video = video(Rational::new(25, 1), TimeBase::new(1, 12_800));
+    let (log, frames) = (dir.path().join("check.log"), 775);
+    for codec in [Codec::H264, Codec::H265] {
+        let rendition = rendition(codec);
+        if !ffmpeg.has_encoder(&rendition.encoder) {
+            eprintln!("NOT TESTED: {codec} is not in this ffmpeg");
+            continue;
+        }
+        let path = dir.path().join(format!("{codec}.mp4"));
+        let span = Span::Time {
+            start_pts: 0,
+            end_pts: None,
+            before_pts: None,
+            after_pts: None,
+        };
+        let outputs = vec![output(&rendition, 30_000, (64, 64), path.clone())];
+        let mut args = args(&ffmpeg, &source, &video, (span, frames), outputs);
+        if ffmpeg.has_loopback_decoder() {
+            args.check = Some(FusedCheck {
+                grade: Grade::Sample,
+                logs: vec![log.clone()],
+            });
+        }
+        encode(&ffmpeg, &args).await;
+        let mut samples = read_chunk(&path).unwrap().samples;
+        samples.sort_by_key(|sample| sample.pts);
+        let keys: Vec<usize> = (0..samples.len()).filter(|i| samples[*i].key).collect();
+        assert_eq!(keys, [0, 250, 500, 750], "{codec}");
+        if ffmpeg.has_loopback_decoder() {
+            let log = std::fs::read_to_string(&log).unwrap();
+            verify::judge_log(&log, Grade::Sample, keys.len() as u64).unwrap();
+        }
+        let depth = verify::Depth::Sample { last_key_us: None };
+        let decoded = verify::decode(&ffmpeg, &path, frames, depth).await.unwrap();
+        assert_eq!(decoded.frames.len(), keys.len(), "{codec}");
+        let all = verify::decode(&ffmpeg, &path, frames, verify::Depth::Full);
+        let all = all.await.unwrap().frames;
+        let wanted: Vec<u32> = keys.iter().map(|key| all[*key]).collect();
+        assert_eq!(decoded.frames, wanted, "{codec}");
+    }
+}
+
 #[tokio::test]
 async fn the_loop_back_decoder_sees_a_wrong_picture_a_lost_frame_and_a_torn_file() {
     let Ok(ffmpeg) = toolchain::find(None) else {

@@ -1,8 +1,8 @@
 //! Finished Chunks kept beyond their Job, found again by content address. A byte budget, oldest use goes first.
 //!
 //! One file per Chunk, named `<address>-<build>.chunk`: first a line of JSON with the [`ChunkFacts`], then the Chunk's
-//! bytes. The address covers what was asked, the build is the identity of the FFmpeg that made it. Several processes
-//! may share one directory: files appear by rename and a missing file is a miss.
+//! bytes. The address covers what was asked, the build is the identity of the FFmpeg that made it and of how it is told.
+//! Several processes may share one directory: files appear by rename and a missing file is a miss.
 
 use recode_types::Digest;
 use recode_types::task::ChunkFacts;

@@ -8,7 +8,7 @@ use super::tail::{self, Head, Keeper, Parts};
 use super::timeline::{Timeline, is_last};
 use super::{Attempt, Loaded, failure, resources, rows};
 use crate::source::{Source, from_read};
-use recode_media::args::{Clock, Input, RowTimes, Span};
+use recode_media::args::{Clock, GENERATION, Input, RowTimes, Span};
 use recode_media::clip::{self, ClipContext};
 use recode_media::mp4::append_rows;
 use recode_types::rendition::Deinterlace;
@@ -17,6 +17,11 @@ use recode_types::task::{EncodeRendition, EncodeWork, Failure, FailureClass, Tas
 use recode_types::{Digest, FrameRow};
 use std::sync::Arc;
 
+/// What makes the same bytes of the same wish: an FFmpeg, and what it is told.
+fn build(ffmpeg: &Digest) -> Digest {
+    Digest::of(&[&ffmpeg.0[..], &GENERATION.to_be_bytes()].concat())
+}
+
 /// Encodes and stores every Rendition of the work.
 pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, Failure> {
     let loaded = attempt
@@ -24,11 +29,8 @@ pub async fn run(attempt: &mut Attempt, work: EncodeWork) -> Result<TaskResult, 
         .inputs
         .load(&attempt.store, &work.facts)
         .await?;
-    let build = attempt
-        .context
-        .ffmpeg
-        .identity()
-        .map_err(|e| failure(FailureClass::MissingCapability, e))?;
+    let ffmpeg = attempt.context.ffmpeg.identity();
+    let build = build(&ffmpeg.map_err(|e| failure(FailureClass::MissingCapability, e))?);
     let mut chunks = Vec::with_capacity(work.renditions.len());
     let mut todo = Vec::new();
     let mut unsteady = false;

@@ -137,7 +137,7 @@ fn several_renditions_share_one_decode_and_scores_come_along() {
         "[0:0]trim=start_pts=0:end_pts=60061,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,setfield=prog,\
          trim=start_pts=1001:end_pts=60060[v1]",
         "[0:0]trim=start_pts=0:end_pts=60061,scale=1280:720:flags=bicubic,setsar=sar='1/1':max=2147483647,format=yuv420p,setfield=prog[r1]",
-        "-c:v libx265 -crf 23.5 -a53cc 1 -x265-params log-level=warning:fps=30000/1001:pools=none:frame-threads=1",
+        "-c:v libx265 -crf 23.5 -a53cc 1 -x265-params log-level=warning:fps=30000/1001:pools=none:frame-threads=1:log2-max-poc-lsb=9",
         "-c:v libsvtav1 -crf 24 -g 449 -svtav1-params lp=1:fps-num=30000:fps-denom=1001",
         "-dec 1:0 -filter_complex [dec:1]tpad=start=1:stop=1:start_mode=clone:stop_mode=clone,settb=1/1000,setpts=N[m1];\
          [r1]settb=1/1000,setpts=N[q1];[m1][q1]libvmaf=",

@@ -182,6 +182,11 @@ pub(super) const FAMILIES: &[Family] = &[
 /// of films at 24 to 30 a second are no longer than this.
 const LONGEST_GROUP: u64 = 420;
 
+/// x265's groups are open by itself and up to 250 frames long, and a key frame that begins one does not begin the count of pictures
+/// anew: it tells its place in that count by the lowest bits. A decoder that leaves out all but key frames takes a step of 250 for
+/// one of -6 where these are eight, shows them in a wrong order and drops some; with nine it sees any step under 256.
+const OPEN_GROUPS: &str = "log2-max-poc-lsb=9";
+
 /// Frames of a mini-GOP of SVT-AV1, the picture before the first apart. One that is cut short costs bits.
 const MINI_GOP: u64 = 32;
 
@@ -269,6 +274,8 @@ pub(super) fn push(list: &mut List, wish: &Wish<'_>) {
                 params.push(format!(
                     "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
                 ));
+            } else {
+                params.push(OPEN_GROUPS.to_owned());
             }
             list.opt("-x265-params", params.join(":"));
         }
